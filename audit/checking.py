@@ -1,0 +1,262 @@
+"""What a check is, what it is given, and what it gives back. Imports no torch."""
+
+from __future__ import annotations
+
+import base64
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from audit.meta import Number
+from audit.record import (
+    Figure,
+    Guidance,
+    Metric,
+    Operator,
+    Part,
+    PerSample,
+    Severity,
+    Slice,
+    Table,
+    Validity,
+)
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from audit.evidence import Producer, Store
+    from audit.subject import Subject
+
+PROFILES = ("quick", "standard", "deep")
+
+
+class Expectation(Part):
+    """A bound on a metric.
+
+    `op`: '>=' and '<=' are met when the whole interval is on the right side, failed when all of it
+    is on the wrong one, else inconclusive. 'not_shown_below' and 'not_shown_above' are failed only
+    when all of the interval is on the wrong side.
+    """
+
+    metric: str
+    slice: Slice = Field(default_factory=dict, description='"*" as a value matches every slice')
+    op: Operator = ">="
+    bound: Number
+    severity: Severity = "high"
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Passes through the model, each of one sample."""
+
+    forward: int = 0
+    backward: int = 0
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """The model's answers on all evaluation samples, computed once.
+
+    logits: [n, classes]; probabilities: [n, classes]; predicted, y: [n] class indices.
+    """
+
+    logits: NDArray[np.float64]
+    probabilities: NDArray[np.float64]
+    predicted: NDArray[np.intp]
+    y: NDArray[np.intp]
+
+    @property
+    def correct(self) -> NDArray[np.bool_]:
+        return self.predicted == self.y
+
+    @property
+    def confidence(self) -> NDArray[np.float64]:
+        return self.probabilities.max(1)
+
+
+@dataclass
+class Context:
+    """What a check is given: the subject, evidence about it, and how much of it to gather."""
+
+    subject: Subject
+    store: Store
+    seed: int = 0
+    profile: str = "standard"
+    examples: bool = True
+
+    @classmethod
+    def of(cls, subject: Subject | Context) -> Context:
+        if isinstance(subject, Context):
+            return subject
+        from audit.evidence import Store
+
+        return cls(subject, Store(subject))
+
+    def evidence(
+        self,
+        produce: Producer,
+        samples: NDArray[np.intp],
+        fields: Sequence[str] | None = None,
+        **parameters: Any,
+    ) -> dict[str, Tensor]:
+        """Answers of a producer of `audit.methods` for some samples; made once, then shared."""
+        return self.store.get(produce, samples, fields, **parameters)
+
+    def samples(self, n: int | None = None) -> NDArray[np.intp]:
+        """Indices of at most `n` samples, the same for every check that asks, nested in `n`."""
+        if n is None or n >= self.subject.n:
+            return np.arange(self.subject.n)
+        digests = self.subject.sample_digests()
+        first = np.random.default_rng(self.seed).integers(1, 2**62)
+        order = sorted(range(len(digests)), key=lambda i: (int(digests[i], 16) ^ int(first), i))
+        return np.sort(np.array(order[:n], dtype=np.intp))
+
+    def predictions(self) -> Predictions:
+        from scipy.special import softmax
+
+        from audit.methods.predictions import predict
+
+        logits = self.evidence(predict, self.samples())["logits"].double().numpy()
+        assert self.subject.y is not None
+        return Predictions(
+            logits, softmax(logits, axis=1), logits.argmax(1), self.subject.y.numpy()
+        )
+
+    def clusters(self, samples: NDArray[np.intp] | None = None) -> NDArray[np.str_] | None:
+        """Cluster labels of the samples, where the data come in clusters."""
+        groups = self.subject.groups
+        return groups if groups is None or samples is None else groups[samples]
+
+
+@dataclass
+class Measurement:
+    """What a check found: numbers and the evidence for them, no judgement."""
+
+    answer: str
+    metrics: list[Metric] = field(default_factory=list)
+    validity: list[Validity] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
+    figures: list[Figure] = field(default_factory=list)
+    per_sample: list[PerSample] = field(default_factory=list)
+    guidance: dict[str, Guidance] = field(default_factory=dict)
+    title: str = ""
+
+    def metric(self, name: str, **slice: str | float) -> Metric:
+        """The metric of that name and slice.
+
+        Raises:
+            KeyError: there is none.
+        """
+        for metric in self.metrics:
+            if metric.name == name and same_slice(metric.slice, slice):
+                return metric
+        raise KeyError(f"{name} {slice or ''}".strip())
+
+    def _repr_html_(self) -> str:
+        from audit.registry import reporter
+
+        return reporter("notebook").measurement(self)
+
+
+class Check(BaseModel, ABC):
+    """One question asked of a subject.
+
+    A subclass says in its docstring's first line what it asks, and in the rest how it is measured
+    and by whose method. Its fields are its parameters. It never loads data, prints, seeds, picks a
+    device or decides a verdict, and it leaves the model as it found it.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: ClassVar[str]
+    title: ClassVar[str]
+    kind: ClassVar[Literal["question", "trial"]] = "question"
+    needs_data: ClassVar[bool] = True
+    profiles: ClassVar[dict[str, dict[str, Any]]] = {}
+
+    def applies(self, subject: Subject) -> None:
+        """Raise NotApplicable, with the reason, where the question has no meaning."""
+
+    def cost(self, subject: Subject) -> Cost:
+        """Passes through the model beyond the shared predictions."""
+        return Cost()
+
+    @abstractmethod
+    def examine(self, context: Context) -> Measurement:
+        """Measure. Called only where `applies` did not object."""
+
+    def expectations(self, subject: Subject) -> list[Expectation]:
+        """The default bounds, which the user's config overrides."""
+        return []
+
+    def measure(self, subject: Subject | Context) -> Measurement:
+        """Ask this one question of a subject; nothing else is needed.
+
+        Raises:
+            NotApplicable: the question has no meaning for the subject; the message says why.
+        """
+        context = Context.of(subject)
+        self.applies(context.subject)
+        measurement = self.examine(context)
+        measurement.title = self.title
+        return measurement
+
+    @classmethod
+    def area(cls) -> str:
+        return cls.id.split(".")[0]
+
+    @classmethod
+    def explanation(cls) -> str:
+        """The docstring of the check's file: what the report and `audit explain` print."""
+        module = inspect.getmodule(cls)
+        return inspect.cleandoc((module and module.__doc__) or cls.__doc__ or "")
+
+
+def same_slice(a: Slice, b: Slice) -> bool:
+    """Are these the same slice? Numbers are compared to nine digits; '*' in `b` matches all."""
+    if a.keys() != b.keys():
+        return False
+    for key, value in b.items():
+        other = a[key]
+        if value == "*":
+            continue
+        if isinstance(value, (int, float)) and isinstance(other, (int, float)):
+            if abs(value - other) > 1e-9 * max(1.0, abs(value)):
+                return False
+        elif str(value) != str(other):
+            return False
+    return True
+
+
+def pack(
+    metric: str,
+    good: ArrayLike,
+    *,
+    samples: NDArray[np.intp] | None = None,
+    slice: Slice | None = None,
+) -> PerSample:
+    """Per-sample outcomes, a bit each.
+
+    Args:
+        good: [n] booleans.
+        samples: their indices; None for every sample in order.
+    """
+    bits = np.asarray(good, dtype=bool)
+    return PerSample(
+        metric=metric,
+        slice=slice or {},
+        indices=None if samples is None else [int(i) for i in samples],
+        n=len(bits),
+        bits=base64.b64encode(np.packbits(bits).tobytes()).decode(),
+    )
+
+
+def unpack(per_sample: PerSample) -> NDArray[np.bool_]:
+    packed = np.frombuffer(base64.b64decode(per_sample.bits), dtype=np.uint8)
+    return np.unpackbits(packed, count=per_sample.n).astype(bool)

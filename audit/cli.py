@@ -1,0 +1,317 @@
+"""The commands, thin. `--help`, `checks` and `explain` import no torch."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from audit.errors import AuditError
+
+if TYPE_CHECKING:
+    from audit.config import Config
+    from audit.record import AuditRecord
+
+# Two threads that wait by spinning are slower than one on a loaded machine.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+SEVERITIES = ("info", "low", "medium", "high", "critical")
+FORMATS = ("html", "markdown", "junit", "console", "json")
+STEP_SUMMARY_LIMIT = 1 << 20
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(
+        prog="audit", description="Audits a trained PyTorch model and gates on what it finds."
+    )
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    run = commands.add_parser(
+        "run", help="audit a model and write the report",
+        epilog="Exit codes: 0 pass, 1 fail, 2 usage or input error, 3 inconclusive, 4 internal "
+        "error, 130 interrupted.",
+    )  # fmt: skip
+    run.add_argument("model", metavar="MODEL", help="a model file, or zoo:NAME")
+    add_subject_flags(run)
+    run.add_argument("--out", metavar="DIR", help="where to write (default: audit-report/)")
+    run.add_argument("--profile", choices=("quick", "standard", "deep"))
+    run.add_argument("--check", action="append", metavar="GLOB", help="only these checks")
+    run.add_argument("--skip", action="append", metavar="GLOB", help="not these checks")
+    run.add_argument("--seed", type=int)
+    run.add_argument("--device", choices=("auto", "cpu", "cuda"))
+    run.add_argument("--baseline", metavar="RECORD", help="an earlier record.json to hold against")
+    run.add_argument("--fail-on", choices=SEVERITIES, help="gate from this severity (default: high)")
+    run.add_argument(
+        "--no-examples", action="store_true", default=None,
+        help="keep single rows and pictures of the data out of all outputs",
+    )  # fmt: skip
+    run.set_defaults(act=command_run)
+
+    init = commands.add_parser("init", help="write an audit.toml with all that can be inferred")
+    init.add_argument("model", metavar="MODEL")
+    add_subject_flags(init)
+    init.add_argument("--force", action="store_true", help="overwrite an audit.toml that is there")
+    init.set_defaults(act=command_init)
+
+    render = commands.add_parser("render", help="make the reports again from a record")
+    render.add_argument("record", metavar="RECORD")
+    render.add_argument("--config", metavar="FILE", help="judge it again under this policy")
+    render.add_argument("--baseline", metavar="RECORD")
+    render.add_argument("--fail-on", choices=SEVERITIES)
+    render.add_argument("--format", choices=FORMATS, default="html")
+    render.add_argument("--out", metavar="FILE", help="default: standard output")
+    render.set_defaults(act=command_render)
+
+    compare = commands.add_parser("compare", help="what got worse between two records")
+    compare.add_argument("baseline", metavar="BASELINE")
+    compare.add_argument("record", metavar="RECORD")
+    compare.set_defaults(act=command_compare)
+
+    checks = commands.add_parser("checks", help="list the checks")
+    checks.add_argument("area", nargs="?", metavar="AREA")
+    checks.set_defaults(act=command_checks)
+
+    explain = commands.add_parser("explain", help="what a check asks, how, and its parameters")
+    explain.add_argument("check", metavar="CHECK")
+    explain.set_defaults(act=command_explain)
+
+    zoo = commands.add_parser("zoo", help="list the reference models, or describe one")
+    zoo.add_argument("name", nargs="?", metavar="NAME")
+    zoo.set_defaults(act=command_zoo)
+    return top
+
+
+def add_subject_flags(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--arch", metavar="PKG.MOD:CALLABLE", help="your class or function")
+    command.add_argument("--data", metavar="PATH", help="evaluation data")
+    command.add_argument("--train-data", metavar="PATH", help="training data")
+    command.add_argument("--config", metavar="FILE", help="default: audit.toml, or [tool.audit]")
+    command.add_argument(
+        "--trust", action="store_true", default=None,
+        help="load files that carry code by running it: only from people you trust",
+    )  # fmt: skip
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; the return value is the exit code."""
+    options = parser().parse_args(arguments)
+    try:
+        code: int = options.act(options)
+        sys.stdout.flush()
+        return code
+    except AuditError as error:
+        print(f"audit: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(
+            "audit: interrupted; what was measured is kept, the same command goes on from there.",
+            file=sys.stderr,
+        )
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        where = f" {error.filename}" if error.filename else ""
+        print(f"audit: cannot use{where}: {error.strerror or error}.", file=sys.stderr)
+        return 2
+    except Exception as error:  # noqa: BLE001 - the last resort: say it is our fault
+        traceback.print_exc()
+        print(
+            f"audit: internal error: {type(error).__name__}: {error}. Please report it with the "
+            "lines above.",
+            file=sys.stderr,
+        )
+        return 4
+
+
+def settled(options: argparse.Namespace) -> Config:
+    """The config with the command line's flags laid over it."""
+    from audit.config import find_config, read_config
+
+    path = Path(options.config) if options.config else find_config()
+    config = read_config(path)
+    for name in ("arch", "data", "train_data", "out", "profile", "check", "skip", "seed", "device",
+                 "baseline", "no_examples", "trust"):  # fmt: skip
+        value = getattr(options, name, None)
+        if value is not None:
+            setattr(config, name, value)
+    if config.seed < 0:
+        raise AuditError(f"--seed {config.seed}: a seed is a whole number from 0 on.")
+    return config
+
+
+def command_run(options: argparse.Namespace) -> int:
+    from audit.plan import plan, select
+    from audit.record import AuditRecord
+    from audit.registry import registry, reporter
+
+    config = settled(options)
+    baseline = AuditRecord.load(config.baseline) if config.baseline else None
+    policy = config.judge_policy(options.fail_on)
+    chosen = select(config.check, "--check") if config.check else set()
+    if config.skip:
+        select(config.skip, "--skip")
+    weights_only = any(not registry().checks[i].needs_data for i in chosen)
+    out = Path(config.out)
+    make_folder(out)
+    with reporter("console").Progress() as progress:
+        progress.stage(f"Opening {options.model}")
+        from audit.loading import load
+        from audit.runner import run
+
+        subject = load(
+            options.model, arch=config.arch, data=config.data, train_data=config.train_data,
+            meta=config.subject, trust=config.trust, device=config.device,
+            weights_only=weights_only,
+        )  # fmt: skip
+        plan(subject, profile=config.profile, parameters=config.checks)
+        record = run(
+            subject, config.check or None, skip=config.skip, profile=config.profile,
+            seed=config.seed, parameters=config.checks, policy=policy, baseline=baseline,
+            evidence=out / "evidence", examples=not config.no_examples, watch=progress.check,
+        )  # fmt: skip
+        progress.stage("Writing the report")
+        paths = write_reports(record, out)
+    print(reporter("console").summary(record, paths["html"]))
+    return record.verdict.exit_code
+
+
+def make_folder(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise AuditError(f"--out {out}: the folder cannot be made ({error.strerror}).") from None
+
+
+def write_reports(record: AuditRecord, out: Path) -> dict[str, Path]:
+    """record.json, report.html, summary.md, junit.xml, and the step summary where one is set."""
+    from audit.record import write_atomic
+    from audit.registry import reporter
+
+    paths = {"json": record.save(out / "record.json")}
+    for name, file in (("html", "report.html"), ("markdown", "summary.md"), ("junit", "junit.xml")):
+        paths[name] = write_atomic(out / file, reporter(name).render(record))
+    step = os.environ.get("GITHUB_STEP_SUMMARY")
+    if step:
+        summary = paths["markdown"].read_text(encoding="utf-8")
+        try:
+            with open(step, "a", encoding="utf-8") as file:
+                file.write(summary[: STEP_SUMMARY_LIMIT - 1024])
+        except OSError as error:
+            print(f"audit: the step summary could not be written ({error.strerror}).", file=sys.stderr)
+    return paths
+
+
+def command_init(options: argparse.Namespace) -> int:
+    from audit.initialising import write_config
+
+    path = Path("audit.toml")
+    if path.exists() and not options.force:
+        raise AuditError("audit.toml is already there; pass --force to overwrite it.")
+    config = settled(options) if options.config else None
+    print(write_config(options, config, path))
+    return 0
+
+
+def command_render(options: argparse.Namespace) -> int:
+    from audit.config import read_config
+    from audit.policy import Policy, judge
+    from audit.record import AuditRecord, write_atomic
+    from audit.registry import reporter
+
+    record = AuditRecord.load(options.record)
+    if options.config or options.baseline or options.fail_on:
+        if options.config:
+            policy = read_config(Path(options.config)).judge_policy(options.fail_on)
+        else:
+            policy = Policy.of(record.policy)
+            policy.fail_on = options.fail_on or policy.fail_on
+        baseline = AuditRecord.load(options.baseline) if options.baseline else None
+        record = judge(record, policy, baseline=baseline)
+    text = record.to_json() if options.format == "json" else reporter(options.format).render(record)
+    if options.out:
+        write_atomic(options.out, text)
+        print(options.out)
+    else:
+        print(text)
+    return record.verdict.exit_code
+
+
+def command_compare(options: argparse.Namespace) -> int:
+    from audit.comparing import compare
+    from audit.policy import ALPHA
+    from audit.record import AuditRecord
+    from audit.registry import reporter
+
+    changes = compare(AuditRecord.load(options.baseline), AuditRecord.load(options.record))
+    if not changes:
+        raise AuditError("The two records share no check with outcomes per sample.")
+    threshold = ALPHA / len(changes)
+    print(reporter("console").comparison(changes, threshold))
+    return int(any(c.worse and c.p < threshold for c in changes))
+
+
+def command_checks(options: argparse.Namespace) -> int:
+    from audit.plan import order
+    from audit.registry import registry
+
+    found = registry()
+    areas = sorted({i.split(".")[0] for i in found.checks})
+    if options.area and options.area not in areas:
+        raise AuditError(f"There is no area {options.area!r}; there are {', '.join(areas)}.")
+    width = max(map(len, found.checks))
+    for check_id in sorted(found.checks, key=order):
+        if not options.area or check_id.startswith(f"{options.area}."):
+            print(f"{check_id:<{width}}  {found.checks[check_id].title}")
+    for name, message in found.broken.items():
+        print(f"audit: the plug-in {name} could not be imported: {message}", file=sys.stderr)
+    return 0
+
+
+def command_explain(options: argparse.Namespace) -> int:
+    from audit.plan import build_check
+    from audit.registry import registry
+
+    build_check(options.check, "standard")
+    cls = registry().checks[options.check]
+    print(f"{cls.id} ({cls.kind})\n\n{cls.explanation()}\n\nParameters:")
+    for name, info in cls.model_fields.items():
+        values = {p: cls.profiles.get(p, {}).get(name, info.default)
+                  for p in ("quick", "standard", "deep")}  # fmt: skip
+        same = len({repr(v) for v in values.values()}) == 1
+        shown = repr(info.default) if same else ", ".join(f"{k} {v!r}" for k, v in values.items())
+        print(f"  {name} = {shown}" + (f"\n      {info.description}" if info.description else ""))
+    return 0
+
+
+def command_zoo(options: argparse.Namespace) -> int:
+    from audit.loading import zoo_model
+    from audit.registry import zoo
+
+    if options.name:
+        print(describe_zoo(zoo_model(options.name)))
+        return 0
+    width = max(map(len, zoo()))
+    for name, entry in zoo().items():
+        print(f"{name:<{width}}  {entry.load().summary}")
+    return 0
+
+
+def describe_zoo(model: Any) -> str:
+    import audit
+    from audit.words import value_text
+
+    subject = audit.load(f"zoo:{model.name}")
+    quality = audit.check("performance.classification").measure(subject).metric("accuracy")
+    lines = {
+        "model": f"zoo:{model.name}: {model.summary}", "task": subject.meta.task,
+        "architecture": model.arch, "parameters": f"{subject.summary().parameters:,}",
+        "quality": f"accuracy {value_text(quality)}", "data": model.source,
+        "recipe": model.recipe, "limits": model.limits, "digest": subject.weights_digest(),
+    }  # fmt: skip
+    return "\n".join(f"{key:<13} {value}" for key, value in lines.items())

@@ -1,0 +1,94 @@
+"""Two records of one kind of subject, paired sample by sample."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from audit.checking import same_slice, unpack
+from audit.record import AuditRecord, CheckRecord, Metric, PerSample, Slice
+from audit.statistics import mcnemar
+
+
+@dataclass(frozen=True)
+class Change:
+    """How one metric differs between two records.
+
+    Attributes:
+        n: samples that both records hold (paired), or of the newer record (unpaired).
+        lost, gained: samples whose outcome was good and is no longer, and the reverse.
+        p: two-sided p-value of no difference.
+    """
+
+    check: str
+    metric: str
+    slice: Slice
+    before: float
+    after: float
+    n: int
+    lost: int
+    gained: int
+    p: float
+    paired: bool
+
+    @property
+    def worse(self) -> bool:
+        return self.after < self.before
+
+
+def compare(baseline: AuditRecord, record: AuditRecord) -> list[Change]:
+    """Every per-sample metric that both records hold.
+
+    Paired by sample digest (exact McNemar test); where no sample is shared, unpaired (Fisher's
+    exact test), and said so.
+    """
+    changes = []
+    for check in record.checks:
+        old_check = next((c for c in baseline.checks if c.id == check.id), None)
+        if old_check is None:
+            continue
+        for new in check.per_sample:
+            old = next(
+                (p for p in old_check.per_sample
+                 if p.metric == new.metric and same_slice(p.slice, new.slice)),
+                None,
+            )  # fmt: skip
+            if old is not None:
+                changes.append(_change(check, old_check, old, new, baseline, record))
+    return changes
+
+
+def _change(
+    check: CheckRecord, old_check: CheckRecord, old: PerSample, new: PerSample,
+    baseline: AuditRecord, record: AuditRecord,
+) -> Change:  # fmt: skip
+    before, after = _by_digest(old, baseline), _by_digest(new, record)
+    shared = [digest for digest in after if digest in before]
+    if shared:
+        a = np.array([before[d] for d in shared])
+        b = np.array([after[d] for d in shared])
+        lost, gained, p = mcnemar(a, b)
+        return Change(
+            check.id, new.metric, new.slice, float(a.mean()), float(b.mean()), len(shared),
+            lost, gained, p, True,
+        )  # fmt: skip
+    from scipy.stats import fisher_exact
+
+    a, b = unpack(old), unpack(new)
+    table = [[int(a.sum()), int((~a).sum())], [int(b.sum()), int((~b).sum())]]
+    p = float(fisher_exact(table).pvalue)
+    return Change(
+        check.id, new.metric, new.slice, float(a.mean()), float(b.mean()), len(b), 0, 0, p, False
+    )
+
+
+def _by_digest(outcomes: PerSample, record: AuditRecord) -> dict[str, bool]:
+    indices = range(outcomes.n) if outcomes.indices is None else outcomes.indices
+    return {
+        record.samples[i]: bool(good) for i, good in zip(indices, unpack(outcomes), strict=True)
+    }
+
+
+def metric_of(check: CheckRecord, name: str, slice_: Slice) -> Metric | None:
+    return next((m for m in check.metrics if m.name == name and same_slice(m.slice, slice_)), None)

@@ -1,0 +1,161 @@
+"""`audit.toml`, or `[tool.audit]` in `pyproject.toml`: parsed, validated, every error with its line."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+
+from audit.errors import AuditError
+from audit.meta import SubjectMeta
+from audit.policy import CheckExpectation, Policy, Waiver
+from audit.record import Part, Severity
+
+
+class PolicyTable(Part):
+    fail_on: Severity = "high"
+    on_inconclusive: Literal["block", "warn"] = "block"
+
+
+class Config(Part):
+    """The keys of a configuration file; the flags of `audit run` override them."""
+
+    arch: str | None = None
+    data: str | None = None
+    train_data: str | None = None
+    out: str = "audit-report"
+    profile: Literal["quick", "standard", "deep"] = "standard"
+    check: list[str] = Field(default_factory=list)
+    skip: list[str] = Field(default_factory=list)
+    seed: int = Field(default=0, ge=0)
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    baseline: str | None = None
+    no_examples: bool = False
+    trust: bool = False
+    subject: SubjectMeta = Field(default_factory=SubjectMeta)
+    policy: PolicyTable = Field(default_factory=PolicyTable)
+    checks: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    expect: list[CheckExpectation] = Field(default_factory=list)
+    waive: list[Waiver] = Field(default_factory=list)
+
+    def judge_policy(self, fail_on: Severity | None = None) -> Policy:
+        return Policy(
+            fail_on=fail_on or self.policy.fail_on,
+            on_inconclusive=self.policy.on_inconclusive,
+            expect=self.expect,
+            waive=self.waive,
+        )
+
+
+def find_config() -> Path | None:
+    """`audit.toml` in the working directory, or a `pyproject.toml` there with `[tool.audit]`."""
+    if Path("audit.toml").is_file():
+        return Path("audit.toml")
+    project = Path("pyproject.toml")
+    if project.is_file() and "[tool.audit" in project.read_text(encoding="utf-8", errors="replace"):
+        return project
+    return None
+
+
+def read_config(path: Path | None) -> Config:
+    """Read a configuration; the defaults where `path` is None.
+
+    Raises:
+        AuditError: the file is missing, not TOML, or holds what it should not; with the line.
+    """
+    if path is None:
+        return Config()
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise AuditError(f"The config {path} cannot be read ({error.strerror}).") from None
+    except UnicodeDecodeError:
+        raise AuditError(f"The config {path} is not UTF-8 text.") from None
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise AuditError(f"{path} is not TOML: {error}.") from None
+    prefix: tuple[str, ...] = ()
+    if path.name == "pyproject.toml":
+        document, prefix = document.get("tool", {}).get("audit", {}), ("tool", "audit")
+    try:
+        config = Config.model_validate(document)
+    except ValidationError as error:
+        raise AuditError(explain(error, path, text, prefix)) from None
+    for name in ("data", "train_data", "baseline"):
+        value = getattr(config, name)
+        if value is not None and (path.parent / value).exists():
+            setattr(config, name, str(path.parent / value))
+    return config
+
+
+def explain(error: ValidationError, path: Path, text: str, prefix: tuple[str, ...]) -> str:
+    """The first complaint, with its line and, for an unknown key, the nearest known one."""
+    first = error.errors()[0]
+    location = [str(part) for part in first["loc"]]
+    line = line_of(text, [*prefix, *location])
+    where = f"{path}, line {line}" if line else str(path)
+    name = ".".join(location)
+    if first["type"] == "extra_forbidden":
+        known = known_keys(location[:-1])
+        near = difflib.get_close_matches(location[-1].replace("-", "_"), known, 1)
+        hint = f"did you mean {near[0]!r}" if near else f"known are {', '.join(known)}"
+        return f"{where}: unknown key {name!r}; {hint}?" if near else (
+            f"{where}: unknown key {name!r}; {hint}."
+        )
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{where}: {name}: {message[0].lower()}{message[1:]}."
+
+
+def known_keys(location: list[str]) -> list[str]:
+    model: Any = Config
+    for part in location:
+        if part.isdigit():
+            continue
+        annotation = model.model_fields[part].annotation
+        candidates = [annotation, *getattr(annotation, "__args__", ())]
+        model = next((c for c in candidates if hasattr(c, "model_fields")), None)
+        if model is None:
+            return []
+    return sorted(model.model_fields)
+
+
+def line_of(text: str, location: list[str]) -> int | None:
+    """Where a key stands: its table's header is followed by position, then the key is looked for."""
+    names = [part for part in location if not part.isdigit()]
+    numbers = [int(part) for part in location if part.isdigit()]
+    table: list[str] = []
+    seen: dict[str, int] = {}
+    best = None
+    for number, line in enumerate(text.splitlines(), start=1):
+        header = re.match(r"\s*\[\[?\s*([^\]]+?)\s*\]\]?\s*(#.*)?$", line)
+        if header:
+            table = [p.strip("\"' ") for p in re.findall(r'"[^"]*"|[^.]+', header[1])]
+            if line.lstrip().startswith("[["):
+                seen[".".join(table)] = seen.get(".".join(table), -1) + 1
+            if table == names[: len(table)]:
+                best = best or number
+                if table == names and (not numbers or seen.get(".".join(table), 0) == numbers[0]):
+                    return number
+            continue
+        key = re.match(r"""\s*(["']?)([\w.-]+)\1\s*=""", line)
+        if key and [*table, *key[2].split(".")] == names[: len(table) + len(key[2].split("."))]:
+            index = seen.get(".".join(table))
+            if index is None or not numbers or index == numbers[0]:
+                return number
+    return best
+
+
+def check_parameters(path: str, check_id: str, error: ValidationError, known: list[str]) -> str:
+    """The sentence for parameters that a check does not take."""
+    first = error.errors()[0]
+    name = ".".join(str(p) for p in first["loc"])
+    if first["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(name, known, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known) or 'none'}."
+        return f"{path}: {check_id} has no parameter {name!r}; {hint}"
+    return f"{path}: {check_id}.{name}: {first['msg'].removeprefix('Value error, ')}."

@@ -1,0 +1,142 @@
+"""Files → samples. One reader a format; never pickle.
+
+| given | reader |
+|---|---|
+| `.npz`, `.safetensors` | `arrays` : `x`, `y`, `sensitive_NAME`, `group` |
+| `.parquet`, `.csv` | `table`: columns named in the config, encoded by `features` |
+| a folder of class folders of images | `folder` |
+| `pkg.mod:callable` | `callable`: the user's own code |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from audit.errors import AuditError
+from audit.meta import Feature, SubjectMeta
+
+
+@dataclass
+class Dataset:
+    """Samples as read.
+
+    Attributes:
+        x: [n, ...] array.
+        y: [n] class indices or values; None where the data hold none.
+        sensitive: name → [n] labels.
+        groups: [n] cluster labels.
+        features: how a table's columns were encoded, where that was found out here.
+        classes: names of the classes, where the data name them.
+    """
+
+    x: Any
+    y: Any = None
+    sensitive: dict[str, Any] = field(default_factory=dict)
+    groups: Any = None
+    name: str = ""
+    features: list[Feature] | None = None
+    classes: list[str] | None = None
+
+
+def from_mapping(mapping: Mapping[str, Any], name: str, meta: SubjectMeta) -> Dataset:
+    """`x`, `y`, `sensitive_NAME` and `group` out of a mapping of arrays.
+
+    Raises:
+        AuditError: there is no `x`, or a key that means nothing here.
+    """
+    keys = list(mapping)
+    if "x" not in keys:
+        raise AuditError(f"{name} holds {', '.join(keys) or 'nothing'} and no array `x`; name it so.")
+    sensitive = {
+        key.removeprefix("sensitive_"): mapping[key] for key in keys if key.startswith("sensitive_")
+    }
+    cluster = meta.groups or "group"
+    unknown = [k for k in keys if k not in ("x", "y", cluster) and not k.startswith("sensitive_")]
+    wanted = meta.sensitive or []
+    for column in wanted:
+        if column in unknown:
+            sensitive[column] = mapping[column]
+            unknown.remove(column)
+    missing = [column for column in wanted if column not in sensitive]
+    if missing:
+        raise AuditError(
+            f"{name} holds no array `sensitive_{missing[0]}`, which [subject] sensitive names."
+        )
+    if unknown:
+        raise AuditError(
+            f"{name} holds `{unknown[0]}`, which means nothing here; the arrays are `x`, `y`, "
+            "`group` and `sensitive_NAME`."
+        )
+    y = mapping["y"] if "y" in keys else None
+    return Dataset(
+        mapping["x"], encode_labels(y, meta, name), sensitive,
+        mapping[cluster] if cluster in keys else None, name,
+    )  # fmt: skip
+
+
+def encode_labels(y: Any, meta: SubjectMeta, name: str) -> Any:
+    """Class names → indices, where the labels are names."""
+    import numpy as np
+
+    if y is None:
+        return None
+    array = np.asarray(y)
+    if array.dtype.kind not in "OUSb":
+        return y
+    labels = array.astype(str)
+    if meta.classes is None:
+        seen = ", ".join(sorted(set(labels))[:5])
+        raise AuditError(
+            f"The labels of {name} are names ({seen}, …); list them in [subject] classes in the "
+            "order of the model's outputs."
+        )
+    index = {c: i for i, c in enumerate(meta.classes)}
+    strangers = sorted(set(labels) - set(index))
+    if strangers:
+        raise AuditError(
+            f"{name} holds the label {strangers[0]!r}, which is not among [subject] classes "
+            f"({', '.join(meta.classes[:5])}{', …' if len(meta.classes) > 5 else ''})."
+        )
+    return np.array([index[label] for label in labels])
+
+
+def read_data(source: str, meta: SubjectMeta) -> Dataset:
+    """Read evaluation or training data.
+
+    Args:
+        source: a path, or `pkg.mod:callable`.
+
+    Raises:
+        AuditError: the source is missing, of no known format, or does not hold what is needed.
+    """
+    path = Path(source)
+    if path.is_dir():
+        from audit.data.folder import read_folder
+
+        return read_folder(path, meta)
+    suffix = path.suffix.lower()
+    if path.is_file():
+        if suffix in (".npz", ".safetensors"):
+            from audit.data.arrays import read_arrays
+
+            return read_arrays(path, meta)
+        if suffix in (".parquet", ".csv"):
+            from audit.data.table import read_table
+
+            return read_table(path, meta)
+        raise AuditError(
+            f"{source}: data are read from .npz, .safetensors, .parquet, .csv, a folder of class "
+            "folders, or pkg.mod:callable; convert the file."
+        )
+    if ":" in source and not path.exists() and not suffix[1:].isdigit():
+        module, _, name = source.partition(":")
+        if module.replace(".", "").replace("_", "").isalnum() and name.isidentifier():
+            from audit.data.callable import read_callable
+
+            return read_callable(source, meta)
+    if path.exists():
+        raise AuditError(f"{source} is neither a regular file nor a folder; give a file of data.")
+    raise AuditError(f"There is no data file {source}; check the path given with --data.")

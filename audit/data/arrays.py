@@ -1,0 +1,40 @@
+"""`.npz` and `.safetensors`: named arrays."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from audit.data import Dataset, from_mapping
+from audit.errors import AuditError
+from audit.meta import SubjectMeta
+
+
+def read_arrays(path: Path, meta: SubjectMeta) -> Dataset:
+    """Arrays `x`, `y`, `group`, `sensitive_NAME`.
+
+    Raises:
+        AuditError: the file is damaged, holds pickled objects, or lacks `x`.
+    """
+    arrays: dict[str, Any]
+    try:
+        if path.suffix.lower() == ".npz":
+            with np.load(path, allow_pickle=False) as file:
+                arrays = {key: file[key] for key in file.files}
+        else:
+            from safetensors.numpy import load_file
+
+            arrays = dict(load_file(path))
+    except ValueError as error:
+        if "pickle" in str(error):
+            raise AuditError(
+                f"{path} holds Python objects, which would have to be unpickled; save plain arrays "
+                "(strings as a numpy string array)."
+            ) from None
+        raise AuditError(f"{path} cannot be read: {error}.") from None
+    except (OSError, EOFError, zipfile.BadZipFile, Exception) as error:  # noqa: BLE001
+        raise AuditError(f"{path} is damaged or not what its name says: {error}.") from None
+    return from_mapping(arrays, path.name, meta)

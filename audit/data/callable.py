@@ -1,0 +1,64 @@
+"""`pkg.mod:callable`: the user's own code, returning a mapping of arrays."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from audit.data import Dataset, from_mapping
+from audit.errors import AuditError
+from audit.meta import SubjectMeta
+
+
+def import_user_object(reference: str, flag: str) -> Any:
+    """What `pkg.mod:name` names, the working directory being on the path, last.
+
+    Raises:
+        AuditError: the module or the name is missing, or importing it raised.
+    """
+    module_name, _, name = reference.partition(":")
+    if not module_name or not name:
+        raise AuditError(f"{flag} {reference}: write it as package.module:name.")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise AuditError(
+            f"{flag} {reference}: there is no module {error.name!r} in the working directory or "
+            "among the installed packages."
+        ) from None
+    except Exception as error:  # noqa: BLE001 - the user's code may raise anything
+        raise AuditError(
+            f"{flag} {reference}: importing {module_name} raised {type(error).__name__}: {error}."
+        ) from error
+    found: Any = module
+    for part in name.split("."):
+        if not hasattr(found, part):
+            raise AuditError(f"{flag} {reference}: the module {module_name} has no {name!r}.")
+        found = getattr(found, part)
+    return found
+
+
+def read_callable(reference: str, meta: SubjectMeta) -> Dataset:
+    """Call it and read the mapping it returns, as from an `.npz`.
+
+    Raises:
+        AuditError: it is missing, it raised, or it returned something else.
+    """
+    function = import_user_object(reference, "--data")
+    try:
+        mapping = function()
+    except Exception as error:  # noqa: BLE001 - the user's code may raise anything
+        raise AuditError(
+            f"--data {reference} raised {type(error).__name__}: {error}."
+        ) from error
+    if not isinstance(mapping, Mapping):
+        raise AuditError(
+            f"--data {reference} returned {type(mapping).__name__}; a mapping with `x` and `y` is due."
+        )
+    return from_mapping(mapping, reference, meta)

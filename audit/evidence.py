@@ -1,0 +1,182 @@
+"""What is expensive and shared between checks: computed once, in batches, safe against a kill.
+
+A producer is a function of `audit.methods`, decorated with `@producer(version)`. It answers for one
+batch; the store runs it over all batches, keeps each as soon as it is done, and hands back the
+whole. On disk as safetensors, never pickle; without a folder, in memory.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version as package_version
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from audit.record import write_atomic
+from audit.subject import Subject
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some samples of a subject, and the random numbers that belong to them."""
+
+    subject: Subject
+    x: Tensor
+    y: Tensor
+    seeds: NDArray[np.uint64]
+
+    def uniform(self, stream: int, shape: Sequence[int]) -> Tensor:
+        """Uniform numbers in [0, 1), [len(batch), *shape].
+
+        They depend on the audit's seed, the producer, the sample and `stream` alone: not on which
+        samples are asked for, in which order, or in what batch.
+        """
+        per_sample = int(np.prod(shape))
+        with np.errstate(over="ignore"):
+            counter = np.arange(per_sample, dtype=np.uint64) + np.uint64(stream << 32)
+            state = self.seeds[:, None] + (counter[None, :] + np.uint64(1)) * np.uint64(
+                0x9E3779B97F4A7C15
+            )
+            # splitmix64 (Steele, Lea and Flood 2014): a counter-based generator, vectorised.
+            state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+            state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+            state = state ^ (state >> np.uint64(31))
+        unit = (state >> np.uint64(40)).astype(np.float32) / np.float32(1 << 24)
+        return torch.from_numpy(unit.reshape(len(self.seeds), *shape)).to(self.x.device)
+
+
+class Producer(Protocol):
+    __name__: str
+    version: int
+
+    def __call__(self, batch: Batch, **parameters: Any) -> dict[str, Tensor]: ...
+
+
+def producer(version: int) -> Callable[[Callable[..., dict[str, Tensor]]], Producer]:
+    """Mark a function as a producer of evidence; raise the version when its answers change."""
+
+    def mark(function: Callable[..., dict[str, Tensor]]) -> Producer:
+        function.version = version  # type: ignore[attr-defined]
+        return function  # type: ignore[return-value]
+
+    return mark
+
+
+@functools.cache
+def library_versions() -> dict[str, str]:
+    names = ("torch", "numpy", "captum", "shap", "lime", "adversarial-robustness-toolbox",
+             "fairlearn", "scikit-learn", "scipy")  # fmt: skip
+    return {name: package_version(name) for name in names}
+
+
+@dataclass
+class Store:
+    """Evidence about one subject, keyed by all that decides it.
+
+    Attributes:
+        folder: where batches are kept; None keeps them in memory.
+        computed, reused: how many batches were made, and how many were found.
+    """
+
+    subject: Subject
+    seed: int = 0
+    folder: Path | None = None
+    computed: int = 0
+    reused: int = 0
+    progress: Progress | None = None
+    memory: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+
+    @functools.cached_property
+    def base(self) -> str:
+        parts = [
+            self.subject.behaviour_digest(), self.subject.data_digest(), str(self.seed),
+            json.dumps(library_versions(), sort_keys=True), str(self.subject.batch_size),
+            str(self.subject.device), str(torch.get_num_threads()), platform.machine(),
+            torch.backends.cpu.get_cpu_capability(),
+        ]  # fmt: skip
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+    def get(
+        self,
+        produce: Producer,
+        samples: NDArray[np.intp],
+        fields: Sequence[str] | None = None,
+        **parameters: Any,
+    ) -> dict[str, Tensor]:
+        """The producer's answers for `samples`, in their order, on the CPU.
+
+        Args:
+            fields: which of the answers to load; all where None.
+        """
+        digests = self.subject.sample_digests()
+        name = f"{produce.__module__}.{produce.__name__}@{produce.version}"
+        request = json.dumps([name, parameters], sort_keys=True, default=repr)
+        parts: list[dict[str, Tensor]] = []
+        size = self.subject.batch_size
+        for start in range(0, len(samples), size):
+            chosen = samples[start : start + size]
+            content = "".join(digests[i] for i in chosen)
+            key = hashlib.sha256(f"{self.base}\n{request}\n{content}".encode()).hexdigest()[:32]
+            if self.progress:
+                self.progress(produce.__name__, start, len(samples))
+            found = self.load(produce.__name__, key, fields)
+            if found is None:
+                x, y = self.subject.batch(chosen)
+                seeds = np.array(
+                    [
+                        int.from_bytes(
+                            hashlib.blake2b(
+                                f"{self.seed} {name} {digests[i]}".encode(), digest_size=8
+                            ).digest(),
+                            "little",
+                        )
+                        for i in chosen
+                    ],
+                    dtype=np.uint64,
+                )
+                made = produce(Batch(self.subject, x, y, seeds), **parameters)
+                kept = {k: v.detach().cpu().contiguous() for k, v in made.items()}
+                self.keep(produce.__name__, key, kept)
+                self.computed += 1
+                found = kept if fields is None else {k: kept[k] for k in fields}
+            else:
+                self.reused += 1
+            parts.append(found)
+        if self.progress:
+            self.progress(produce.__name__, len(samples), len(samples))
+        return {k: torch.cat([part[k] for part in parts]) for k in parts[0]} if parts else {}
+
+    def load(
+        self, name: str, key: str, fields: Sequence[str] | None
+    ) -> dict[str, Tensor] | None:
+        if self.folder is None:
+            found = self.memory.get(key)
+            return found if found is None or fields is None else {k: found[k] for k in fields}
+        path = self.folder / name / f"{key}.safetensors"
+        if not path.is_file():
+            return None
+        try:
+            with safe_open(path, framework="pt") as file:
+                return {k: file.get_tensor(k) for k in (fields or file.keys())}
+        except (SafetensorError, OSError):
+            return None  # damaged on disk: made again
+
+    def keep(self, name: str, key: str, tensors: dict[str, Tensor]) -> None:
+        if self.folder is None:
+            self.memory[key] = tensors
+        else:
+            write_atomic(self.folder / name / f"{key}.safetensors", save(tensors))

@@ -1,0 +1,232 @@
+"""Figures for a record: Vega-Lite specifications built with Altair, and pictures as PNG.
+
+Categories are told apart by shape as well as by colour (Okabe and Ito 2008); sequences are cividis;
+signed maps are symmetrical about zero. Altair and Pillow are imported when a figure is made.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audit.record import Figure
+
+BLUE, ORANGE, GREEN, RED, PURPLE = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7"
+PALETTE = [BLUE, ORANGE, GREEN, RED, PURPLE, "#56B4E9", "#999999"]
+
+Rows = Sequence[dict[str, Any]]
+
+
+def finish(chart: Any, title: str, caption: str, *, example: bool = False) -> Figure:
+    import altair as alt
+
+    with alt.data_transformers.enable("default", consolidate_datasets=False):
+        spec = chart.to_dict()
+    for key in ("$schema", "config", "usermeta"):
+        spec.pop(key, None)
+    return Figure(title=title, caption=caption, spec=spec, example=example)
+
+
+def number_rows(rows: Rows) -> list[dict[str, Any]]:
+    """Plain JSON values at six digits: figures need no more."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, (bool, str)) or value is None:
+            return value
+        return float(f"{float(value):.6g}")
+
+    return [{k: plain(v) for k, v in row.items()} for row in rows]
+
+
+def curve(
+    rows: Rows, *, x: str, y: str, series: str, title: str, caption: str, bound: float | None = None
+) -> Figure:
+    """Lines with interval bars; rows hold `x`, `y`, 'low', 'high' and `series`."""
+    import altair as alt
+
+    base = alt.Chart(alt.Data(values=number_rows(rows)))  # type: ignore[attr-defined]
+    order = list(dict.fromkeys(row[series] for row in rows))
+    colour = alt.Color(
+        f"{series}:N", title=None, sort=order, scale=alt.Scale(domain=order, range=PALETTE),
+        legend=alt.Legend(orient="top"),
+    )  # fmt: skip
+    scale = alt.Scale(domain=[0, 1])
+    at, value = alt.X(f"{x}:Q", title=x), alt.Y(f"{y}:Q", title=y, scale=scale)
+    layers = [
+        base.mark_line().encode(at, value, colour),
+        base.mark_rule(strokeWidth=1.5).encode(
+            at, alt.Y("low:Q", scale=scale, title=y), alt.Y2("high:Q"), colour
+        ),
+        base.mark_point(size=60, filled=True, opacity=1).encode(
+            at, value, colour, alt.Shape(f"{series}:N", title=None, sort=order)
+        ),
+    ]
+    if bound is not None:
+        layers.append(bound_rule(bound, horizontal=True))
+    return finish(alt.layer(*layers).properties(width=440, height=240), title, caption)
+
+
+def bound_rule(bound: float, *, horizontal: bool) -> Any:
+    import altair as alt
+
+    values = alt.Data(values=[{"bound": bound}])  # type: ignore[attr-defined]
+    mark = alt.Chart(values).mark_rule(strokeDash=[5, 4], color=RED, strokeWidth=1.5)
+    return mark.encode(y=alt.Y("bound:Q")) if horizontal else mark.encode(x=alt.X("bound:Q"))
+
+
+def intervals(
+    rows: Rows,
+    *,
+    value: str,
+    title: str,
+    caption: str,
+    bound: float | None = None,
+    domain: tuple[float, float] | None = (0, 1),
+    facet: str | None = None,
+) -> Figure:
+    """A dot and its interval a row; rows hold 'label', 'value', 'low', 'high' (and `facet`)."""
+    import altair as alt
+
+    shown = number_rows(rows)
+    order = list(dict.fromkeys(row["label"] for row in shown))
+    scale = alt.Scale(domain=list(domain)) if domain else alt.Scale(zero=False)
+    label = alt.Y("label:N", title=None, sort=order, axis=alt.Axis(labelLimit=260))
+    base = alt.Chart(alt.Data(values=shown))  # type: ignore[attr-defined]
+    layers = [
+        base.mark_rule(strokeWidth=2, color=BLUE).encode(
+            label, alt.X("low:Q", title=value, scale=scale), alt.X2("high:Q")
+        ),
+        base.mark_point(size=60, filled=True, opacity=1, color=BLUE).encode(
+            label, alt.X("value:Q", title=value, scale=scale)
+        ),
+    ]
+    if bound is not None:
+        layers.append(bound_rule(bound, horizontal=False))
+    chart = alt.layer(*layers).properties(width=360)
+    if facet:
+        panels = []
+        for name in dict.fromkeys(row[facet] for row in shown):
+            part = [row for row in shown if row[facet] == name]
+            panels.append(
+                alt.layer(*layers, data=alt.Data(values=part))  # type: ignore[attr-defined]
+                .properties(width=360, title=str(name))
+            )
+            for layer in panels[-1].layer:
+                if "bound" not in str(layer.encoding):
+                    layer.data = alt.Undefined
+        chart = alt.vconcat(*panels)
+    return finish(chart, title, caption)
+
+
+def reliability(rows: Rows, *, title: str, caption: str) -> Figure:
+    """Accuracy against confidence; rows hold 'confidence', 'accuracy', 'low', 'high', 'share'."""
+    import altair as alt
+
+    base = alt.Chart(alt.Data(values=number_rows(rows)))  # type: ignore[attr-defined]
+    unit = alt.Scale(domain=[0, 1])
+    at = alt.X("confidence:Q", title="confidence", scale=unit)
+    diagonal = alt.Chart(
+        alt.Data(values=[{"confidence": 0, "accuracy": 0}, {"confidence": 1, "accuracy": 1}])  # type: ignore[attr-defined]
+    ).mark_line(strokeDash=[5, 4], color=RED, strokeWidth=1.5)
+    bars = base.mark_bar(color=ORANGE, opacity=0.35, width=8).encode(
+        at, alt.Y("share:Q", title="accuracy, and share of samples (bars)", scale=unit)
+    )
+    rules = base.mark_rule(strokeWidth=2, color=BLUE).encode(
+        at, alt.Y("low:Q", scale=unit), alt.Y2("high:Q")
+    )
+    points = base.mark_point(size=60, filled=True, opacity=1, color=BLUE).encode(
+        at, alt.Y("accuracy:Q", scale=unit)
+    )
+    line = diagonal.encode(at, alt.Y("accuracy:Q", scale=unit))
+    chart = alt.layer(bars, line, rules, points).properties(width=320, height=280)
+    return finish(chart, title, caption)
+
+
+def matrix(rows: Rows, *, x: str, y: str, value: str, title: str, caption: str) -> Figure:
+    """A heat map with its numbers written in; rows hold `x`, `y` and `value` in [0, 1]."""
+    import altair as alt
+
+    shown = number_rows(rows)
+    across = list(dict.fromkeys(row[x] for row in shown))
+    down = list(dict.fromkeys(row[y] for row in shown))
+    base = alt.Chart(alt.Data(values=shown)).encode(  # type: ignore[attr-defined]
+        alt.X(f"{x}:N", sort=across, title=x, axis=alt.Axis(labelLimit=120)),
+        alt.Y(f"{y}:N", sort=down, title=y, axis=alt.Axis(labelLimit=160)),
+    )
+    colour = alt.Color(
+        f"{value}:Q", scale=alt.Scale(scheme="cividis", domain=[0, 1]), title=value
+    )
+    cells = base.mark_rect().encode(colour)
+    text = base.mark_text(fontSize=10).encode(
+        alt.Text(f"{value}:Q", format=".2f"),
+        color=alt.condition(f"datum['{value}'] > 0.5", alt.value("#000"), alt.value("#fff")),
+    )
+    size = max(26, min(46, 420 // max(len(across), 1)))
+    chart = alt.layer(cells, text).properties(width=size * len(across), height=size * len(down))
+    return finish(chart, title, caption)
+
+
+def pair_matrix(labels: Sequence[str], values: NDArray[np.float64], x: str, y: str) -> Rows:
+    return [
+        {y: labels[i], x: labels[j], "share": values[i, j]}
+        for i in range(len(labels))
+        for j in range(len(labels))
+    ]
+
+
+# Pictures
+
+TILE = 112
+GAP = 8
+
+
+def signed_colours(values: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
+    """[h, w] → [h, w, 3]: blue below zero, white at zero, red-orange above, scaled to the map."""
+    scale = float(np.abs(values).max()) or 1.0
+    unit = np.clip(values / scale, -1, 1)[..., None]
+    positive, negative = np.array([213, 94, 0]), np.array([0, 114, 178])
+    white = np.array([255, 255, 255])
+    tint = np.where(unit >= 0, positive, negative)
+    return (white + (tint - white) * np.abs(unit)).astype(np.uint8)
+
+
+def grey_or_rgb(image: NDArray[np.floating[Any]], low: float, high: float) -> NDArray[np.uint8]:
+    """[c, h, w] or [h, w] in [low, high] → [h, w, 3]."""
+    if image.ndim == 3 and image.shape[0] not in (1, 3) and image.shape[-1] in (1, 3):
+        image = image.transpose(2, 0, 1)
+    if image.ndim == 3:
+        image = image[:3] if image.shape[0] >= 3 else image[:1]
+        image = image.transpose(1, 2, 0)
+        if image.shape[-1] == 1:
+            image = image[..., 0]
+    unit = np.clip((image - low) / (high - low), 0, 1)
+    shades = (unit * 255).astype(np.uint8)
+    return np.repeat(shades[..., None], 3, -1) if shades.ndim == 2 else shades
+
+
+def tiles(
+    rows: Sequence[Sequence[NDArray[np.uint8]]], *, title: str, caption: str
+) -> Figure:
+    """Pictures side by side, each at least 96 pixels, as one PNG with a transparent ground."""
+    from PIL import Image
+
+    height = len(rows) * (TILE + GAP) - GAP
+    width = max(len(row) for row in rows) * (TILE + GAP) - GAP
+    sheet = Image.new("RGBA", (width, height), (0, 0, 0, 0))
+    for i, row in enumerate(rows):
+        for j, picture in enumerate(row):
+            tile = Image.fromarray(picture).convert("RGBA")
+            scale = TILE / max(tile.size)
+            size = (max(1, round(tile.width * scale)), max(1, round(tile.height * scale)))
+            resampling = Image.Resampling.NEAREST if scale > 1 else Image.Resampling.LANCZOS
+            tile = tile.resize(size, resampling)
+            sheet.paste(tile, (j * (TILE + GAP), i * (TILE + GAP)))
+    buffer = io.BytesIO()
+    sheet.save(buffer, format="PNG", optimize=True)
+    encoded = base64.b64encode(buffer.getvalue()).decode()
+    return Figure(title=title, caption=caption, png=encoded, example=True)

@@ -1,0 +1,96 @@
+"""`audit init`: an audit.toml with all that could be inferred, to be corrected."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from audit.loading import load
+from audit.meta import SubjectMeta
+from audit.record import write_atomic
+
+if TYPE_CHECKING:
+    import argparse
+    from pathlib import Path
+
+    from audit.config import Config
+
+
+def write_config(options: argparse.Namespace, config: Config | None, path: Path) -> str:
+    """Write the file.
+
+    Returns:
+        What to tell the user.
+    """
+    subject = load(
+        options.model, arch=options.arch, data=options.data, train_data=options.train_data,
+        meta=config.subject if config else SubjectMeta(), trust=bool(options.trust),
+        weights_only=True,
+    )  # fmt: skip
+    reasons = {f.name: f for f in subject.facts}
+
+    def why(name: str) -> str:
+        fact = reasons.get(name)
+        if fact is None:
+            return ""
+        return "  # given" if fact.source == "given" else f"  # inferred: {fact.reason}"
+
+    meta = subject.meta
+    lines = [
+        f"# What `audit init` found out about {subject.name}. Correct what is wrong, give what is",
+        "# missing; a line that you keep counts as given, no longer as inferred.",
+        "",
+    ]
+    for key, value in (("arch", options.arch), ("data", options.data),
+                       ("train_data", options.train_data)):  # fmt: skip
+        lines.append(f"{key} = {toml(value)}" if value else f'# {key} = "…"')
+    lines += ['# profile = "standard"      # quick, standard or deep', "", "[subject]"]
+    lines.append(f"task = {toml(meta.task)}{why('task')}" if meta.task else '# task = "multiclass"')
+    lines.append(
+        f"output = {toml(meta.output)}{why('output')}" if meta.output else '# output = "logits"'
+    )
+    if meta.output_index is not None:
+        lines.append(f"output_index = {meta.output_index}{why('output index')}")
+    lines.append(
+        f"classes = {toml(meta.classes)}{why('classes')}" if meta.classes else '# classes = ["…"]'
+    )
+    lines.append(f"sensitive = {toml(meta.sensitive)}" if meta.sensitive else '# sensitive = ["…"]')
+    if meta.target:
+        lines.append(f"target = {toml(meta.target)}")
+    lines += ["", "[subject.input]"]
+    if meta.input.kind:
+        lines.append(f"kind = {toml(meta.input.kind)}{why('input kind')}")
+        lines.append(f"shape = {toml(meta.input.shape)}")
+    if meta.input.range:
+        lines.append(f"range = {toml(list(meta.input.range))}{why('input range')}")
+    else:
+        lines.append("# range = [0, 1]")
+    if meta.input.preprocess:
+        lines += ["", "[subject.input.preprocess]"]
+        for key, value in meta.input.preprocess.model_dump(exclude_none=True).items():
+            lines.append(f"{key} = {toml(value)}")
+    else:
+        lines.append("# [subject.input.preprocess]\n# scale = \"1/255\"\n# mean = [0.5]\n# std = [0.5]")
+    for feature in meta.features or []:
+        lines += ["", "[[subject.features]]"]
+        for key, value in feature.model_dump(exclude_none=True).items():
+            lines.append(f"{key} = {toml(value)}")
+    lines += [
+        "", "[policy]", 'fail_on = "high"', 'on_inconclusive = "block"', "",
+        "# [[expect]]", '# check = "performance.classification"', '# metric = "accuracy"',
+        '# op = ">="', "# bound = 0.9", '# severity = "high"', "",
+        "# [[waive]]", '# check = "…"', '# owner = "…"', '# reason = "…"', "# expires = 2030-01-31",
+        "",
+    ]  # fmt: skip
+    write_atomic(path, "\n".join(lines))
+    inferred = sum(f.source == "inferred" for f in subject.facts)
+    return f"{path}: {inferred} facts inferred; correct them, then `audit run {options.model}`."
+
+
+def toml(value: Any) -> str:
+    """A value as TOML: JSON's strings, numbers and arrays are TOML's too."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{k} = {toml(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(toml(v) for v in value) + "]"
+    return json.dumps(value, ensure_ascii=False)

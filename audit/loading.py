@@ -1,0 +1,139 @@
+"""From the command line's words to a Subject: model, data, and what is known of both."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from audit.artifact.building import build, missing_arch, zoo_hint
+from audit.artifact.opening import Artifact, open_artifact
+from audit.data import Dataset, read_data
+from audit.errors import AuditError
+from audit.meta import SubjectMeta, describe_errors
+from audit.record import Fact
+from audit.subject import Subject
+
+
+def load(
+    model: str | Path,
+    *,
+    arch: str | None = None,
+    data: str | None = None,
+    train_data: str | None = None,
+    meta: SubjectMeta | None = None,
+    trust: bool = False,
+    device: str = "cpu",
+    weights_only: bool = False,
+) -> Subject:
+    """A subject from a model file, or from the zoo.
+
+    Args:
+        model: a path, or 'zoo:NAME'.
+        arch: 'pkg.mod:Class', the user's own code.
+        data, train_data: see `audit.data.read_data`; the zoo brings its own.
+        meta: what is known; it overrides what the file says.
+        trust: load files that carry code by running it.
+        weights_only: an architecture and data are not needed.
+
+    Raises:
+        AuditError: the sentence says what is missing or wrong.
+    """
+    given = meta or SubjectMeta()
+    name = str(model)
+    if name.startswith("zoo:"):
+        entry = zoo_model(name.removeprefix("zoo:"))
+        path, arch = entry.weights, arch or entry.arch
+        train, test = entry.data()
+        artifact = open_artifact(path)
+    else:
+        path = Path(model)
+        artifact = open_artifact(path, trust=trust)
+        train = test = None
+    try:
+        known = given.over(SubjectMeta.model_validate(artifact.meta))
+    except ValidationError as error:
+        raise AuditError(f"{path}: its meta is wrong: {describe_errors(error, '')}.") from None
+    if artifact.module is None and arch is None and zoo_hint(artifact) is None:
+        if artifact.format in ("full pickle", "TorchScript") or not weights_only:
+            raise AuditError(missing_arch(artifact))
+        return bare_weights(artifact, known, path)
+    module = build(artifact, arch)
+    evaluation = read_data(data, known) if data is not None else test
+    training = read_data(train_data, known) if train_data is not None else train
+    if evaluation is None and not weights_only:
+        raise AuditError(
+            "There is nothing to evaluate the model on; pass --data PATH (.npz, .parquet, .csv, "
+            ".safetensors, a folder of class folders, or pkg.mod:callable)."
+        )
+    if evaluation is not None:
+        known = known.over(described_by(evaluation))
+    subject = Subject(
+        module,
+        None if evaluation is None else evaluation.x,
+        None if evaluation is None else evaluation.y,
+        sensitive={} if evaluation is None else evaluation.sensitive,
+        groups=None if evaluation is None else evaluation.groups,
+        train=None if training is None else (training.x, training.y),
+        meta=known.model_copy(update={"name": known.name or path.name}),
+        device=device,
+        data_name="" if evaluation is None else evaluation.name,
+    )
+    tell(subject, artifact)
+    return subject
+
+
+def described_by(data: Dataset) -> SubjectMeta:
+    return SubjectMeta(features=data.features, classes=data.classes)
+
+
+def bare_weights(artifact: Artifact, meta: SubjectMeta, path: Path) -> Subject:
+    """A subject of nothing but tensors."""
+    import torch
+    from torch import nn
+
+    class Weights(nn.Module):
+        """Named tensors without an architecture."""
+
+    holder = Weights()
+    for name, tensor in (artifact.state or {}).items():
+        safe = name.replace(".", "/")
+        if tensor.is_floating_point() and tensor.dtype in (
+            torch.float16, torch.bfloat16, torch.float32, torch.float64,
+        ):  # fmt: skip
+            holder.register_parameter(safe, nn.Parameter(tensor, requires_grad=False))
+        else:
+            holder.register_buffer(safe, tensor)
+    subject = Subject(holder, meta=meta.model_copy(update={"name": meta.name or path.name}))
+    tell(subject, artifact)
+    return subject
+
+
+def tell(subject: Subject, artifact: Artifact) -> None:
+    """What the report has to say about the file itself."""
+    subject.format, subject.trusted = artifact.format, artifact.trusted
+    subject.notes = [*artifact.notes, *subject.notes]
+    if artifact.trusted:
+        subject.notes.insert(
+            0, f"The file is a {artifact.format} and was loaded by running it, because --trust said so."
+        )
+    subject.facts.insert(
+        0, Fact(name="format", value=artifact.format, source="inferred", reason="the file's content")
+    )
+
+
+def zoo_model(name: str):  # type: ignore[no-untyped-def]
+    """A reference model by name.
+
+    Raises:
+        AuditError: there is none.
+    """
+    from audit.registry import zoo
+
+    if name not in zoo():
+        import difflib
+
+        near = difflib.get_close_matches(name, zoo(), 1)
+        hint = f"did you mean zoo:{near[0]}?" if near else f"there are {', '.join(zoo())}."
+        raise AuditError(f"There is no zoo:{name}; {hint}")
+    return zoo()[name].load()

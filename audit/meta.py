@@ -1,0 +1,131 @@
+"""What can be said of a subject besides its weights and data: one schema for the checkpoint's
+`meta`, the config's `[subject]` and the keywords of `audit.Subject`. All of it is optional; what is
+not given is inferred (`audit.inference`), and the report says so.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+Task = Literal["binary", "multiclass", "multilabel", "regression", "anomaly", "embedding"]
+Output = Literal["logits", "log_probabilities", "probabilities", "sigmoid", "value"]
+InputKind = Literal["image", "tabular", "sequence", "tokens"]
+
+
+def parse_number(value: Any) -> Any:
+    """`"8/255"` as a number; anything else as it is."""
+    if isinstance(value, str) and value.count("/") == 1:
+        top, bottom = value.split("/")
+        try:
+            return float(top) / float(bottom)
+        except (ValueError, ZeroDivisionError):
+            return value
+    return value
+
+
+Number = Annotated[float, BeforeValidator(parse_number)]
+
+
+class MetaPart(BaseModel):
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+
+class Preprocess(MetaPart):
+    """What happens to an input before the network: x * scale, (x − mean) / std, resize, channels.
+
+    It runs as a module inside the subject, so eps, pictures and attributions stay in the units of
+    the data.
+    """
+
+    scale: Number | None = Field(default=None, description="the input is multiplied by it")
+    mean: list[Number] | None = Field(default=None, description="one per channel or column")
+    std: list[Number] | None = Field(default=None, description="one per channel or column, > 0")
+    resize: tuple[int, int] | None = Field(default=None, description="height, width; bilinear")
+    channels: Literal["first", "last"] = Field(
+        default="first", description="where the data has them; the network always gets them first"
+    )
+
+    @model_validator(mode="after")
+    def _std_is_positive(self) -> Preprocess:
+        if self.std is not None and min(self.std) <= 0:
+            raise ValueError("every std must be above 0")
+        return self
+
+
+class InputMeta(MetaPart):
+    kind: InputKind | None = None
+    shape: list[int] | None = Field(default=None, description="of one sample")
+    dtype: str | None = None
+    range: tuple[Number, Number] | None = Field(default=None, description="lowest, highest value")
+    preprocess: Preprocess | None = None
+
+    @model_validator(mode="after")
+    def _range_is_ordered(self) -> InputMeta:
+        if self.range is not None and self.range[0] >= self.range[1]:
+            raise ValueError("range must be [lowest, highest] with lowest < highest")
+        return self
+
+
+class Feature(MetaPart):
+    """A named feature: a numeric column, or the one-hot columns of a category together."""
+
+    name: str
+    columns: list[int] = Field(description="indices into the model's input")
+    kind: Literal["numeric", "categorical"] = "numeric"
+    categories: list[str] | None = None
+    mean: Number | None = None
+    std: Number | None = None
+    mutable: bool | None = Field(
+        default=None, description="may an adversary change it? numeric features: yes, unless said"
+    )
+
+    @model_validator(mode="after")
+    def _columns_fit(self) -> Feature:
+        if self.kind == "numeric" and len(self.columns) != 1:
+            raise ValueError(f"the numeric feature {self.name!r} must have exactly one column")
+        if self.categories is not None and len(self.categories) != len(self.columns):
+            raise ValueError(
+                f"the feature {self.name!r} has {len(self.categories)} categories and "
+                f"{len(self.columns)} columns; it needs one column for each category"
+            )
+        return self
+
+    @property
+    def attackable(self) -> bool:
+        return self.kind == "numeric" and self.mutable is not False
+
+
+class SubjectMeta(MetaPart):
+    """All optional; see the module's docstring."""
+
+    name: str | None = None
+    task: Task | None = None
+    output: Output | None = None
+    output_index: int | None = Field(default=None, description="which of a tuple of outputs")
+    input: InputMeta = Field(default_factory=InputMeta)
+    classes: list[str] | None = None
+    features: list[Feature] | None = None
+    target: str | None = Field(default=None, description="column of the labels in a table")
+    sensitive: list[str] | None = Field(
+        default=None, description="columns of a table, or arrays, that name people's groups"
+    )
+    groups: str | None = Field(
+        default=None, description="column or array of the clusters (writer, patient, speaker)"
+    )
+
+    def over(self, other: SubjectMeta) -> SubjectMeta:
+        """This description, with the gaps filled from `other`."""
+        merged = other.model_dump(exclude_none=True)
+        mine = self.model_dump(exclude_none=True)
+        merged["input"] = {**merged.get("input", {}), **mine.pop("input", {})}
+        return SubjectMeta.model_validate({**merged, **mine})
+
+
+def describe_errors(error: Any, where: str) -> str:
+    """The first complaint of a pydantic ValidationError as one sentence."""
+    first = error.errors()[0]
+    path = ".".join(str(part) for part in first["loc"])
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{where}{'.' if path and where else ''}{path}: {message}"

@@ -1,0 +1,1 @@
+"""Attacks, attributions and predictions: tensors in and out, no judgement."""

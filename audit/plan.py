@@ -1,0 +1,117 @@
+"""Profile, selection and applicability → what is asked of a subject, in order."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from audit.checking import Check
+from audit.config import check_parameters
+from audit.errors import AuditError, NotApplicable
+from audit.registry import registry
+
+if TYPE_CHECKING:
+    from audit.subject import Subject
+
+# The order in which a reader wants the areas, and in which evidence is best shared.
+AREAS = ("performance", "calibration", "robustness", "fairness", "imbalance", "interpretability")
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A check, and why it will not run where it will not."""
+
+    check: Check
+    outcome: str = ""
+    reason: str = ""
+
+
+def build_check(
+    check_id: str, profile: str, parameters: Mapping[str, Any] | None = None, where: str = ""
+) -> Check:
+    """A check with the parameters of a profile, overridden.
+
+    Raises:
+        AuditError: there is no such check, or it does not take these parameters.
+    """
+    checks = registry().checks
+    if check_id not in checks:
+        near = difflib.get_close_matches(check_id, checks, 1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(checks))}."
+        raise AuditError(f"There is no check {check_id!r}; {hint}")
+    cls = checks[check_id]
+    values = {**cls.profiles.get(profile, {}), **(parameters or {})}
+    try:
+        return cls(**values)
+    except ValidationError as error:
+        name = where or f'[checks."{check_id}"]'
+        raise AuditError(
+            check_parameters(name, check_id, error, sorted(cls.model_fields))
+        ) from None
+
+
+def select(patterns: Sequence[str], flag: str) -> set[str]:
+    """Ids that match any of the patterns.
+
+    Raises:
+        AuditError: a pattern matches nothing.
+    """
+    chosen: set[str] = set()
+    known = sorted(registry().checks)
+    for pattern in patterns:
+        matching = {
+            i for i in known if fnmatchcase(i, pattern) or i.startswith(pattern.rstrip(".") + ".")
+        }
+        if not matching:
+            near = difflib.get_close_matches(pattern, known, 1)
+            hint = f"did you mean {near[0]}?" if near else "`audit checks` lists them."
+            raise AuditError(f"{flag} {pattern} matches no check; {hint}")
+        chosen |= matching
+    return chosen
+
+
+def plan(
+    subject: Subject,
+    *,
+    profile: str = "standard",
+    only: Sequence[str] = (),
+    skip: Sequence[str] = (),
+    parameters: Mapping[str, Mapping[str, Any]] | None = None,
+) -> list[Planned]:
+    """All installed checks in order, each with its fate."""
+    for check_id in parameters or {}:
+        build_check(check_id, profile, (parameters or {})[check_id])
+    chosen = select(only, "--check") if only else set(registry().checks)
+    dropped = select(skip, "--skip") if skip else set()
+    planned = []
+    for check_id in sorted(registry().checks, key=order):
+        check = build_check(check_id, profile, (parameters or {}).get(check_id))
+        if check_id not in chosen:
+            continue
+        if check_id in dropped:
+            planned.append(Planned(check, "skipped", "skipped by --skip or the config"))
+            continue
+        planned.append(applicability(check, subject))
+    return planned
+
+
+def applicability(check: Check, subject: Subject) -> Planned:
+    if check.needs_data and subject.x is None:
+        return Planned(check, "not_applicable", "no evaluation data are given")
+    try:
+        check.applies(subject)
+    except NotApplicable as reason:
+        return Planned(check, "not_applicable", str(reason))
+    except Exception as error:  # noqa: BLE001 - a plug-in may raise anything
+        return Planned(check, "error", f"{type(error).__name__}: {error}")
+    return Planned(check)
+
+
+def order(check_id: str) -> tuple[int, str]:
+    area = check_id.split(".")[0]
+    return (AREAS.index(area) if area in AREAS else len(AREAS), check_id)

@@ -1,0 +1,358 @@
+"""The whole result of an audit as one versioned JSON document.
+
+Everything that the reports show is in here, and nothing else is: a record can be judged again
+under another policy, and rendered again, without running anything.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from audit.errors import AuditError
+
+SCHEMA_VERSION = 1
+
+Outcome = Literal["passed", "failed", "inconclusive", "not_applicable", "skipped", "error"]
+Severity = Literal["info", "low", "medium", "high", "critical"]
+Verdict = Literal["pass", "fail", "inconclusive"]
+Operator = Literal[">=", "<=", "not_shown_below", "not_shown_above", "not_worse_than_baseline"]
+
+OUTCOMES: tuple[Outcome, ...] = (
+    "passed", "failed", "inconclusive", "not_applicable", "skipped", "error",
+)  # fmt: skip
+SEVERITIES: tuple[Severity, ...] = ("info", "low", "medium", "high", "critical")
+
+Slice = dict[str, str | float]
+
+
+def round12(value: float) -> float:
+    """`value` at 12 significant digits: what two runs on one kind of machine agree on."""
+    return float(f"{value:.12g}") if math.isfinite(value) else value
+
+
+class Part(BaseModel):
+    """A part of the record: unknown keys are refused, so that a typo cannot pass for data."""
+
+    model_config = ConfigDict(extra="forbid", ser_json_inf_nan="null")
+
+
+class Metric(Part):
+    """One number, with all that is needed to believe it."""
+
+    name: str
+    value: float | None = Field(description="the estimate; null where undefined, with a reason")
+    low: float | None = Field(default=None, description="lower end of the 95 % interval")
+    high: float | None = Field(default=None, description="upper end of the 95 % interval")
+    n: int = Field(description="samples it was measured on")
+    unit: str = Field(default="", description="'' for a plain ratio")
+    direction: Literal["higher", "lower", "none"] = "none"
+    slice: Slice = Field(default_factory=dict, description="{} for overall")
+    estimator: str = Field(default="", description="how value and interval were computed")
+    sufficient: dict[str, Any] = Field(
+        default_factory=dict,
+        description="what the interval can be recomputed from: successes and n, or quantiles",
+    )
+    reason: str = Field(default="", description="why the value is null")
+
+    def model_post_init(self, _context: Any) -> None:
+        for name in ("value", "low", "high"):
+            number = getattr(self, name)
+            if number is not None:
+                setattr(self, name, round12(number))
+
+
+class ExpectationResult(Part):
+    """A bound on a metric, and how it was judged."""
+
+    metric: str
+    slice: Slice = Field(default_factory=dict)
+    op: Operator
+    bound: float
+    severity: Severity
+    outcome: Literal["passed", "failed", "inconclusive", "not_applicable"]
+    source: Literal["default", "config", "baseline"] = "default"
+    reason: str = ""
+    waived: str = Field(default="", description="owner, reason and expiry of the waiver, if any")
+
+
+class Finding(Part):
+    """A failed or inconclusive expectation, in words a stakeholder reads."""
+
+    fingerprint: str
+    severity: Severity
+    outcome: Literal["failed", "inconclusive"]
+    title: str
+    what_happened: str
+    why_it_matters: str
+    what_to_do: str
+    tags: list[str] = Field(default_factory=list)
+    waived: str = ""
+
+
+class Guidance(Part):
+    """What a check has to say about one of its metrics when the expectation on it is not met.
+
+    `what_happened` may use {value}, {low}, {high}, {n}, {bound}, {slice}, and what the check put
+    into `words`.
+    """
+
+    title: str
+    what_happened: str
+    why_it_matters: str
+    what_to_do: str
+    tags: list[str] = Field(default_factory=list)
+    words: dict[str, str] = Field(default_factory=dict)
+
+
+class Validity(Part):
+    """One piece of evidence for or against believing the check's numbers."""
+
+    name: str
+    passed: bool | None = Field(description="null: could not be established")
+    detail: str
+    metrics: list[str] = Field(
+        default_factory=list, description="the metrics that rest on it; empty: all of the check"
+    )
+
+
+class Table(Part):
+    title: str
+    columns: list[str]
+    rows: list[list[str | float | int | bool | None]]
+
+
+FORBIDDEN_VEGA_KEYS = ("url", "href", "$schema", "loader", "usermeta")
+
+
+class Figure(Part):
+    """A Vega-Lite specification with inline values, or a PNG as base64; never an address."""
+
+    title: str
+    caption: str = Field(description="what it shows, for a reader who cannot see it")
+    spec: dict[str, Any] | None = None
+    png: str | None = Field(default=None, pattern=r"^[A-Za-z0-9+/=]*$")
+    example: bool = Field(default=False, description="shows single rows or pictures of the data")
+
+    def model_post_init(self, _context: Any) -> None:
+        check_spec(self.spec)
+
+
+def check_spec(node: Any) -> None:
+    """Raise ValueError where a figure could reach the network or holds more than 2,000 rows."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            if key in FORBIDDEN_VEGA_KEYS:
+                raise ValueError(f"a figure may not hold the key {key!r}: inline values only")
+            if key == "values" and isinstance(value, list) and len(value) > 2000:
+                raise ValueError("a figure may hold at most 2,000 rows")
+            check_spec(value)
+    elif isinstance(node, list):
+        for value in node:
+            check_spec(value)
+
+
+class PerSample(Part):
+    """One bit per sample of the subject: was the outcome good? So that records can be paired."""
+
+    metric: str
+    slice: Slice = Field(default_factory=dict)
+    indices: list[int] | None = Field(default=None, description="null: every sample, in order")
+    n: int
+    bits: str = Field(description="base64 of the bits, most significant first")
+
+
+class CheckRecord(Part):
+    id: str
+    kind: Literal["question", "trial"]
+    title: str
+    outcome: Outcome
+    reason: str = ""
+    answer: str = Field(default="", description="the answer to the title, with the number in it")
+    method: str = Field(default="", description="how it was measured, and the source of the method")
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    metrics: list[Metric] = Field(default_factory=list)
+    expectations: list[ExpectationResult] = Field(default_factory=list)
+    findings: list[Finding] = Field(default_factory=list)
+    per_sample: list[PerSample] = Field(default_factory=list)
+    validity: list[Validity] = Field(default_factory=list)
+    tables: list[Table] = Field(default_factory=list)
+    figures: list[Figure] = Field(default_factory=list)
+    guidance: dict[str, Guidance] = Field(default_factory=dict)
+    defaults: list[dict[str, Any]] = Field(
+        default_factory=list, description="the check's own expectations, to judge it again by"
+    )
+
+
+class Fact(Part):
+    """Something known of the subject, and how it is known."""
+
+    name: str
+    value: Any
+    source: Literal["given", "inferred"]
+    reason: str = ""
+
+
+class SubjectRecord(Part):
+    model: str = Field(description="the name shown; never a full path")
+    architecture: str = ""
+    digest: str = Field(default="", description="sha256 of weights and buffers")
+    parameters: int | None = None
+    format: str = ""
+    trusted: bool = False
+    data: str = ""
+    data_digest: str = ""
+    n: int = 0
+    task: str = ""
+    classes: list[str] = Field(default_factory=list)
+    facts: list[Fact] = Field(default_factory=list)
+    notes: list[str] = Field(default_factory=list)
+
+
+class PolicyRecord(Part):
+    fail_on: Severity = "high"
+    on_inconclusive: Literal["block", "warn"] = "block"
+    profile: str = "standard"
+    expect: list[dict[str, Any]] = Field(default_factory=list)
+    waivers: list[dict[str, Any]] = Field(default_factory=list)
+    baseline: str = ""
+
+
+class VerdictRecord(Part):
+    word: Verdict
+    reason: str
+    counts: dict[str, int]
+    exit_code: int
+    notes: list[str] = Field(default_factory=list)
+
+
+class AuditRecord(Part):
+    """The record of one audit. `verdict.exit_code` is the gate."""
+
+    schema_version: Literal[1] = 1
+    verdict: VerdictRecord
+    subject: SubjectRecord
+    samples: list[str] = Field(default_factory=list, description="a digest of each sample")
+    policy: PolicyRecord
+    checks: list[CheckRecord]
+    timing: dict[str, Any] = Field(default_factory=dict)
+    environment: dict[str, Any] = Field(default_factory=dict)
+
+    def to_json(self) -> str:
+        return self.model_dump_json(indent=1) + "\n"
+
+    def save(self, path: str | Path) -> Path:
+        """Write the record, validated against the shipped schema first."""
+        text = self.to_json()
+        validate(json.loads(text))
+        return write_atomic(path, text)
+
+    @classmethod
+    def load(cls, path: str | Path) -> AuditRecord:
+        """Read a record.
+
+        Raises:
+            AuditError: the file is missing, not JSON, of another version, or does not fit.
+        """
+        path = Path(path)
+        try:
+            document = json.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise AuditError(
+                f"The record {path} cannot be read ({error.strerror}); "
+                "name the record.json that an audit wrote."
+            ) from None
+        except ValueError:
+            raise AuditError(
+                f"{path} is not JSON; name the record.json that an audit wrote."
+            ) from None
+        version = document.get("schema_version") if isinstance(document, dict) else None
+        if version != SCHEMA_VERSION:
+            raise AuditError(
+                f"{path} has schema version {version!r}, and this release reads version "
+                f"{SCHEMA_VERSION}; audit the model again."
+            )
+        try:
+            return cls.model_validate(document)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise AuditError(
+                f"{path} does not fit the record's schema at {where}: {first['msg']}; "
+                "audit the model again."
+            ) from None
+
+    def digest(self) -> str:
+        """sha256 of the record without what may differ between equal runs."""
+        document = self.model_dump(mode="json", exclude={"timing", "environment"})
+        canonical = json.dumps(document, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+    def check(self, check_id: str) -> CheckRecord:
+        """The record of one check.
+
+        Raises:
+            KeyError: no check of that id was part of the audit.
+        """
+        for check in self.checks:
+            if check.id == check_id:
+                return check
+        raise KeyError(check_id)
+
+    def _repr_html_(self) -> str:
+        from audit.registry import reporter
+
+        return reporter("notebook").record(self)
+
+
+def counts(checks: Iterable[CheckRecord]) -> dict[str, int]:
+    """How many checks ended in each of the six outcomes."""
+    outcomes = [check.outcome for check in checks]
+    return {outcome: outcomes.count(outcome) for outcome in OUTCOMES}
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of a record, as shipped in `audit/record.schema.json`."""
+    schema = AuditRecord.model_json_schema()
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["$defs"]["Figure"]["properties"]["spec"] = {
+        "anyOf": [{"type": "null"}, {"type": "object", "$ref": "#/$defs/VegaNode"}]
+    }
+    schema["$defs"]["VegaNode"] = {
+        "description": "a Vega-Lite specification: inline values only, no address of any kind",
+        "if": {"type": "object"},
+        "then": {
+            "propertyNames": {"not": {"enum": list(FORBIDDEN_VEGA_KEYS)}},
+            "properties": {"values": {"maxItems": 2000}},
+            "additionalProperties": {"$ref": "#/$defs/VegaNode"},
+        },
+        "else": {"if": {"type": "array"}, "then": {"items": {"$ref": "#/$defs/VegaNode"}}},
+    }
+    return schema
+
+
+SCHEMA_FILE = Path(__file__).with_name("record.schema.json")
+
+
+def validate(document: dict[str, Any]) -> None:
+    """Raise jsonschema.ValidationError where `document` does not fit the shipped schema."""
+    import jsonschema
+
+    schema = json.loads(SCHEMA_FILE.read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator(schema).validate(document)
+
+
+def write_atomic(path: str | Path, content: str | bytes) -> Path:
+    """Write a file so that a kill leaves the old one or the new one, never half of one."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_bytes(content.encode() if isinstance(content, str) else content)
+    partial.replace(path)
+    return path

@@ -1,0 +1,239 @@
+"""Runs a plan: one check after the other, each on a model that it may not harm."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from audit.checking import Check, Context
+from audit.errors import NotApplicable
+from audit.evidence import Store, library_versions
+from audit.plan import Planned, applicability, build_check, plan
+from audit.policy import Policy, judge
+from audit.record import (
+    AuditRecord,
+    CheckRecord,
+    PolicyRecord,
+    VerdictRecord,
+    counts,
+)
+from audit.registry import registry
+from audit.subject import Subject
+
+Watch = Callable[[str, str, int, int], None]
+
+
+def check(check_id: str, **parameters: Any) -> Check:
+    """One check by its id, with its parameters: `audit.check("robustness.pgd", eps=8/255)`.
+
+    Raises:
+        AuditError: there is no such check, or it does not take these parameters.
+    """
+    return build_check(check_id, "standard", parameters, where=f"audit.check({check_id!r})")
+
+
+def run(
+    subject: Subject,
+    checks: Sequence[str | Check] | None = None,
+    *,
+    skip: Sequence[str] = (),
+    profile: str = "standard",
+    seed: int = 0,
+    parameters: Mapping[str, Mapping[str, Any]] | None = None,
+    policy: Policy | None = None,
+    baseline: AuditRecord | None = None,
+    evidence: str | Path | None = None,
+    examples: bool = True,
+    watch: Watch | None = None,
+) -> AuditRecord:
+    """Audit a subject.
+
+    Args:
+        checks: ids, globs or checks; all installed ones where None.
+        profile: 'quick', 'standard' or 'deep': how much evidence to gather.
+        parameters: id → parameters of a check.
+        evidence: folder that keeps what is expensive; in memory where None.
+        examples: may the record hold single rows and pictures of the data?
+        watch: called as (check id, what, done, of) while it runs.
+
+    Returns:
+        The record, judged. It shows itself in a notebook.
+
+    Raises:
+        AuditError: a glob matches nothing, or a check does not take its parameters.
+    """
+    started = time.perf_counter()
+    given = [c for c in checks or [] if isinstance(c, Check)]
+    globs = [c for c in checks or [] if isinstance(c, str)]
+    planned: list[Planned] = []
+    if globs or not given:
+        planned = plan(subject, profile=profile, only=globs, skip=skip, parameters=parameters)
+    planned += [applicability(c, subject) for c in given]
+    store = Store(subject, seed, Path(evidence) if evidence else None)
+    context = Context(subject, store, seed, profile, examples)
+    records: list[CheckRecord] = []
+    seconds: dict[str, float] = {}
+    for index, item in enumerate(planned):
+        if watch:
+            watch(item.check.id, "", index, len(planned))
+            report = watch
+
+            def progress(what: str, done: int, of: int, name: str = item.check.id) -> None:
+                report(name, what, done, of)
+
+            store.progress = progress
+        began = time.perf_counter()
+        records.append(run_one(item, context))
+        seconds[item.check.id] = round(time.perf_counter() - began, 3)
+    for name, message in registry().broken.items():
+        records.append(CheckRecord(
+            id=f"plugin.{name}", kind="question", title=f"The plug-in {name} could not be imported",
+            outcome="error", reason=message,
+        ))  # fmt: skip
+    record = AuditRecord(
+        verdict=VerdictRecord(
+            word="inconclusive", reason="not judged yet", counts=counts(records), exit_code=3
+        ),
+        subject=subject.summary(),
+        samples=subject.sample_digests(),
+        policy=PolicyRecord(profile=profile),
+        checks=records,
+        timing={
+            "seconds": round(time.perf_counter() - started, 3), "checks": seconds,
+            "evidence": {"computed": store.computed, "reused": store.reused},
+        },
+        environment=environment(subject, seed),
+    )  # fmt: skip
+    return judge(record, policy or Policy(), baseline=baseline)
+
+
+def run_one(item: Planned, context: Context) -> CheckRecord:
+    """Measure one check; what it raises becomes its outcome."""
+    check_ = item.check
+    record = CheckRecord(
+        id=check_.id, kind=check_.kind, title=check_.title, outcome="inconclusive",
+        method=check_.explanation(), parameters=check_.model_dump(mode="json"),
+    )  # fmt: skip
+    if item.outcome:
+        record.outcome, record.reason = item.outcome, item.reason  # type: ignore[assignment]
+        return record
+    try:
+        with unharmed(context.subject.core):
+            measurement = check_.measure(context)
+            defaults = check_.expectations(context.subject)
+    except NotApplicable as reason:
+        record.outcome, record.reason = "not_applicable", str(reason)
+        return record
+    except KeyboardInterrupt:
+        raise
+    except Exception as error:  # noqa: BLE001 - a check may raise anything; the others still run
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        record.outcome = "error"
+        record.reason = (
+            f"{type(error).__name__}: {str(error)[:500]} ({Path(where.filename).name}, line "
+            f"{where.lineno})"
+        )
+        return record
+    for name in ("answer", "metrics", "validity", "tables", "figures", "per_sample", "guidance"):
+        setattr(record, name, getattr(measurement, name))
+    if not context.examples:
+        record.figures = [f for f in record.figures if not f.example]
+    record.defaults = [e.model_dump(mode="json") for e in defaults]
+    return record
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What a check could change in a module."""
+
+    modes: tuple[bool, ...]
+    gradients: tuple[bool, ...]
+    hooks: tuple[int, ...]
+    versions: tuple[int, ...]
+
+
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
+
+def condition(model: nn.Module) -> Condition:
+    tensors = [*model.parameters(), *model.buffers()]
+    return Condition(
+        tuple(m.training for m in model.modules()),
+        tuple(t.requires_grad for t in tensors),
+        tuple(len(getattr(m, h, ())) for m in model.modules() for h in HOOKS),
+        tuple(t._version for t in tensors),
+    )
+
+
+@contextmanager
+def unharmed(model: nn.Module) -> Iterator[None]:
+    """Verify that the model is left as it was, and put it right where it is not.
+
+    Raises:
+        RuntimeError: it was changed; names what.
+    """
+    before = condition(model)
+    weights = {k: v.clone() for k, v in model.state_dict().items()}
+    hooks = [(m, h, dict(getattr(m, h, {}))) for m in model.modules() for h in HOOKS]
+    try:
+        yield
+    finally:
+        after = condition(model)
+        if after != before:
+            for module, name, kept in hooks:
+                found = getattr(module, name, None)
+                if found is not None and len(found) != len(kept):
+                    for key in [k for k in found if k not in kept]:
+                        del found[key]
+            for module, mode in zip(model.modules(), before.modes, strict=True):
+                module.training = mode
+            tensors = [*model.parameters(), *model.buffers()]
+            for tensor, needed in zip(tensors, before.gradients, strict=True):
+                tensor.requires_grad_(needed)
+            if after.versions != before.versions:
+                with torch.no_grad():
+                    model.load_state_dict(weights)
+    changed = [
+        name
+        for name, a, b in (
+            ("its mode", before.modes, after.modes),
+            ("which parameters need gradients", before.gradients, after.gradients),
+            ("its hooks", before.hooks, after.hooks),
+            ("its weights or buffers", before.versions, after.versions),
+        )
+        if a != b
+    ]
+    if changed:
+        raise RuntimeError(f"the check changed the model ({', '.join(changed)}); it was put right")
+
+
+def environment(subject: Subject, seed: int) -> dict[str, Any]:
+    """What a run may differ by without being another audit."""
+    from importlib.metadata import version
+
+    return {
+        "audit": version("neural-audit"),
+        "command": shlex.join(["audit", *sys.argv[1:]]) if sys.argv[0].endswith("audit") else "",
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": platform.machine(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "threads": torch.get_num_threads(),
+        "cores": os.cpu_count(),
+        "device": str(subject.device),
+        "batch_size": subject.batch_size,
+        "seed": seed,
+        "libraries": library_versions(),
+    }

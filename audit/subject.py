@@ -1,0 +1,448 @@
+"""The subject of an audit: a model, its evaluation data, and what is known of both."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from pydantic import ValidationError
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from audit.errors import AuditError, NotApplicable
+from audit.inference import complete, select_output
+from audit.meta import Feature, Preprocess, SubjectMeta, describe_errors
+from audit.record import Fact, SubjectRecord
+
+BATCH_SIZE = 128
+
+
+class PreprocessModule(nn.Module):
+    """`Preprocess` as a differentiable module."""
+
+    def __init__(self, spec: Preprocess, ndim: int) -> None:
+        super().__init__()
+        self.spec = spec
+        shape = (1, -1, 1, 1) if ndim == 4 else (1,) * (ndim - 1) + (-1,)
+        for name in ("mean", "std"):
+            values = getattr(spec, name)
+            tensor = None if values is None else torch.tensor(values).reshape(shape)
+            self.register_buffer(name, tensor, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.to(torch.get_default_dtype())
+        if self.spec.channels == "last" and x.ndim == 4:
+            x = x.permute(0, 3, 1, 2)
+        if self.spec.scale is not None:
+            x = x * self.spec.scale
+        if self.mean is not None:
+            x = x - self.mean
+        if self.std is not None:
+            x = x / self.std
+        if self.spec.resize is not None:
+            x = F.interpolate(x, size=self.spec.resize, mode="bilinear", align_corners=False)
+        return x
+
+
+class _LastActivation(TorchFunctionMode):
+    """Remembers what went into the softmax or sigmoid whose result the model returns.
+
+    The logarithm of a saturated softmax has no gradient; its input has. Catches modules and
+    functions alike, in any eager model.
+    """
+
+    NAMES = frozenset({"softmax", "log_softmax", "sigmoid"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[Tensor, Tensor]] = []
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if getattr(func, "__name__", "") in self.NAMES and isinstance(result, Tensor):
+            source = args[0] if args else (kwargs or {}).get("input")
+            if isinstance(source, Tensor):
+                self.seen.append((result, source))
+        return result
+
+    def input_of(self, output: Tensor) -> Tensor | None:
+        for result, source in reversed(self.seen):
+            if result is output and source.shape == output.shape:
+                return source
+        return None
+
+
+class Logits(nn.Module):
+    """The network with its preprocessing, answering with logits [n, classes] whatever it returns.
+
+    One-output binary models answer (0, z): their softmax is the sigmoid.
+    """
+
+    def __init__(self, core: nn.Module, preprocess: nn.Module, meta: SubjectMeta) -> None:
+        super().__init__()
+        self.core, self.preprocess = core, preprocess
+        self.output, self.output_index = meta.output, meta.output_index
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.preprocess(x)
+        if self.output in ("probabilities", "sigmoid", "log_probabilities"):
+            with _LastActivation() as mode:
+                raw = self.core(x)
+            scores = select_output(raw, self.output_index)[0]
+            logits = mode.input_of(scores)
+            if logits is None:
+                logits = self.invert(scores)
+        else:
+            logits = select_output(self.core(x), self.output_index)[0]
+        if logits.ndim == 1:
+            logits = logits[:, None]
+        if logits.shape[1] == 1 and self.output != "value":
+            logits = torch.cat([torch.zeros_like(logits), logits], 1)
+        return logits
+
+    def invert(self, scores: Tensor) -> Tensor:
+        """Logits from probabilities, where no softmax or sigmoid was seen to make them."""
+        tiny = torch.finfo(scores.dtype).tiny
+        if self.output == "probabilities":
+            return scores.clamp_min(tiny).log()
+        if self.output == "sigmoid":
+            return scores.clamp_min(tiny).log() - (1 - scores).clamp_min(tiny).log()
+        return scores
+
+
+class Subject:
+    """A model with its evaluation data, ready to be audited.
+
+    Args:
+        model: takes a batch [n, ...] and returns scores [n] or [n, classes], or a tuple of which
+            one item is that.
+        x: [n, ...] inputs, numbers, in the units that `preprocess` (if any) expects.
+        y: [n] class indices (classification) or values (regression).
+        sensitive: name → [n] labels of people's groups, which the model need not see.
+        groups: [n] labels of clusters of samples that are not independent (writer, patient).
+        meta: what is known; keywords below override it. `**known` takes the fields of
+            `audit.meta.SubjectMeta`: task, output, input, classes, features, ...
+        device: 'cpu', 'cuda' or 'auto'.
+
+    Raises:
+        AuditError: data and model do not fit together; the sentence says how.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        x: Any = None,
+        y: Any = None,
+        *,
+        sensitive: Mapping[str, Sequence[Any]] | None = None,
+        groups: Sequence[Any] | None = None,
+        train: tuple[Any, Any] | None = None,
+        meta: SubjectMeta | None = None,
+        device: str = "cpu",
+        batch_size: int = BATCH_SIZE,
+        data_name: str = "",
+        **known: Any,
+    ) -> None:
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        if device == "cuda" and not torch.cuda.is_available():
+            raise AuditError("--device cuda: torch sees no CUDA device here; use --device cpu.")
+        try:
+            given = SubjectMeta.model_validate(known)
+        except ValidationError as error:
+            raise AuditError(f"[subject] {describe_errors(error, '')}.") from None
+        meta = given.over(meta or SubjectMeta())
+        self.device = torch.device(device)
+        self.batch_size = batch_size
+        self.core = model.to(self.device).eval()
+        for parameter in self.core.parameters():
+            # Attacks and attributions need gradients to inputs only.
+            parameter.requires_grad_(False)
+        self.name = meta.name or type(model).__name__
+        self.data_name = data_name
+        self.format, self.trusted = "", False
+        self.notes: list[str] = []
+        self.facts: list[Fact] = []
+        self.sensitive: dict[str, NDArray[np.str_]] = {}
+        self.groups: NDArray[np.str_] | None = None
+        self.train = train
+        self.meta = meta
+        self.x: Tensor | None = None
+        self.y: Tensor | None = None
+        if x is None:
+            return
+        self.x = as_inputs(x)
+        self.y = None if y is None else as_labels(y, len(self.x))
+        for name, labels in (sensitive or {}).items():
+            self.sensitive[name] = as_strings(labels, len(self.x), f"sensitive column {name!r}")
+        if groups is not None:
+            self.groups = as_strings(groups, len(self.x), "group column")
+        spec = meta.input.preprocess
+        self.preprocess: nn.Module = (
+            PreprocessModule(spec, self.x.ndim).to(self.device) if spec else nn.Identity()
+        )
+        sequence = nn.Sequential(self.preprocess, self.core)
+        self.meta, self.facts, self.probe_scores = complete(
+            meta, sequence, self.x.to(self.device), self.y
+        )
+        self.check_labels()
+        self.check_features()
+        self.model = Logits(self.core, self.preprocess, self.meta).eval()
+        self._digests: list[str] | None = None
+
+    # What it is
+
+    @property
+    def n(self) -> int:
+        return 0 if self.x is None else len(self.x)
+
+    @property
+    def classes(self) -> list[str]:
+        return list(self.meta.classes or [])
+
+    @property
+    def kind(self) -> str:
+        return str(self.meta.input.kind)
+
+    @property
+    def features(self) -> list[Feature]:
+        """The named features of a table; unnamed columns are called by their number."""
+        if self.meta.features:
+            return self.meta.features
+        if self.x is None or self.kind != "tabular":
+            return []
+        return [Feature(name=f"column {i}", columns=[i]) for i in range(self.x.shape[1])]
+
+    @property
+    def range(self) -> tuple[float, float] | None:
+        return self.meta.input.range
+
+    @property
+    def range_is_inferred(self) -> bool:
+        return any(f.name == "input range" and f.source == "inferred" for f in self.facts)
+
+    def require_classification(self, *, labels: bool = True) -> None:
+        """Raise NotApplicable unless the subject is a classifier (with labels)."""
+        if self.x is None:
+            raise NotApplicable("no evaluation data are given")
+        if self.meta.task not in ("binary", "multiclass"):
+            raise NotApplicable(f"the task is {self.meta.task}, not classification")
+        if labels and self.y is None:
+            raise NotApplicable("the data hold no labels")
+
+    def require_continuous_inputs(self) -> None:
+        """Raise NotApplicable where inputs cannot be changed by small steps."""
+        if self.kind == "tokens":
+            raise NotApplicable("the inputs are tokens, which cannot be changed by small steps")
+
+    # Its data, checked
+
+    def check_labels(self) -> None:
+        if self.y is None or self.meta.task not in ("binary", "multiclass"):
+            return
+        assert self.x is not None
+        if self.y.is_floating_point():
+            if not bool((self.y == self.y.round()).all()):
+                raise AuditError(
+                    f"The task is {self.meta.task} and the labels are not whole numbers; give class "
+                    "indices, or task = \"regression\" in [subject]."
+                )
+            self.y = self.y.long()
+        k = len(self.classes)
+        low, high = int(self.y.min()), int(self.y.max())
+        if low < 0 or high >= k:
+            raise AuditError(
+                f"Labels run from {low} to {high} and the model has {k} classes (0 to {k - 1}); "
+                "number the labels as the model's outputs are numbered."
+            )
+        missing = [c for i, c in enumerate(self.classes) if not bool((self.y == i).any())]
+        if missing:
+            shown = ", ".join(missing[:5]) + (" …" if len(missing) > 5 else "")
+            self.notes.append(
+                f"{len(missing)} of {k} classes never occur in the evaluation data ({shown}): "
+                "nothing is known of how the model treats them."
+            )
+
+    def check_features(self) -> None:
+        if not self.meta.features or self.x is None:
+            return
+        used = [c for f in self.meta.features for c in f.columns]
+        width = self.x.shape[-1]
+        if sorted(used) != list(range(width)):
+            raise AuditError(
+                f"The features name the columns {sorted(used)[:5]}… and the data have {width} "
+                "columns; each column must belong to exactly one feature."
+            )
+
+    # What the model answers
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Logits [n, classes] for a batch on any device; gradients flow to `x`."""
+        with self.recurrent_backward():
+            return self.model(x.to(self.device))
+
+    @contextmanager
+    def recurrent_backward(self) -> Iterator[None]:
+        """cuDNN refuses to differentiate a recurrent network in eval mode; plain CUDA does not."""
+        if self.device.type == "cuda" and any(
+            isinstance(m, nn.RNNBase) for m in self.core.modules()
+        ):
+            with torch.backends.cudnn.flags(enabled=False):
+                yield
+        else:
+            yield
+
+    def batch(self, indices: Sequence[int] | NDArray[np.intp]) -> tuple[Tensor, Tensor]:
+        """Inputs and labels of some samples, on the subject's device."""
+        assert self.x is not None
+        index = torch.as_tensor(np.asarray(indices))
+        y = self.y[index] if self.y is not None else torch.zeros(len(index), dtype=torch.long)
+        return self.x[index].to(self.device), y.to(self.device)
+
+    # Its digests
+
+    def weights_digest(self) -> str:
+        """sha256 of weights and buffers, with their names."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.core.state_dict().items()):
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            digest.update(tensor_bytes(tensor))
+        return digest.hexdigest()
+
+    def sample_digests(self) -> list[str]:
+        """16 hexadecimal digits for each sample: its input and label."""
+        if self.x is None:
+            return []
+        if self._digests is None:
+            labels = self.y if self.y is not None else torch.zeros(self.n)
+            self._digests = [
+                hashlib.blake2b(row.tobytes() + label.tobytes(), digest_size=8).hexdigest()
+                for row, label in zip(self.x.numpy(), labels.numpy(), strict=True)
+            ]
+        return self._digests
+
+    def data_digest(self) -> str:
+        digest = hashlib.sha256("".join(self.sample_digests()).encode())
+        for name in sorted(self.sensitive):
+            digest.update(name.encode() + "\0".join(self.sensitive[name]).encode())
+        if self.groups is not None:
+            digest.update("\0".join(self.groups).encode())
+        return digest.hexdigest()
+
+    def behaviour_digest(self) -> str:
+        """Digest of what decides the model's answers: weights, code, and a probe batch's scores."""
+        digest = hashlib.sha256(self.weights_digest().encode())
+        for cls in sorted({type(m) for m in self.core.modules()}, key=lambda c: c.__qualname__):
+            try:
+                digest.update(inspect.getsource(cls).encode())
+            except (OSError, TypeError):
+                digest.update(f"{cls.__module__}.{cls.__qualname__}".encode())
+        digest.update(self.meta.model_dump_json().encode())
+        if self.x is not None:
+            digest.update(tensor_bytes(self.probe_scores))
+        return digest.hexdigest()
+
+    def summary(self) -> SubjectRecord:
+        """What the record says of the subject."""
+        return SubjectRecord(
+            model=self.name,
+            architecture=type(self.core).__name__,
+            digest=self.weights_digest(),
+            parameters=sum(p.numel() for p in self.core.parameters()),
+            format=self.format,
+            trusted=self.trusted,
+            data=self.data_name,
+            data_digest=self.data_digest() if self.x is not None else "",
+            n=self.n,
+            task=self.meta.task or "",
+            classes=self.classes,
+            facts=self.facts,
+            notes=self.notes,
+        )
+
+
+def tensor_bytes(tensor: Tensor) -> bytes:
+    if tensor.is_quantized:
+        tensor = tensor.int_repr()
+    flat = tensor.detach().cpu().contiguous().reshape(-1)
+    return flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b""
+
+
+def as_inputs(x: Any) -> Tensor:
+    """Inputs as a tensor, or a sentence about what is wrong with them."""
+    if not isinstance(x, Tensor):
+        array = np.asarray(x)
+        if array.dtype.kind not in "fiub":
+            raise AuditError(
+                f"The inputs hold {array.dtype.name} values where numbers are due; encode them, or "
+                "describe the columns under [[subject.features]]."
+            )
+        if array.dtype == np.float64 or array.dtype == np.float16:
+            array = array.astype(np.float32)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a read-only array is only read
+            x = torch.from_numpy(np.ascontiguousarray(array))
+    x = x.detach().cpu()
+    if x.dtype == torch.bool or x.dtype == torch.float64:
+        x = x.float()
+    if x.ndim < 2:
+        raise AuditError(
+            f"The inputs have shape {list(x.shape)}; a first axis of samples and at least one of "
+            "values is needed."
+        )
+    if len(x) < 2:
+        raise AuditError(
+            f"The data hold {len(x)} sample{'s' if len(x) != 1 else ''}; nothing can be said with "
+            "an interval from fewer than 2."
+        )
+    if x.is_floating_point():
+        finite = torch.isfinite(x.reshape(len(x), -1)).all(1)
+        if not bool(finite.all()):
+            bad = int((~finite).sum())
+            raise AuditError(
+                f"{bad} of {len(x)} samples hold NaN or Inf (the first is number "
+                f"{int((~finite).nonzero()[0])}); fill or drop them as the model's users do."
+            )
+    return x
+
+
+def as_labels(y: Any, n: int) -> Tensor:
+    if not isinstance(y, Tensor):
+        array = np.asarray(y)
+        if array.dtype.kind not in "fiub":
+            raise AuditError(
+                f"The labels hold {array.dtype.name} values where class indices or numbers are due; "
+                "number them as the model's outputs are numbered, or name them in [subject] classes."
+            )
+        y = torch.from_numpy(np.ascontiguousarray(array))
+    y = y.detach().cpu()
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    if len(y) != n:
+        raise AuditError(f"There are {n} samples and {len(y)} labels; one label for each is due.")
+    if y.is_floating_point() and not bool(torch.isfinite(y).all()):
+        raise AuditError("Some labels are NaN or Inf; drop those samples.")
+    return y.long() if not y.is_floating_point() else y
+
+
+def as_strings(labels: Any, n: int, what: str) -> NDArray[np.str_]:
+    array = np.asarray(labels)
+    if array.shape != (n,):
+        raise AuditError(
+            f"The {what} has shape {list(array.shape)} and there are {n} samples; one label for "
+            "each is due."
+        )
+    return array.astype(str)
+
+
+LogitFunction = Callable[[Tensor], Tensor]

@@ -1,0 +1,145 @@
+"""How often is the model right?
+
+Accuracy, balanced accuracy (mean recall over the classes) and macro F1 on all evaluation samples,
+with the recall of each class. Wilson intervals for shares, BCa bootstrap for the others. The
+accuracy is set against the best constant answer, the share of the most frequent class. Definitions:
+Sokolova and Lapalme 2009, section 3; Brodersen et al. 2010 for balanced accuracy.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from audit import figures, statistics
+from audit.checking import Check, Context, Expectation, Measurement, pack
+from audit.record import Guidance, Metric, Table
+from audit.words import amount, share
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from audit.subject import Subject
+
+
+class Classification(Check):
+    """How often is the model right?"""
+
+    id: ClassVar[str] = "performance.classification"
+    title: ClassVar[str] = "How often is the model right?"
+
+    def applies(self, subject: Subject) -> None:
+        subject.require_classification()
+
+    def examine(self, context: Context) -> Measurement:
+        subject = context.subject
+        predictions = context.predictions()
+        y, predicted = predictions.y, predictions.predicted
+        k = len(subject.classes)
+        clusters = context.clusters()
+        accuracy = statistics.proportion("accuracy", predictions.correct, clusters=clusters)
+        majority = float(np.bincount(y, minlength=k).max() / len(y))
+        gain = statistics.mean(
+            "gain_over_constant", predictions.correct * 1.0 - (y == np.bincount(y, minlength=k).argmax()),
+            clusters=clusters, direction="higher", edges=(-1, 1),
+        )  # fmt: skip
+        metrics: list[Metric] = [accuracy, gain]
+        cells = y * k + predicted
+
+        def recalls(index: NDArray[np.intp]) -> NDArray[np.float64]:
+            table = confusion(cells[index], k)
+            total = table.sum(2)
+            with np.errstate(invalid="ignore"):
+                return np.nanmean(np.diagonal(table, axis1=1, axis2=2) / total, 1)
+
+        def macro_f1(index: NDArray[np.intp]) -> NDArray[np.float64]:
+            table = confusion(cells[index], k)
+            hits = np.diagonal(table, axis1=1, axis2=2)
+            total = table.sum(2) + table.sum(1)
+            with np.errstate(invalid="ignore"):
+                return np.nanmean(np.where(total > 0, 2 * hits / total, np.nan), 1)
+
+        for name, statistic in (("balanced_accuracy", recalls), ("macro_f1", macro_f1)):
+            metrics.append(
+                statistics.bootstrap(
+                    name, statistic, len(y), clusters=clusters, seed=context.seed, draws=1000
+                )
+            )
+        table = confusion(cells[None], k)[0]
+        with np.errstate(invalid="ignore"):
+            normalised = table / table.sum(1, keepdims=True)
+        shown = [i for i in range(k) if table[i].sum() > 0]
+        names = [subject.classes[i] for i in shown]
+        rows = []
+        for i in range(k):
+            own = y == i
+            if not own.any():
+                rows.append([subject.classes[i], 0, None, None, None])
+                continue
+            recall = statistics.proportion("recall", predictions.correct[own])
+            rows.append([subject.classes[i], int(own.sum()), recall.value, recall.low, recall.high])
+        pictures = []
+        if k <= 20:
+            pictures.append(
+                figures.matrix(
+                    figures.pair_matrix(names, normalised[np.ix_(shown, shown)], "answered", "true"),
+                    x="answered", y="true", value="share", title="Which class is taken for which",
+                    caption=f"Confusion matrix of {len(names)} classes; each row shows how the "
+                    f"samples of one true class were answered. {worst_confusion(names, table, shown)}",
+                )
+            )  # fmt: skip
+        answer = (
+            f"The model is right on {amount(accuracy)} of {len(y):,} samples; answering always the "
+            f"most frequent class would be right on {share(majority)}."
+        )
+        return Measurement(
+            answer=answer,
+            metrics=metrics,
+            tables=[Table(
+                title="Recall by class", columns=["class", "n", "recall", "low", "high"], rows=rows
+            )],
+            figures=pictures,
+            per_sample=[pack("accuracy", predictions.correct)],
+            guidance={
+                "gain_over_constant": Guidance(
+                    title="The model is hardly better than a constant answer",
+                    what_happened="Answering always the most frequent class is right on "
+                    f"{share(majority)} of the samples; the model gains {{value}} over that "
+                    "({low} to {high}).",
+                    why_it_matters="A model that does not beat a constant has learnt nothing that "
+                    "its users could rely on.",
+                    what_to_do="Check that labels, class order and preprocessing of the evaluation "
+                    "data match the training, then the training itself.",
+                    tags=["NIST AI RMF MEASURE 2.3", "EU AI Act Article 15"],
+                ),
+                "accuracy": Guidance(
+                    title="The model is wrong too often",
+                    what_happened="It is right on {value} of {n} samples ({low} to {high}); the "
+                    "bound is {bound}.",
+                    why_it_matters="Every wrong answer is a decision somebody may act on.",
+                    what_to_do="See which classes are confused below; more or cleaner examples of "
+                    "those help most.",
+                    tags=["NIST AI RMF MEASURE 2.3", "EU AI Act Article 15"],
+                ),
+            },
+        )  # fmt: skip
+
+    def expectations(self, subject: Subject) -> list[Expectation]:
+        return [Expectation(metric="gain_over_constant", op=">=", bound=0.0, severity="high")]
+
+
+def confusion(cells: NDArray[np.intp], k: int) -> NDArray[np.float64]:
+    """[b, n] of true * k + answered → counts [b, k, k]."""
+    offsets = np.arange(len(cells))[:, None] * (k * k)
+    counts = np.bincount((cells + offsets).ravel(), minlength=len(cells) * k * k)
+    return counts.reshape(len(cells), k, k).astype(np.float64)
+
+
+def worst_confusion(names: list[str], table: NDArray[np.float64], shown: list[int]) -> str:
+    wrong = table[np.ix_(shown, shown)].copy()
+    np.fill_diagonal(wrong, 0)
+    if wrong.sum() == 0:
+        return "Nothing was confused."
+    i, j = np.unravel_index(wrong.argmax(), wrong.shape)
+    return f"Most often confused: {names[i]} answered as {names[j]}, {int(wrong[i, j])} times."

@@ -1,0 +1,71 @@
+"""How right does the model stay after one step in the worst direction?
+
+Fast gradient sign method (Goodfellow et al. 2015): each input moves by eps along the sign of the
+loss's gradient. It is the cheapest attack and the weakest: what it breaks is broken, what it leaves
+may not be robust. Its fairness is inherited from PGD on the same samples, which must be at least as
+strong.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from audit import statistics
+from audit.checking import Context, Cost
+from audit.checks.robustness.evasion import Evasion, white_box_validity
+from audit.checks.robustness.pgd import PGD
+from audit.record import Validity
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from audit.subject import Subject
+
+
+class FGSM(Evasion):
+    """How right does the model stay after one step in the worst direction?"""
+
+    id: ClassVar[str] = "robustness.fgsm"
+    title: ClassVar[str] = "How right does the model stay after one step in the worst direction?"
+    profiles: ClassVar[dict[str, dict[str, Any]]] = {
+        "quick": {"samples": 200, "queries": 100},
+        "deep": {"samples": 5000, "diagnostic_samples": 500, "queries": 1000},
+    }
+    grid: ClassVar[tuple[float, ...]] = (0.5, 1.0, 2.0)
+
+    def cost(self, subject: Subject) -> Cost:
+        n = min(self.samples, subject.n) * len(self.grid)
+        return Cost(forward=2 * n, backward=n)
+
+    def attack(
+        self, context: Context, samples: NDArray[np.intp], eps: float, fields: list[str]
+    ) -> dict[str, Tensor]:
+        from audit.methods.attacks import fgsm
+
+        return context.evidence(fgsm, samples, fields, eps=eps)
+
+    def validity(
+        self, context: Context, chosen: NDArray[np.intp], clean: NDArray[np.bool_], eps: float
+    ) -> list[Validity]:
+        reference = PGD(
+            **{
+                **PGD.profiles.get(context.profile, {}), "eps": eps, "samples": self.samples,
+                "diagnostic_samples": self.diagnostic_samples, "queries": self.queries,
+                "free_steps": self.free_steps,
+            }
+        )  # fmt: skip
+        stronger = reference.attack(context, chosen, eps, ["broken", "loss_rose", "zero_gradient"])
+        own = self.attack(context, chosen, eps, ["broken"])["broken"].numpy()
+        lost, gained, p = statistics.mcnemar(
+            ~stronger["broken"].numpy() & clean, ~own & clean
+        )
+        inherited = white_box_validity(context, reference, chosen, clean, eps, stronger)
+        inherited.append(Validity(
+            name="PGD at least as strong", passed=bool(lost <= gained or p >= 0.05),
+            detail=f"FGSM breaks {lost} samples that PGD leaves, and leaves {gained} that PGD "
+            "breaks, of the same samples",
+        ))  # fmt: skip
+        return inherited

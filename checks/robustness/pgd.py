@@ -1,0 +1,74 @@
+"""How right does the model stay when somebody searches for the worst small change?
+
+Projected gradient descent (Madry et al. 2018) under an Linf budget: from random starts, steps of
+2.5 eps / steps along the gradient's sign, projected back into the budget and the input range. A
+sample counts as robust if no point met on the way was misclassified. Fairness of the attack is
+tested as by Athalye et al. 2018 and Carlini et al. 2019: gradients that are not zero, a loss that
+rises, a search without gradients that does no better, and, with the budget removed, accuracy that
+falls to that of the best constant answer. The number is an upper bound: a stronger attack may find
+more.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from audit.checking import Context, Cost
+from audit.checks.robustness.evasion import Evasion, white_box_validity
+from audit.record import Validity
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from audit.subject import Subject
+
+
+class PGD(Evasion):
+    """How right does the model stay when somebody searches for the worst small change?"""
+
+    id: ClassVar[str] = "robustness.pgd"
+    title: ClassVar[str] = (
+        "How right does the model stay when somebody searches for the worst small change?"
+    )
+    profiles: ClassVar[dict[str, dict[str, Any]]] = {
+        "quick": {"samples": 200, "steps": 10, "curve": [1.0], "queries": 100},
+        "deep": {"samples": 5000, "steps": 50, "restarts": 3, "diagnostic_samples": 500,
+                 "queries": 1000},
+    }  # fmt: skip
+
+    steps: int = Field(default=20, ge=1)
+    restarts: int = Field(default=1, ge=1)
+    curve: list[float] = Field(
+        default=[0.5, 1.0, 2.0], description="multiples of eps that the curve is measured at"
+    )
+
+    def multiples(self) -> tuple[float, ...]:
+        return tuple(sorted({*self.curve, 1.0}))
+
+    def cost(self, subject: Subject) -> Cost:
+        n = min(self.samples, subject.n)
+        passes = n * self.steps * self.restarts * len(self.multiples())
+        few = min(self.diagnostic_samples, n)
+        return Cost(
+            forward=passes + n + few * (self.queries + self.free_steps),
+            backward=passes + few * self.free_steps,
+        )
+
+    def attack(
+        self, context: Context, samples: NDArray[np.intp], eps: float, fields: list[str]
+    ) -> dict[str, Tensor]:
+        from audit.methods.attacks import pgd
+
+        return context.evidence(
+            pgd, samples, fields, eps=eps, steps=self.steps, restarts=self.restarts
+        )
+
+    def validity(
+        self, context: Context, chosen: NDArray[np.intp], clean: NDArray[np.bool_], eps: float
+    ) -> list[Validity]:
+        found = self.attack(context, chosen, eps, ["broken", "loss_rose", "zero_gradient"])
+        return white_box_validity(context, self, chosen, clean, eps, found)

@@ -1,0 +1,1 @@
+"""AuditRecord → html, markdown, junit, console, notebook."""

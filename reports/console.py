@@ -1,0 +1,145 @@
+"""A live progress display, and a summary of at most a screen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from audit.comparing import Change
+from audit.record import OUTCOMES, SEVERITIES, AuditRecord, Finding
+from audit.words import number, slice_text
+
+SIGNS = {"pass": "✔", "fail": "✘", "inconclusive": "?"}
+WORDS = {
+    "passed": "passed", "failed": "failed", "inconclusive": "inconclusive",
+    "not_applicable": "not applicable", "skipped": "skipped", "error": "errors",
+}  # fmt: skip
+LONGEST = 12
+
+
+class Progress:
+    """Which check runs and how far it is, on standard error; quiet when that is no terminal."""
+
+    def __init__(self) -> None:
+        import sys
+
+        self.live: Any = None
+        self.task: Any = None
+        self.enabled = sys.stderr.isatty()
+
+    def __enter__(self) -> Progress:
+        if self.enabled:
+            from rich.console import Console
+            from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+            from rich.progress import Progress as Live
+
+            self.live = Live(
+                TextColumn("{task.description}"), BarColumn(bar_width=24),
+                TextColumn("{task.fields[what]}"), TimeElapsedColumn(),
+                console=Console(stderr=True), transient=True,
+            )  # fmt: skip
+            self.live.__enter__()
+            self.task = self.live.add_task("", total=None, what="")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:  # fmt: skip
+        if self.live is not None:
+            self.live.__exit__(kind, error, trace)
+
+    def stage(self, text: str) -> None:
+        if self.live is not None:
+            self.live.update(self.task, description=text, total=None, what="")
+
+    def check(self, check_id: str, what: str, done: int, of: int) -> None:
+        if self.live is None:
+            return
+        if what:
+            self.live.update(
+                self.task, description=check_id, total=of, completed=done,
+                what=f"{what.replace('_', ' ')} {done:,}/{of:,} samples",
+            )  # fmt: skip
+        else:
+            self.live.update(
+                self.task, description=check_id, total=of, completed=done,
+                what=f"check {done + 1} of {of}",
+            )  # fmt: skip
+
+
+def plain(text: str, limit: int = 300) -> str:
+    """Text from outside on one line, without control characters that could steer a terminal."""
+    shown = "".join(c if c.isprintable() else "�" for c in " ".join(text.split()))
+    return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+
+
+def findings_by_severity(record: AuditRecord) -> list[tuple[str, Finding]]:
+    """(check id, finding), the most severe first, failures before what is not settled."""
+    found = [(check.id, finding) for check in record.checks for finding in check.findings]
+    return sorted(
+        found,
+        key=lambda item: (-SEVERITIES.index(item[1].severity), item[1].outcome != "failed"),
+    )
+
+
+def counts_text(record: AuditRecord) -> str:
+    return ", ".join(f"{record.verdict.counts[o]} {WORDS[o]}" for o in OUTCOMES)
+
+
+def render(record: AuditRecord) -> str:
+    return summary(record)
+
+
+def summary(record: AuditRecord, report: Path | None = None) -> str:
+    """Verdict, findings by severity, the six counts, where the report is."""
+    verdict = record.verdict
+    lines = [
+        f"{SIGNS[verdict.word]} {verdict.word.upper()}: {plain(verdict.reason)}",
+        f"  {plain(record.subject.model, 80)}, {record.subject.n:,} samples, "
+        f"profile {record.policy.profile}",
+        "",
+    ]
+    found = findings_by_severity(record)
+    for check_id, finding in found[:LONGEST]:
+        mark = "✘" if finding.outcome == "failed" else "?"
+        waived = f" [{plain(finding.waived, 90)}]" if finding.waived else ""
+        lines.append(f"  {mark} {finding.severity:<8} {check_id}: {plain(finding.title, 110)}{waived}")
+    if len(found) > LONGEST:
+        lines.append(f"    … and {len(found) - LONGEST} more findings in the report")
+    for check in record.checks:
+        if check.outcome == "error":
+            lines.append(f"  ! error    {check.id}: {plain(check.reason, 140)}")
+    lines += [f"  ! {plain(note, 140)}" for note in verdict.notes[:4]]
+    lines += ["" if found else "  no findings", f"  {counts_text(record)}"]
+    if report is not None:
+        lines.append(f"  report: {report}")
+    return "\n".join(lines)
+
+
+def comparison(changes: Sequence[Change], threshold: float) -> str:
+    """A line for each metric that both records hold; what got worse beyond chance first."""
+    def word(change: Change) -> str:
+        if change.p >= threshold:
+            return "same"
+        return "WORSE" if change.worse else "better"
+
+    rank = {"WORSE": 0, "better": 1, "same": 2}
+    lines = []
+    for change in sorted(changes, key=lambda c: rank[word(c)]):
+        where = f" ({slice_text(change.slice)})" if change.slice else ""
+        how = (
+            f"{change.lost} lost, {change.gained} gained of {change.n} shared samples"
+            if change.paired else f"unpaired, no sample is shared; n = {change.n}"
+        )  # fmt: skip
+        lines.append(
+            f"{word(change):<6} {change.check} {change.metric}{where}: {number(change.before)} → "
+            f"{number(change.after)} ({how}; p = {number(change.p)})"
+        )
+    lines.append(
+        f"worse or better: beyond chance at 5 % over {len(changes)} comparisons (p < "
+        f"{number(threshold)})"
+    )
+    return "\n".join(lines)

@@ -1,0 +1,105 @@
+"""record → one self-contained HTML file: no address, no script, escaped, printable."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from audit.record import OUTCOMES, SEVERITIES, AuditRecord, CheckRecord
+from audit.reports.console import WORDS, counts_text, findings_by_severity
+from audit.reports.drawing import draw
+from audit.words import number, slice_text, value_text
+
+SIGNS = {
+    "pass": "✔", "fail": "✘", "inconclusive": "?", "passed": "✔", "failed": "✘",
+    "not_applicable": "–", "skipped": "»", "error": "!",
+}  # fmt: skip
+OPERATORS = {
+    ">=": "at least", "<=": "at most", "not_shown_below": "not shown below",
+    "not_shown_above": "not shown above", "not_worse_than_baseline": "no worse than the baseline's",
+}  # fmt: skip
+NEVER_TESTED = (
+    "stronger attacks than the ones above: robust accuracy is an upper bound",
+    "data other than the evaluation data: nothing follows for another population",
+    "privacy, poisoning and backdoors of the training data",
+    "the system around the model: who may send inputs, who acts on the answers",
+)
+# Characters that reorder or hide the text around them.
+HIDDEN = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\x00-\x08\x0b-\x1f\x7f]")
+
+
+def reveal(text: str) -> Markup:
+    """Escaped, with invisible and reordering characters made visible."""
+    shown = HIDDEN.sub(lambda m: f"‹U+{ord(m[0]):04X}›", text)
+    return escape(shown)
+
+
+def finalize(value: Any) -> Any:
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return reveal(value)
+    return value
+
+
+def cell(value: Any) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return number(value) if isinstance(value, float) else str(value)
+
+
+def paragraphs(text: str) -> list[str]:
+    """Blocks of a docstring."""
+    return [" ".join(block.split()) for block in re.split(r"\n\s*\n", text) if block.strip()]
+
+
+@functools.cache
+def environment() -> Environment:
+    env = Environment(
+        loader=PackageLoader("audit.reports"), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True, finalize=finalize,
+    )  # fmt: skip
+    env.filters.update(
+        draw=draw, cell=cell, slice_text=slice_text, value_text=value_text, number=number,
+        paragraphs=paragraphs, spaced=lambda s: s.replace("_", " "),
+    )  # fmt: skip
+    env.globals.update(SIGNS=SIGNS, WORDS=WORDS, OPERATORS=OPERATORS, OUTCOMES=OUTCOMES)
+    return env
+
+
+def areas(checks: Iterable[CheckRecord]) -> dict[str, list[CheckRecord]]:
+    """Checks that ran (or broke), by area, in the record's order."""
+    found: dict[str, list[CheckRecord]] = {}
+    for check in checks:
+        if check.outcome not in ("not_applicable", "skipped"):
+            found.setdefault(check.id.split(".")[0], []).append(check)
+    return found
+
+
+def shown(check: CheckRecord) -> bool:
+    """A trial is shown where an expectation that it would mend has failed; a question always."""
+    return check.kind == "question" or check.outcome != "passed"
+
+
+def render(record: AuditRecord) -> str:
+    """The report of a record."""
+    by_severity: dict[str, list[Any]] = {}
+    for check_id, finding in findings_by_severity(record):
+        by_severity.setdefault(finding.severity, []).append((check_id, finding))
+    return environment().get_template("report.html.j2").render(
+        record=record,
+        areas=areas(c for c in record.checks if shown(c)),
+        findings=by_severity,
+        severities=list(reversed(SEVERITIES)),
+        counts=counts_text(record),
+        digest=record.digest(),
+        untested=[c for c in record.checks if c.outcome in ("not_applicable", "skipped")],
+        never_tested=NEVER_TESTED,
+    )

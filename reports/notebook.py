@@ -1,0 +1,27 @@
+"""Records and measurements as HTML for a notebook cell."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from audit.record import AuditRecord
+from audit.reports.console import counts_text, findings_by_severity
+from audit.reports.html import environment
+
+if TYPE_CHECKING:
+    from audit.checking import Measurement
+
+
+def record(audit: AuditRecord) -> str:
+    """Verdict, counts and findings."""
+    return environment().get_template("notebook.html.j2").render(
+        record=audit, counts=counts_text(audit), findings=findings_by_severity(audit),
+        measurement=None,
+    )  # fmt: skip
+
+
+def measurement(found: Measurement) -> str:
+    """Answer, figures, metrics and validity of one check."""
+    return environment().get_template("notebook.html.j2").render(
+        record=None, measurement=found, counts="", findings=[]
+    )
