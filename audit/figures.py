@@ -51,10 +51,12 @@ def curve(
 
     base = alt.Chart(alt.Data(values=number_rows(rows)))  # type: ignore[attr-defined]
     order = list(dict.fromkeys(row[series] for row in rows))
+    legend = alt.Legend(orient="top") if len(order) > 1 else None
     colour = alt.Color(
-        f"{series}:N", title=None, sort=order, scale=alt.Scale(domain=order, range=PALETTE),
-        legend=alt.Legend(orient="top"),
+        f"{series}:N", title=None, sort=order, legend=legend,
+        scale=alt.Scale(domain=order, range=PALETTE[: len(order)]),
     )  # fmt: skip
+    shape = alt.Shape(f"{series}:N", title=None, sort=order, legend=legend)
     scale = alt.Scale(domain=[0, 1])
     at, value = alt.X(f"{x}:Q", title=x), alt.Y(f"{y}:Q", title=y, scale=scale)
     layers = [
@@ -63,7 +65,7 @@ def curve(
             at, alt.Y("low:Q", scale=scale, title=y), alt.Y2("high:Q"), colour
         ),
         base.mark_point(size=60, filled=True, opacity=1).encode(
-            at, value, colour, alt.Shape(f"{series}:N", title=None, sort=order)
+            at, value, colour, shape
         ),
     ]
     if bound is not None:
@@ -87,9 +89,8 @@ def intervals(
     caption: str,
     bound: float | None = None,
     domain: tuple[float, float] | None = (0, 1),
-    facet: str | None = None,
 ) -> Figure:
-    """A dot and its interval a row; rows hold 'label', 'value', 'low', 'high' (and `facet`)."""
+    """A dot and its interval a row; rows hold 'label', 'value', 'low', 'high'."""
     import altair as alt
 
     shown = number_rows(rows)
@@ -107,20 +108,7 @@ def intervals(
     ]
     if bound is not None:
         layers.append(bound_rule(bound, horizontal=False))
-    chart = alt.layer(*layers).properties(width=360)
-    if facet:
-        panels = []
-        for name in dict.fromkeys(row[facet] for row in shown):
-            part = [row for row in shown if row[facet] == name]
-            panels.append(
-                alt.layer(*layers, data=alt.Data(values=part))  # type: ignore[attr-defined]
-                .properties(width=360, title=str(name))
-            )
-            for layer in panels[-1].layer:
-                if "bound" not in str(layer.encoding):
-                    layer.data = alt.Undefined
-        chart = alt.vconcat(*panels)
-    return finish(chart, title, caption)
+    return finish(alt.layer(*layers).properties(width=360), title, caption)
 
 
 def reliability(rows: Rows, *, title: str, caption: str) -> Figure:

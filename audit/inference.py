@@ -12,6 +12,7 @@ from audit.meta import InputKind, Output, SubjectMeta, Task
 from audit.record import Fact
 
 PROBE = 64
+UNUSABLE = "unusable"
 
 
 def select_output(raw: Any, index: int | None) -> tuple[Tensor, int | None, str]:
@@ -145,10 +146,14 @@ def complete(meta: SubjectMeta, model: nn.Module, x: Tensor, y: Tensor | None) -
         )
     if not bool(torch.isfinite(scores).all()):
         bad = int((~torch.isfinite(scores.reshape(len(scores), -1)).all(1)).sum())
-        raise AuditError(
-            f"The model returns NaN or Inf for {bad} of the first {len(scores)} samples; check its "
-            "weights (`--check training.weights`) and the scale of the inputs."
-        )
+        said = f"the model returns NaN or Inf for {bad} of the first {len(scores)} samples"
+        if all(bool(torch.isfinite(p).all()) for p in model.parameters()):
+            raise AuditError(
+                f"T{said[1:]} though its weights are finite; check the scale of the inputs and "
+                "[subject.input.preprocess]."
+            )
+        facts.append(Fact(name=UNUSABLE, value=said, source="inferred", reason="its answers"))
+        scores = scores.nan_to_num()
     output, task, reason = infer_output(scores, y)
     meta.output = settle("output", meta.output, lambda: (output, reason))
     meta.task = settle("task", meta.task, lambda: (task, reason))

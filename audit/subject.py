@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from audit.errors import AuditError, NotApplicable
-from audit.inference import complete, select_output
+from audit.inference import UNUSABLE, complete, select_output
 from audit.meta import Feature, Preprocess, SubjectMeta, describe_errors
 from audit.record import Fact, SubjectRecord
 
@@ -235,6 +235,9 @@ class Subject:
         """Raise NotApplicable unless the subject is a classifier (with labels)."""
         if self.x is None:
             raise NotApplicable("no evaluation data are given")
+        for fact in self.facts:
+            if fact.name == UNUSABLE:
+                raise NotApplicable(str(fact.value))
         if self.meta.task not in ("binary", "multiclass"):
             raise NotApplicable(f"the task is {self.meta.task}, not classification")
         if labels and self.y is None:

@@ -1,0 +1,407 @@
+"""Attributions: how much did each part of the input speak for the answer?
+
+What is explained is the log-odds of the answered class: its logit minus the log-sum-exp of the
+others, which means the same for one logit, many logits and probabilities. What is taken away is
+replaced by the data's mean.
+
+captum does Integrated Gradients and Grad-CAM, lime fits LIME's surrogates. The forward passes that
+LIME and SHAP need are ours, batched over samples: the libraries' loops over single samples cost
+3–95 times as much (`benchmarks/`). Tests hold both equal to the libraries' answers.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from audit.evidence import Batch, producer
+from audit.subject import Subject
+
+CHUNK = 256
+ScoreFunction = Callable[[Tensor, Tensor], Tensor]
+
+
+def log_odds(logits: Tensor, target: Tensor) -> Tensor:
+    """[n] log-odds of the target class: z_t − log Σ_{j≠t} exp z_j."""
+    true = logits.gather(1, target[:, None])[:, 0]
+    others = logits.scatter(1, target[:, None], float("-inf"))
+    return true - others.logsumexp(1)
+
+
+def score_function(subject: Subject, randomised: int) -> tuple[ScoreFunction, nn.Module]:
+    """Scores of the subject's model, or of its copy with weights drawn anew.
+
+    Returns:
+        ((x, target) → log-odds [n], the network that is called).
+    """
+    if not randomised:
+        return (lambda x, t: log_odds(subject.logits(x), t)), subject.core
+    model = randomised_copy(subject, randomised)
+    return (lambda x, t: log_odds(model(x.to(subject.device)), t)), model.core
+
+
+@functools.lru_cache(maxsize=4)
+def randomised_copy(subject: Subject, seed: int) -> nn.Module:
+    """The model with every weight tensor drawn anew from a normal of its own mean and spread.
+
+    The null of the model randomisation test (Adebayo et al. 2018, 3.1).
+    """
+    model = copy.deepcopy(subject.model)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.is_floating_point() and parameter.numel() > 1:
+                fresh = torch.randn(parameter.shape, generator=generator).to(parameter)
+                parameter.copy_(fresh * parameter.std() + parameter.mean())
+    return model.eval()
+
+
+def baseline(subject: Subject) -> Tensor:
+    """[1, ...] the mean of the evaluation data: what an absent part is replaced by."""
+    assert subject.x is not None
+    return subject.x.float().mean(0, keepdim=True).to(subject.device)
+
+
+@dataclass(frozen=True)
+class Players:
+    """The parts of an input that are taken away together.
+
+    Attributes:
+        member: [...] index of the part that each input value belongs to.
+        names: one for each part.
+        grid: shape in which the parts can be drawn; None for named features.
+    """
+
+    member: Tensor
+    names: list[str]
+    grid: tuple[int, ...] | None
+
+    @property
+    def count(self) -> int:
+        return len(self.names)
+
+    def expand(self, masks: Tensor) -> Tensor:
+        """[..., players] → [..., *input shape]."""
+        return masks[..., self.member]
+
+    def total(self, values: Tensor) -> Tensor:
+        """[n, *input shape] → [n, players], summed."""
+        flat = values.flatten(1)
+        out = torch.zeros(len(flat), self.count, dtype=flat.dtype, device=flat.device)
+        return out.index_add_(1, self.member.flatten().to(flat.device), flat)
+
+
+def players(subject: Subject) -> Players:
+    """Named features of a table (one-hot columns together); tiles of an image; blocks of a series.
+
+    Tiles and blocks are a grid of at most 8 by 8 (image) or channels by 6 (series): lime's own
+    segmentation finds a single segment on small images.
+    """
+    assert subject.x is not None
+    shape = tuple(subject.x.shape[1:])
+    if subject.kind == "tabular":
+        member = torch.zeros(shape, dtype=torch.long)
+        for i, feature in enumerate(subject.features):
+            member[feature.columns] = i
+        return Players(member, [f.name for f in subject.features], None)
+    if subject.kind == "image":
+        last = shape[0] not in (1, 2, 3, 4) and shape[-1] in (1, 2, 3, 4)
+        height, width = (shape[0], shape[1]) if last else (shape[1], shape[2])
+        rows, columns = grid_of(height, 8), grid_of(width, 8)
+        cell = blocks(height, rows)[:, None] * columns + blocks(width, columns)[None, :]
+        member = cell[:, :, None].expand(shape) if last else cell[None].expand(shape)
+        names = [f"row {r + 1}, column {c + 1}" for r in range(rows) for c in range(columns)]
+        return Players(member.contiguous(), names, (rows, columns))
+    steps, channels = shape[0], shape[-1]
+    times = min(6, steps)
+    groups = min(16, channels)
+    cell = blocks(channels, groups)[None, :] * times + blocks(steps, times)[:, None]
+    names = [f"channels {g + 1}, part {t + 1} of {times}" for g in range(groups) for t in range(times)]
+    return Players(cell.contiguous(), names, (groups, times))
+
+
+def grid_of(extent: int, most: int) -> int:
+    return max(1, min(most, extent // 2))
+
+
+def blocks(extent: int, count: int) -> Tensor:
+    return (torch.arange(extent) * count) // extent
+
+
+def in_chunks(score: ScoreFunction, x: Tensor, target: Tensor) -> Tensor:
+    with torch.no_grad():
+        return torch.cat([
+            score(a, b) for a, b in zip(x.split(CHUNK), target.split(CHUNK), strict=True)
+        ])  # fmt: skip
+
+
+def answered(batch: Batch) -> Tensor:
+    """[n] the class that the (unrandomised) model answers: what is explained."""
+    with torch.no_grad():
+        return batch.subject.logits(batch.x).argmax(1)
+
+
+def faithfulness(
+    score: ScoreFunction, x: Tensor, target: Tensor, base: Tensor, parts: Players, ranked: Tensor,
+    steps: int = 8,
+) -> Tensor:  # fmt: skip
+    """[n] insertion AUC minus deletion AUC (Petsiuk et al. 2018), as changes of probability.
+
+    Parts are put in (taken out) from the one ranked highest.
+
+    Args:
+        ranked: [n, players] attributions.
+    """
+    order = ranked.argsort(1, descending=True)
+    rank = order.argsort(1)
+    gain = torch.zeros(len(x), device=x.device)
+    for step in range(1, steps):
+        top = rank < round(parts.count * step / steps)
+        keep = parts.expand(top).to(x.device)
+        inserted = torch.where(keep, x, base)
+        deleted = torch.where(keep, base, x)
+        gain += torch.sigmoid(in_chunks(score, inserted, target))
+        gain -= torch.sigmoid(in_chunks(score, deleted, target))
+    return gain / (steps - 1)
+
+
+def believability(
+    batch: Batch, score: ScoreFunction, target: Tensor, per_player: Tensor, randomised: int
+) -> dict[str, Tensor]:
+    """How well the map tells what matters, beside a map made without the model.
+
+    Returns:
+        gain, model_free_gain: [n]; empty for the randomised model.
+    """
+    if randomised:
+        return {}
+    base, parts = baseline(batch.subject), players(batch.subject)
+    x = batch.x.float()
+    scale = batch.subject.x.float().std(0).to(x.device) + 1e-12  # type: ignore[union-attr]
+    free = parts.total(((x - base) / scale).abs())
+    return {
+        "gain": faithfulness(score, x, target, base, parts, per_player),
+        "model_free_gain": faithfulness(score, x, target, base, parts, free),
+    }
+
+
+@producer(version=1)
+def integrated_gradients(batch: Batch, *, steps: int, randomised: int = 0) -> dict[str, Tensor]:
+    """Integrated Gradients (Sundararajan et al. 2017) from the data's mean, by captum.
+
+    Gauss–Legendre points; `steps` of them in batches of 256.
+
+    Returns:
+        map [n, ...]: attributions, whose sum is the difference of scores.
+        players [n, players]: the same, summed over parts.
+        error [n]: |sum − difference| / |difference|, the completeness error.
+    """
+    from captum.attr import IntegratedGradients
+
+    score, _ = score_function(batch.subject, randomised)
+    target = answered(batch)
+    x, base = batch.x.float().clone(), baseline(batch.subject)
+    found = IntegratedGradients(score).attribute(
+        x, baselines=base.expand_as(x), additional_forward_args=(target,), n_steps=steps,
+        method="gausslegendre", internal_batch_size=max(CHUNK, len(x)),
+    ).float().detach()  # fmt: skip
+    parts = players(batch.subject)
+    per_player = parts.total(found)
+    difference = in_chunks(score, x, target) - in_chunks(score, base.expand_as(x), target)
+    return {
+        "map": found, "players": per_player, "target": target,
+        "error": relative_error(found.flatten(1).sum(1), difference),
+        **believability(batch, score, target, per_player, randomised),
+    }  # fmt: skip
+
+
+def relative_error(total: Tensor, difference: Tensor) -> Tensor:
+    return (total - difference).abs() / difference.abs().clamp_min(1e-6)
+
+
+def last_convolution(subject: Subject) -> str | None:
+    """Name of the last convolution that runs on the way to the answer, None without one."""
+    order: list[str] = []
+    handles = [
+        module.register_forward_hook(lambda *_, name=name: order.append(name))
+        for name, module in subject.core.named_modules()
+        if isinstance(module, (nn.Conv1d, nn.Conv2d))
+    ]
+    try:
+        with torch.no_grad():
+            subject.logits(subject.batch([0])[0])
+    finally:
+        for handle in handles:
+            handle.remove()
+    return order[-1] if order else None
+
+
+@producer(version=1)
+def gradcam(batch: Batch, *, layer: str, randomised: int = 0) -> dict[str, Tensor]:
+    """Grad-CAM (Selvaraju et al. 2017) at a convolution's output, by captum; signed.
+
+    Returns:
+        map [n, 1, ...]: the coarse map, enlarged to the input's height and width.
+        players [n, players].
+    """
+    from captum.attr import LayerAttribution, LayerGradCam
+
+    score, core = score_function(batch.subject, randomised)
+    target = answered(batch)
+    module = core.get_submodule(layer)
+    x = batch.x.float().clone().requires_grad_(True)
+    found = LayerGradCam(score, module).attribute(
+        x, additional_forward_args=(target,), relu_attributions=False
+    )
+    parts = players(batch.subject)
+    size = tuple(parts.member.shape)
+    spatial = size[1:] if found.ndim == 4 and size[0] in (1, 2, 3, 4) else size[: found.ndim - 2]
+    mode = "bilinear" if found.ndim == 4 else "linear"
+    enlarged = LayerAttribution.interpolate(found, spatial, interpolate_mode=mode).detach()
+    full = enlarged
+    if found.ndim == 4 and size[0] not in (1, 2, 3, 4):
+        full = enlarged.permute(0, 2, 3, 1)
+    elif found.ndim == 3:
+        full = enlarged.permute(0, 2, 1)
+    per_player = parts.total(full.expand(len(x), *size).float().contiguous())
+    return {
+        "map": enlarged.float(), "players": per_player, "target": target,
+        **believability(batch, score, target, per_player, randomised),
+    }  # fmt: skip
+
+
+def background(subject: Subject, size: int) -> Tensor:
+    """[size, ...] rows that stand for an absent feature: evenly spaced through the data."""
+    assert subject.x is not None
+    index = torch.linspace(0, subject.n - 1, min(size, subject.n)).round().long()
+    return subject.x[index].float().to(subject.device)
+
+
+def absent(subject: Subject, rows: int) -> Tensor:
+    """[b, ...] what absent parts are replaced by: rows of the data (tables), or their mean."""
+    return background(subject, rows) if subject.kind == "tabular" else baseline(subject)
+
+
+@producer(version=1)
+def shap(
+    batch: Batch, *, permutations: int, rows: int, randomised: int = 0
+) -> dict[str, Tensor]:
+    """SHAP values of the parts (Lundberg and Lee 2017), by antithetic permutation sampling.
+
+    Parts enter in random orders, each order forwards and backwards (Mitchell et al. 2022); what is
+    absent is taken from `rows` background rows (tables) or the data's mean. The values sum to the
+    difference of scores by construction; the tests hold them to shap's ExactExplainer.
+
+    Returns:
+        players [n, players], error [n].
+    """
+    subject = batch.subject
+    score, _ = score_function(subject, randomised)
+    target, x, parts = answered(batch), batch.x.float(), players(subject)
+    fill = absent(subject, rows)
+    count = parts.count
+    values = torch.zeros(len(x), count, device=x.device)
+    for permutation in range(permutations):
+        order = batch.uniform(permutation, (count,)).argsort(1).to(x.device)
+        for forwards in (order, order.flip(1)):
+            rank = forwards.argsort(1)
+            # masks[:, s]: the first s parts of the order are present
+            sizes = torch.arange(count + 1, device=x.device)
+            masks = rank[:, None, :] < sizes[None, :, None]
+            worth = coalition_values(score, x, target, fill, parts, masks)
+            values.scatter_add_(1, forwards, worth[:, 1:] - worth[:, :-1])
+    values /= 2 * permutations
+    difference = worth[:, -1] - worth[:, 0]
+    return {
+        "players": values, "target": target,
+        "error": relative_error(values.sum(1), difference),
+        **believability(batch, score, target, values, randomised),
+    }  # fmt: skip
+
+
+def coalition_values(
+    score: ScoreFunction, x: Tensor, target: Tensor, fill: Tensor, parts: Players, masks: Tensor
+) -> Tensor:
+    """[n, m] mean score with only some parts present, over the rows that stand for the others.
+
+    Args:
+        fill: [b, ...] rows that absent parts are taken from.
+        masks: [n, m, players] booleans.
+    """
+    n, m, _ = masks.shape
+    b = len(fill)
+    out = torch.empty(n * m, device=x.device)
+    flat = masks.reshape(n * m, -1)
+    per_chunk = max(1, 4096 // b)
+    owner = torch.arange(n, device=x.device).repeat_interleave(m)
+    with torch.no_grad():
+        for start in range(0, n * m, per_chunk):
+            rows = slice(start, start + per_chunk)
+            keep = parts.expand(flat[rows]).to(x.device)[:, None]
+            own = x[owner[rows]][:, None]
+            mixed = torch.where(keep, own, fill[None])
+            goal = target[owner[rows]].repeat_interleave(b)
+            scores = score(mixed.reshape(-1, *x.shape[1:]), goal)
+            out[rows] = scores.reshape(-1, b).mean(1)
+    return out.reshape(n, m)
+
+
+@producer(version=1)
+def lime(
+    batch: Batch, *, draws: int, rows: int, randomised: int = 0
+) -> dict[str, Tensor]:
+    """LIME (Ribeiro et al. 2016): a weighted linear surrogate around each sample, fitted by lime.
+
+    Parts are taken away at random and replaced by a background row's (tables) or the data's mean;
+    the forward passes are batched over samples, the kernel and the ridge regression are lime's.
+
+    Returns:
+        players [n, players]: the surrogate's coefficients.
+        fidelity [n]: its weighted R² on its neighbourhood.
+    """
+    from lime.lime_base import LimeBase
+
+    subject = batch.subject
+    score, _ = score_function(subject, randomised)
+    target, x, parts = answered(batch), batch.x.float(), players(subject)
+    fill = absent(subject, rows)
+    n, count = len(x), parts.count
+    masks = batch.uniform(0, (draws, count)) < 0.5
+    masks[:, 0] = True  # the sample itself comes first, as lime expects
+    picks = (batch.uniform(1, (draws,)) * len(fill)).long()
+    labels = np.empty((n, draws))
+    flat_masks, flat_picks = masks.reshape(n * draws, count), picks.reshape(-1)
+    owner = torch.arange(n, device=x.device).repeat_interleave(draws)
+    out = torch.empty(n * draws, device=x.device)
+    with torch.no_grad():
+        for start in range(0, n * draws, 2048):
+            part = slice(start, start + 2048)
+            keep = parts.expand(flat_masks[part]).to(x.device)
+            mixed = torch.where(keep, x[owner[part]], fill[flat_picks[part].to(x.device)])
+            out[part] = score(mixed, target[owner[part]])
+    labels = out.reshape(n, draws).double().cpu().numpy()
+    width = 0.75 * math.sqrt(count)
+    base = LimeBase(lambda d: np.sqrt(np.exp(-(d**2) / width**2)))
+    coefficients = np.zeros((n, count), dtype=np.float32)
+    fidelity = np.zeros(n, dtype=np.float32)
+    for i in range(n):
+        data = masks[i].double().cpu().numpy()
+        distances = np.sqrt((1 - data).sum(1))
+        _, pairs, r2, _ = base.explain_instance_with_data(
+            data, labels[i][:, None], distances, 0, count, feature_selection="none"
+        )
+        for feature, weight in pairs:
+            coefficients[i, feature] = weight
+        fidelity[i] = r2
+    per_player = torch.from_numpy(coefficients).to(x.device)
+    return {
+        "players": per_player, "target": target, "fidelity": torch.from_numpy(fidelity),
+        **believability(batch, score, target, per_player, randomised),
+    }  # fmt: skip

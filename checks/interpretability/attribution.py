@@ -1,0 +1,278 @@
+"""What the attribution checks share: whether an explanation can be believed. No check itself.
+
+A picture that looks right proves nothing: an edge detector makes one too. So every method must
+change when the model's weights are drawn anew (Adebayo et al. 2018; signed maps, whose correlation
+hides nothing), tell what matters better than a map made without the model, and, where it promises
+to, account for the whole answer.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from audit import figures, statistics
+from audit.checking import Check, Context, Expectation, Measurement
+from audit.record import Figure, Guidance, Metric, Table, Validity
+from audit.words import number, share
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from audit.subject import Subject
+
+RANDOMISATION_SEED = 1
+SIMILAR = 0.5
+COMPLETE_WITHIN = 0.05
+COMPLETE_SHARE = 0.9
+MOST_FEATURES = 30
+TAGS = ["NIST AI RMF MEASURE 2.9", "EU AI Act Article 13"]
+
+
+class Attribution(Check):
+    """An attribution method. A subclass says which producer of `audit.methods.attributions`."""
+
+    samples: int = Field(default=64, ge=8, description="how many samples are explained")
+
+    profiles: ClassVar[dict[str, dict[str, Any]]] = {
+        "quick": {"samples": 24}, "deep": {"samples": 256},
+    }  # fmt: skip
+    name: ClassVar[str]
+    promises_completeness: ClassVar[bool] = False
+
+    def applies(self, subject: Subject) -> None:
+        subject.require_classification(labels=False)
+        subject.require_continuous_inputs()
+
+    @abstractmethod
+    def attribute(
+        self, context: Context, samples: NDArray[np.intp], randomised: int
+    ) -> dict[str, Any]:
+        """Evidence: players [n, players], and map, error, fidelity, gain where there are."""
+
+    def own_metrics(self, found: dict[str, Any], context: Context) -> list[Metric]:
+        """Metrics that only this method has."""
+        return []
+
+    def examine(self, context: Context) -> Measurement:
+        chosen = context.samples(self.samples)
+        clusters = context.clusters(chosen)
+        found = self.attribute(context, chosen, 0)
+        other = self.attribute(context, chosen, RANDOMISATION_SEED)
+        field = "map" if "map" in found else "players"
+        alike, undefined = rank_correlation(
+            found[field].flatten(1).numpy(), other[field].flatten(1).numpy()
+        )
+        similarity = statistics.mean(
+            "randomisation_similarity", alike, clusters=clusters, direction="lower", edges=(-1, 1)
+        )
+        advantage = statistics.mean(
+            "gain_over_model_free", (found["gain"] - found["model_free_gain"]).numpy(),
+            clusters=clusters, direction="higher", edges=(-2, 2),
+        )  # fmt: skip
+        gain = statistics.mean(
+            "insertion_minus_deletion", found["gain"].numpy(), clusters=clusters,
+            direction="higher", edges=(-1, 1),
+        )  # fmt: skip
+        metrics = [similarity, gain, advantage, *self.own_metrics(found, context)]
+        validity = [self.changes(similarity, undefined, len(chosen)), self.beats(advantage, found)]
+        if self.promises_completeness:
+            errors = found["error"].numpy()
+            complete = statistics.proportion(
+                "complete_share", errors <= COMPLETE_WITHIN, clusters=clusters
+            )
+            metrics.append(complete)
+            validity.insert(0, Validity(
+                name="completeness", passed=bool((complete.value or 0) >= COMPLETE_SHARE),
+                detail=f"the parts add up to the answer within {share(COMPLETE_WITHIN)} on "
+                f"{share(float(complete.value or 0))} of {len(chosen)} samples "
+                f"({share(COMPLETE_SHARE)} must; median error {number(float(np.median(errors)))})",
+                metrics=["importance"],
+            ))  # fmt: skip
+        importance, tables, pictures = self.tell(context, chosen, found, other)
+        metrics += importance
+        failed = [v.name for v in validity if v.passed is False]
+        verdict = (
+            "It passes every test of believing it." if not failed
+            else f"It should not be believed: it fails on {' and '.join(failed)}."
+        )  # fmt: skip
+        answer = (
+            f"{self.lead(context, found)} {verdict} With the model's weights drawn anew its maps "
+            f"correlate by {number(similarity.value)} ({number(similarity.low)}–"
+            f"{number(similarity.high)}) with the real ones; n = {len(chosen)}."
+        )
+        return Measurement(
+            answer=answer, metrics=metrics, validity=validity, tables=tables, figures=pictures,
+            guidance={name: self.advice(name) for name in ADVICE},
+        )  # fmt: skip
+
+    def changes(self, similarity: Metric, undefined: int, n: int) -> Validity:
+        constant = f"; {undefined} constant maps count as 0" if undefined else ""
+        return Validity(
+            name="weights randomised",
+            passed=None if similarity.high is None else bool(similarity.high <= SIMILAR),
+            detail=f"signed rank correlation with the maps of a model with random weights "
+            f"{number(similarity.value)} ({number(similarity.low)}–{number(similarity.high)}, at "
+            f"most {SIMILAR} may be){constant}",
+            metrics=["importance"],
+        )
+
+    def beats(self, advantage: Metric, found: dict[str, Any]) -> Validity:
+        free = float(found["model_free_gain"].mean())
+        return Validity(
+            name="better than without the model",
+            passed=None if advantage.low is None else bool(advantage.low > 0),
+            detail="insertion minus deletion exceeds that of a map of how unusual each part is "
+            f"({number(free)}) by {number(advantage.value)} ({number(advantage.low)}–"
+            f"{number(advantage.high)}; must exceed 0)",
+            metrics=["importance"],
+        )
+
+    def lead(self, context: Context, found: dict[str, Any]) -> str:
+        from audit.methods.attributions import players
+
+        parts = players(context.subject)
+        if parts.grid is None:
+            order = np.argsort(-found["players"].abs().mean(0).numpy())[:3]
+            names = ", ".join(parts.names[i] for i in order)
+            return f"{self.name} says that {names} move the answers most."
+        return f"{self.name} explains each answer by {parts.count} parts of the input."
+
+    def tell(
+        self, context: Context, chosen: NDArray[np.intp], found: dict[str, Any],
+        other: dict[str, Any],
+    ) -> tuple[list[Metric], list[Table], list[Figure]]:  # fmt: skip
+        """Importance of named features, or pictures of a few samples."""
+        from audit.methods.attributions import players
+
+        subject = context.subject
+        parts = players(subject)
+        clusters = context.clusters(chosen)
+        if parts.grid is None:
+            strength = np.abs(found["players"].numpy())
+            order = np.argsort(-strength.mean(0))[:MOST_FEATURES]
+            metrics = [
+                statistics.mean("importance", strength[:, i], clusters=clusters,
+                                slice={"feature": parts.names[i]}, unit="log-odds")
+                for i in order
+            ]  # fmt: skip
+            rows = [
+                {"label": str(m.slice["feature"]), "value": m.value, "low": m.low, "high": m.high}
+                for m in metrics if m.value is not None
+            ]  # fmt: skip
+            title = "How much each feature moves the answer"
+            caption = (
+                f"Mean absolute attribution by {self.name} over {len(chosen)} samples, in log-odds, "
+                f"with 95 % intervals; {rows[0]['label']} first, {rows[-1]['label']} last."
+            )
+            return metrics, [], [
+                figures.intervals(rows, value="mean absolute attribution (log-odds)", title=title,
+                                  caption=caption, domain=None)
+            ]  # fmt: skip
+        if not context.examples:
+            return [], [], []
+        return [], [], [self.pictures(context, chosen, found, other)]
+
+    def pictures(
+        self, context: Context, chosen: NDArray[np.intp], found: dict[str, Any],
+        other: dict[str, Any],
+    ) -> Figure:  # fmt: skip
+        subject = context.subject
+        assert subject.x is not None
+        sheet, said = [], []
+        low, high = subject.range or (0.0, 1.0)
+        for i in range(min(4, len(chosen))):
+            x = subject.x[chosen[i]].float().numpy()
+            sheet.append([
+                figures.grey_or_rgb(x if x.ndim == 3 else x.T, low, high),
+                figures.signed_colours(self.drawn(subject, found, i)),
+                figures.signed_colours(self.drawn(subject, other, i)),
+            ])  # fmt: skip
+            said.append(subject.classes[int(found["target"][i])])
+        axes = "" if subject.kind == "image" else " Time runs to the right, channels downwards."
+        return figures.tiles(
+            sheet, title="Input, explanation, explanation of a model with random weights",
+            caption=f"{len(sheet)} samples, one a row, answered {', '.join(said)}. Orange speaks for "
+            f"the answer, blue against it. The last two columns must differ.{axes}",
+        )  # fmt: skip
+
+    def drawn(self, subject: Subject, found: dict[str, Any], i: int) -> NDArray[np.float64]:
+        """[h, w] of one sample's map."""
+        from audit.methods.attributions import players
+
+        if "map" not in found:
+            parts = players(subject)
+            assert parts.grid is not None
+            values: NDArray[np.float64] = found["players"][i].numpy().reshape(parts.grid)
+            return values
+        full = found["map"][i].numpy()
+        if full.ndim == 3:
+            axis = 0 if full.shape[0] <= 4 else -1
+            full = full.sum(axis)
+            return np.asarray(full)
+        return np.asarray(full.T if subject.x is not None and full.shape == subject.x.shape[1:]
+                          else full)  # fmt: skip
+
+    def advice(self, name: str) -> Guidance:
+        title, what = ADVICE[name]
+        return Guidance(
+            title=title.format(self.name),
+            what_happened=what,
+            why_it_matters="A person who is shown such an explanation trusts something that is not "
+            "about this model.",
+            what_to_do="Show another method's explanation whose tests hold, or none.",
+            tags=TAGS,
+        )
+
+    def expectations(self, subject: Subject) -> list[Expectation]:
+        wanted = [
+            Expectation(metric="randomisation_similarity", op="not_shown_above", bound=SIMILAR,
+                        severity="info"),
+            Expectation(metric="gain_over_model_free", op="not_shown_below", bound=0.0,
+                        severity="info"),
+        ]  # fmt: skip
+        if self.promises_completeness:
+            wanted.append(Expectation(metric="complete_share", op="not_shown_below",
+                                      bound=COMPLETE_SHARE, severity="info"))  # fmt: skip
+        return wanted
+
+
+ADVICE = {
+    "randomisation_similarity": (
+        "The explanations by {} hardly depend on the model",
+        "With the weights drawn anew the maps still correlate by {value} ({low} to {high}) with the "
+        "real ones; the bound is {bound}.",
+    ),
+    "gain_over_model_free": (
+        "The explanations by {} are no better than a map made without the model",
+        "Ranking the parts by them beats ranking them by how unusual they are by {value} ({low} to "
+        "{high}); the bound is {bound}.",
+    ),
+    "complete_share": (
+        "The explanations by {} do not add up to the answer",
+        "The parts add up on {value} of the samples ({low} to {high}); the bound is {bound}.",
+    ),
+}
+
+
+def rank_correlation(
+    a: NDArray[np.floating[Any]], b: NDArray[np.floating[Any]]
+) -> tuple[NDArray[np.float64], int]:
+    """Spearman correlation of each row of `a` with that of `b`, signed.
+
+    Returns:
+        ([n], 0 where a map is constant; how many are).
+    """
+    from scipy.stats import rankdata
+
+    ranks = [rankdata(m, axis=1) for m in (a, b)]
+    centred = [r - r.mean(1, keepdims=True) for r in ranks]
+    norm = np.sqrt((centred[0] ** 2).sum(1) * (centred[1] ** 2).sum(1))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        result = (centred[0] * centred[1]).sum(1) / norm
+    constant = norm == 0
+    result[constant] = 0.0
+    return result, int(constant.sum())

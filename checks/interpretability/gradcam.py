@@ -1,0 +1,59 @@
+"""Where in the picture does the model look, by Grad-CAM, and can that be believed?
+
+Grad-CAM (Selvaraju et al. 2017, by captum) at the output of the last convolution that runs: its
+channels weighted by the mean gradient of the answered class's log-odds, kept signed, enlarged to
+the input. It promises no completeness; it must change when the weights are drawn anew (Adebayo et
+al. 2018), and beat a map made without the model (insertion and deletion, Petsiuk et al. 2018).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field
+
+from audit.checking import Context, Cost
+from audit.checks.interpretability.attribution import Attribution
+from audit.errors import NotApplicable
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from audit.subject import Subject
+
+
+class GradCAM(Attribution):
+    """Where in the picture does the model look, by Grad-CAM, and can that be believed?"""
+
+    id: ClassVar[str] = "interpretability.gradcam"
+    title: ClassVar[str] = "Where in the picture does the model look, by Grad-CAM, and can that be believed?"
+    name: ClassVar[str] = "Grad-CAM"
+
+    layer: str | None = Field(
+        default=None, description="name of a convolution; the last that runs where not given"
+    )
+
+    def applies(self, subject: Subject) -> None:
+        super().applies(subject)
+        if subject.kind not in ("image", "sequence"):
+            raise NotApplicable(f"the inputs are {subject.kind}, without space or time to look at")
+        from audit.methods.attributions import last_convolution
+
+        names = dict(subject.core.named_modules())
+        if self.layer is not None and self.layer not in names:
+            raise NotApplicable(f"the model has no layer {self.layer!r}")
+        if self.layer is None and last_convolution(subject) is None:
+            raise NotApplicable("the model has no convolution whose output could be drawn")
+
+    def cost(self, subject: Subject) -> Cost:
+        n = min(self.samples, subject.n) * 2
+        return Cost(forward=n, backward=n)
+
+    def attribute(
+        self, context: Context, samples: NDArray[np.intp], randomised: int
+    ) -> dict[str, Any]:
+        from audit.methods.attributions import gradcam, last_convolution
+
+        layer = self.layer or last_convolution(context.subject)
+        return context.evidence(gradcam, samples, layer=layer, randomised=randomised)

@@ -1,0 +1,49 @@
+"""What in the input speaks for the answer, by Integrated Gradients, and can that be believed?
+
+Integrated Gradients (Sundararajan et al. 2017, by captum): gradients of the answered class's
+log-odds, averaged on the way from the data's mean to the input (Gauss–Legendre points), times the
+difference. The attributions must add up to the difference of the scores; they must change when the
+weights are drawn anew (Adebayo et al. 2018); and ranking the input's parts by them must beat a map
+made without the model (insertion and deletion, Petsiuk et al. 2018).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field
+
+from audit.checking import Context, Cost
+from audit.checks.interpretability.attribution import Attribution
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from audit.subject import Subject
+
+
+class IntegratedGradientsCheck(Attribution):
+    """What in the input speaks for the answer, by Integrated Gradients, and can it be believed?"""
+
+    id: ClassVar[str] = "interpretability.integrated_gradients"
+    title: ClassVar[str] = (
+        "What in the input speaks for the answer, by Integrated Gradients, and can that be believed?"
+    )
+    name: ClassVar[str] = "Integrated Gradients"
+    promises_completeness: ClassVar[bool] = True
+
+    steps: int = Field(default=32, ge=2, le=500, description="points on the way")
+
+    def cost(self, subject: Subject) -> Cost:
+        n = min(self.samples, subject.n) * 2 * self.steps
+        return Cost(forward=n, backward=n)
+
+    def attribute(
+        self, context: Context, samples: NDArray[np.intp], randomised: int
+    ) -> dict[str, Any]:
+        from audit.methods.attributions import integrated_gradients
+
+        return context.evidence(
+            integrated_gradients, samples, steps=self.steps, randomised=randomised
+        )

@@ -1,0 +1,57 @@
+"""Which features move the answer nearby, by LIME, and can that be believed?
+
+LIME (Ribeiro et al. 2016): features (one-hot columns together), tiles of an image or blocks of a
+series are taken away at random, and a linear model, weighted by nearness and fitted by lime's ridge
+regression, is read off. It promises no completeness; its R² tells how linear the neighbourhood is.
+It must change when the weights are drawn anew (Adebayo et al. 2018), and beat a map made without the
+model (insertion and deletion, Petsiuk et al. 2018).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field
+
+from audit import statistics
+from audit.checking import Context, Cost
+from audit.checks.interpretability.attribution import Attribution
+from audit.record import Metric
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from audit.subject import Subject
+
+
+class Lime(Attribution):
+    """Which features move the answer nearby, by LIME, and can that be believed?"""
+
+    id: ClassVar[str] = "interpretability.lime"
+    title: ClassVar[str] = "Which features move the answer nearby, by LIME, and can that be believed?"
+    name: ClassVar[str] = "LIME"
+    profiles: ClassVar[dict[str, dict[str, Any]]] = {
+        "quick": {"samples": 24, "draws": 300}, "deep": {"samples": 256, "draws": 3000},
+    }  # fmt: skip
+
+    draws: int = Field(default=600, ge=50, description="perturbed inputs for each sample")
+    rows: int = Field(default=200, ge=1, description="background rows of a table")
+
+    def cost(self, subject: Subject) -> Cost:
+        return Cost(forward=2 * min(self.samples, subject.n) * self.draws)
+
+    def own_metrics(self, found: dict[str, Any], context: Context) -> list[Metric]:
+        return [
+            statistics.mean("local_fidelity", found["fidelity"].numpy(), direction="higher",
+                            edges=(-1, 1))
+        ]  # fmt: skip
+
+    def attribute(
+        self, context: Context, samples: NDArray[np.intp], randomised: int
+    ) -> dict[str, Any]:
+        from audit.methods.attributions import lime
+
+        return context.evidence(
+            lime, samples, draws=self.draws, rows=self.rows, randomised=randomised
+        )

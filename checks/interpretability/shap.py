@@ -1,0 +1,56 @@
+"""Which features move the answer, by SHAP, and can that be believed?
+
+SHAP values (Lundberg and Lee 2017) of named features (one-hot columns together), tiles of an image
+or blocks of a series, by antithetic permutation sampling (Mitchell et al. 2022): parts enter in
+random order, and what each adds to the answered class's log-odds is averaged. Absent features are
+taken from background rows, absent tiles from the data's mean. The values must add up to the
+difference of the scores, change when the weights are drawn anew (Adebayo et al. 2018), and beat a
+map made without the model (insertion and deletion, Petsiuk et al. 2018).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field
+
+from audit.checking import Context, Cost
+from audit.checks.interpretability.attribution import Attribution
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from audit.subject import Subject
+
+
+class Shap(Attribution):
+    """Which features move the answer, by SHAP, and can that be believed?"""
+
+    id: ClassVar[str] = "interpretability.shap"
+    title: ClassVar[str] = "Which features move the answer, by SHAP, and can that be believed?"
+    name: ClassVar[str] = "SHAP"
+    promises_completeness: ClassVar[bool] = True
+    profiles: ClassVar[dict[str, dict[str, Any]]] = {
+        "quick": {"samples": 24, "permutations": 3},
+        "deep": {"samples": 256, "permutations": 20, "rows": 100},
+    }
+
+    permutations: int = Field(default=6, ge=1, description="orders, each forwards and backwards")
+    rows: int = Field(default=50, ge=1, description="background rows of a table")
+
+    def cost(self, subject: Subject) -> Cost:
+        from audit.methods.attributions import players
+
+        rows = self.rows if subject.kind == "tabular" else 1
+        per_sample = 2 * self.permutations * (players(subject).count + 1) * rows
+        return Cost(forward=2 * min(self.samples, subject.n) * per_sample)
+
+    def attribute(
+        self, context: Context, samples: NDArray[np.intp], randomised: int
+    ) -> dict[str, Any]:
+        from audit.methods.attributions import shap
+
+        return context.evidence(
+            shap, samples, permutations=self.permutations, rows=self.rows, randomised=randomised
+        )
