@@ -32,7 +32,7 @@ from audit.record import (
     counts,
 )
 from audit.statistics import corrected_level, interval
-from audit.words import number, slice_text, value_text
+from audit.words import number, share, slice_text, value_text
 
 EXIT = {"pass": 0, "fail": 1, "inconclusive": 3}
 ALPHA = 0.05
@@ -307,11 +307,14 @@ def finding(check: CheckRecord, result: ExpectationResult, metric: Metric | None
             happened = f"{plain} Of the samples, {result.reason}."
     else:
         assert metric is not None
+        # A share of samples reads best in percent.
+        shown_as = share if "successes" in metric.sufficient else number
         words = {
-            "value": number(metric.value) if metric.value is not None else "undefined",
-            "low": number(metric.low), "high": number(metric.high), "n": f"{metric.n:,}",
-            "bound": number(result.bound), "slice": slice_text(result.slice), **guidance.words,
+            key: "undefined" if value is None else shown_as(value)
+            for key, value in (("value", metric.value), ("low", metric.low),
+                               ("high", metric.high), ("bound", result.bound))
         }  # fmt: skip
+        words |= {"n": f"{metric.n:,}", "slice": slice_text(result.slice), **guidance.words}
         happened = fill(guidance.what_happened, words)
         guidance = guidance.model_copy(update={"title": fill(guidance.title, words)})
     title = guidance.title

@@ -13,19 +13,19 @@ from audit.zoo.training import fit
 
 
 class DigitsCNN(nn.Module):
-    """Three convolutions and one linear layer: [n, 1, 8, 8] → logits [n, 10]."""
+    """Three convolutions, averaged over the image, and one linear layer: [n, 1, 8, 8] → [n, 10]."""
 
     def __init__(self) -> None:
         super().__init__()
         self.features = nn.Sequential(
             nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(),
             nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
-            nn.Conv2d(32, 32, 3, padding=1), nn.ReLU(),
+            nn.Conv2d(32, 48, 3, padding=1), nn.ReLU(),
         )  # fmt: skip
-        self.head = nn.Linear(32 * 4 * 4, 10)
+        self.head = nn.Linear(48, 10)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.features(x).flatten(1))
+        return self.head(self.features(x).mean((2, 3)))
 
 
 META = SubjectMeta(
@@ -55,7 +55,7 @@ def data() -> tuple[Dataset, Dataset]:
 def train(seed: int) -> nn.Module:
     assert META.input.preprocess is not None
     prepare = PreprocessModule(META.input.preprocess, 4)
-    return fit(DigitsCNN, data()[0], seed=seed, epochs=25, prepare=prepare)
+    return fit(DigitsCNN, data()[0], seed=seed, epochs=40, prepare=prepare, lr=5e-3)
 
 
 MODEL = ZooModel(
@@ -66,6 +66,6 @@ MODEL = ZooModel(
     train=train,
     meta=META,
     source="scikit-learn `load_digits` (UCI optical recognition of handwritten digits, CC BY 4.0)",
-    recipe="AdamW, one-cycle to 3e-3, 25 epochs of 1,197 images, seed 0",
+    recipe="AdamW, one-cycle to 5e-3, 40 epochs of 1,197 images, seed 0",
     limits="8x8 pixels, one scanner, no writer identity: nothing follows for other handwriting",
 )

@@ -41,6 +41,7 @@ class Evasion(Check):
     free_steps: int = Field(default=60, ge=5, description="of the attack with the budget removed")
 
     grid: ClassVar[tuple[float, ...]] = (1.0,)
+    finding_title: ClassVar[str]
 
     def applies(self, subject: Subject) -> None:
         subject.require_classification()
@@ -131,7 +132,7 @@ class Evasion(Check):
             per_sample=[bits],
             guidance={
                 "robust_accuracy": Guidance(
-                    title="Small changes of the input flip the answer",
+                    title=self.finding_title,
                     what_happened=f"Changing {words} leaves {{value}} of {{n}} answers right "
                     f"({{low}} to {{high}}; {amount(base)} without); the bound is {{bound}}.",
                     why_it_matters="Somebody who may choose the input, or mere noise in a bad spot, "

@@ -30,6 +30,7 @@ class FGSM(Evasion):
 
     id: ClassVar[str] = "robustness.fgsm"
     title: ClassVar[str] = "How right does the model stay after one step in the worst direction?"
+    finding_title: ClassVar[str] = "A single small step flips the answer"
     profiles: ClassVar[dict[str, dict[str, Any]]] = {
         "quick": {"samples": 200, "queries": 100},
         "deep": {"samples": 5000, "diagnostic_samples": 500, "queries": 1000},

@@ -34,6 +34,7 @@ class PGD(Evasion):
     title: ClassVar[str] = (
         "How right does the model stay when somebody searches for the worst small change?"
     )
+    finding_title: ClassVar[str] = "Small changes of the input, well chosen, flip the answer"
     profiles: ClassVar[dict[str, dict[str, Any]]] = {
         "quick": {"samples": 200, "steps": 10, "curve": [1.0], "queries": 100},
         "deep": {"samples": 5000, "steps": 50, "restarts": 3, "diagnostic_samples": 500,

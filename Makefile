@@ -1,0 +1,51 @@
+# From a bare clone: `make demo` audits a reference model, `make test` runs every test.
+# Both make .venv on first use and do nothing twice.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test lint browser bench clean
+
+demo: $(VENV)/.demo
+	$(BIN)/audit run zoo:digits-cnn
+
+test: $(VENV)/.test browser
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+# The type checker reads the package as it is installed, under its import names.
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	rm -rf $(VENV)/typed && $(PIP) --no-deps --no-build-isolation --target $(VENV)/typed .
+	cd $(VENV) && MYPYPATH=typed bin/mypy --config-file ../pyproject.toml -p audit
+
+bench: $(VENV)/.test
+	$(BIN)/python benchmarks/speed.py
+
+# Report tests need a browser; where none can be installed they say so and are skipped, except in CI.
+browser:
+	@command -v chromium chromium-browser google-chrome >/dev/null 2>&1 \
+	|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+	     && { echo "installing chromium for the report tests"; \
+	          apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; }; } \
+	|| echo "no chromium here and no right to install one: the browser tests will not run"
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	|| { echo "neural-audit needs Python 3.11 or newer; try: make $(MAKECMDGOALS) PYTHON=python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "installing into $(VENV): a few minutes the first time"
+	$(PIP) -e .
+	@touch $@
+
+$(VENV)/.test: pyproject.toml constraints.txt tests/no-deps.txt | $(VENV)/bin/python
+	@echo "installing into $(VENV): a few minutes the first time"
+	$(PIP) setuptools wheel
+	$(PIP) -e '.[test,lint]'
+	$(PIP) --no-deps -r tests/no-deps.txt
+	@touch $@ $(VENV)/.demo
+
+clean:
+	rm -rf $(VENV) build dist audit-report *.egg-info
