@@ -200,8 +200,8 @@ def write_reports(record: AuditRecord, out: Path) -> dict[str, Path]:
     if step:
         summary = paths["markdown"].read_text(encoding="utf-8")
         try:
-            with open(step, "a", encoding="utf-8") as file:
-                file.write(summary[: STEP_SUMMARY_LIMIT - 1024])
+            with open(step, "a", encoding="utf-8") as stream:
+                stream.write(summary[: STEP_SUMMARY_LIMIT - 1024])
         except OSError as error:
             print(f"audit: the step summary could not be written ({error.strerror}).", file=sys.stderr)
     return paths

@@ -180,7 +180,7 @@ def probe(model: nn.Module, x: Tensor) -> Any:
     """
     try:
         return model(x)
-    except Exception as error:  # noqa: BLE001 - the user's code may raise anything
+    except Exception as error:
         said = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise AuditError(
             f"The model does not accept the data: on samples of shape {list(x.shape[1:])} "

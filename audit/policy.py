@@ -211,7 +211,7 @@ def judge_expectation(
         return [(ExpectationResult(**common, slice=expectation.slice, outcome=outcome,
                                    reason=reason), None)]  # fmt: skip
     strict = corrected_level(len(matching))
-    results = []
+    results: list[tuple[ExpectationResult, Metric | None]] = []
     for metric in matching:
         outcome, reason = judge_metric(metric, expectation, strict)
         outcome, reason = weigh_validity(check, metric, expectation, outcome, reason)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import shlex
@@ -88,12 +89,7 @@ def run(
     for index, item in enumerate(planned):
         if watch:
             watch(item.check.id, "", index, len(planned))
-            report = watch
-
-            def progress(what: str, done: int, of: int, name: str = item.check.id) -> None:
-                report(name, what, done, of)
-
-            store.progress = progress
+            store.progress = functools.partial(watch, item.check.id)
         began = time.perf_counter()
         records.append(run_one(item, context))
         seconds[item.check.id] = round(time.perf_counter() - began, 3)

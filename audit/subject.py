@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -31,6 +31,8 @@ class PreprocessModule(nn.Module):
     def __init__(self, spec: Preprocess, ndim: int) -> None:
         super().__init__()
         self.spec = spec
+        self.mean: Tensor | None
+        self.std: Tensor | None
         shape = (1, -1, 1, 1) if ndim == 4 else (1,) * (ndim - 1) + (-1,)
         for name in ("mean", "std"):
             values = getattr(spec, name)
@@ -447,5 +449,3 @@ def as_strings(labels: Any, n: int, what: str) -> NDArray[np.str_]:
         )
     return array.astype(str)
 
-
-LogitFunction = Callable[[Tensor], Tensor]

@@ -35,7 +35,7 @@ def build(artifact: Artifact, arch: str | None) -> nn.Module:
     factory = import_user_object(reference, "--arch")
     try:
         model = factory(**artifact.arch_kwargs)
-    except Exception as error:  # noqa: BLE001 - the user's code may raise anything
+    except Exception as error:
         raise AuditError(
             f"--arch {reference}: building the model raised {type(error).__name__}: {error}; name a "
             "class or function that needs no arguments."

@@ -156,7 +156,7 @@ def open_trusted(path: Path) -> Artifact:
                     path, "TorchScript", module=torch.jit.load(str(path), "cpu"), trusted=True
                 )
         loaded = torch.load(path, map_location="cpu", weights_only=False)
-    except Exception as error:  # noqa: BLE001 - the file's code may raise anything
+    except Exception as error:
         said = str(error).splitlines()[0] if str(error) else ""
         raise AuditError(
             f"{path} was trusted and could not be loaded: {type(error).__name__}: {said[:300]}."

@@ -11,8 +11,9 @@ import something is replaced.
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, ClassVar
 
 
 class Refused(Exception):
@@ -125,10 +126,14 @@ def refuse_call(name: Name) -> Refused:
     return Refused(f"its pickle calls {name}, which is no tensor rebuilder: {advice}")
 
 
-class Machine(pickle._Unpickler):  # type: ignore[name-defined,misc]
+class Machine(pickle._Unpickler):  # type: ignore[misc]
     """See the module's docstring. One instance reads one pickle."""
 
-    dispatch = dict(pickle._Unpickler.dispatch)  # type: ignore[attr-defined]
+    dispatch: ClassVar[dict[int, Any]] = dict(pickle._Unpickler.dispatch)  # type: ignore[attr-defined]
+    stack: list[Any]
+    append: Callable[[Any], None]
+    pop_mark: Callable[[], list[Any]]
+    readline: Callable[[], bytes]
 
     def __init__(self, file: BinaryIO) -> None:
         super().__init__(file, encoding="utf-8", errors="replace")

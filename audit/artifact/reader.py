@@ -355,7 +355,7 @@ def read(path: Path, out: Path) -> dict[str, Any]:
     kind = sniff(path, size)
     if kind == "safetensors":
         return read_safetensors(path, size)
-    root, names, storages, form = (read_zip if kind == "zip" else read_legacy)(path, size)
+    root, _, storages, form = (read_zip if kind == "zip" else read_legacy)(path, size)
     described: dict[str, Any] = {"format": form}
     if isinstance(root, Plain):
         if form == "pickle":

@@ -32,7 +32,7 @@ def import_user_object(reference: str, flag: str) -> Any:
             f"{flag} {reference}: there is no module {error.name!r} in the working directory or "
             "among the installed packages."
         ) from None
-    except Exception as error:  # noqa: BLE001 - the user's code may raise anything
+    except Exception as error:
         raise AuditError(
             f"{flag} {reference}: importing {module_name} raised {type(error).__name__}: {error}."
         ) from error
@@ -53,7 +53,7 @@ def read_callable(reference: str, meta: SubjectMeta) -> Dataset:
     function = import_user_object(reference, "--data")
     try:
         mapping = function()
-    except Exception as error:  # noqa: BLE001 - the user's code may raise anything
+    except Exception as error:
         raise AuditError(
             f"--data {reference} raised {type(error).__name__}: {error}."
         ) from error

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from audit.evidence import Batch, producer
-from audit.subject import Subject
+from audit.subject import Logits, Subject
 
 CHUNK = 256
 ScoreFunction = Callable[[Tensor, Tensor], Tensor]
@@ -48,12 +48,12 @@ def score_function(subject: Subject, randomised: int) -> tuple[ScoreFunction, nn
 
 
 @functools.lru_cache(maxsize=4)
-def randomised_copy(subject: Subject, seed: int) -> nn.Module:
+def randomised_copy(subject: Subject, seed: int) -> Logits:
     """The model with every weight tensor drawn anew from a normal of its own mean and spread.
 
     The null of the model randomisation test (Adebayo et al. 2018, 3.1).
     """
-    model = copy.deepcopy(subject.model)
+    model: Logits = copy.deepcopy(subject.model)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():
