@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import to_jsonable_python
 
 from audit.errors import AuditError
 
@@ -197,6 +198,9 @@ class Fact(Part):
     value: Any
     source: Literal["given", "inferred"]
     reason: str = ""
+
+    def model_post_init(self, _context: Any) -> None:
+        self.value = to_jsonable_python(self.value)  # as it will be read again
 
 
 class SubjectRecord(Part):

@@ -88,7 +88,9 @@ def load_state(model: nn.Module, artifact: Artifact, reference: str) -> None:
     own = model.state_dict()
     state, prefix = strip_prefixes(artifact.state, set(own))
     missing = [k for k in own if k not in state and not k.endswith("num_batches_tracked")]
-    extra = [k for k in state if k not in own]
+    # TorchScript also keeps buffers that a state_dict leaves out.
+    transient = {name for name, _ in model.named_buffers()}
+    extra = [k for k in state if k not in own and k not in transient]
     shapes = [
         f"{k} is {list(state[k].shape)} in the file and {list(own[k].shape)} in the architecture"
         for k in own
@@ -108,7 +110,7 @@ def load_state(model: nn.Module, artifact: Artifact, reference: str) -> None:
             f"--arch {reference} does not fit the weights of {artifact.path}: "
             f"{'; '.join(complaints)}; name the class that these weights were trained with."
         )
-    model.load_state_dict(state, strict=False)
+    model.load_state_dict({k: state[k] for k in own if k in state}, strict=False)
     if prefix:
         artifact.notes.append(f"The prefix `{prefix}` was taken off the names of the weights.")
 

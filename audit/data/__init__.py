@@ -86,7 +86,7 @@ def encode_labels(y: Any, meta: SubjectMeta, name: str) -> Any:
     array = np.asarray(y)
     if array.dtype.kind not in "OUSb":
         return y
-    labels = array.astype(str)
+    labels = [str(label) for label in array]
     if meta.classes is None:
         seen = ", ".join(sorted(set(labels))[:5])
         raise AuditError(

@@ -22,12 +22,16 @@ def read_arrays(path: Path, meta: SubjectMeta) -> Dataset:
     arrays: dict[str, Any]
     try:
         if path.suffix.lower() == ".npz":
+            if not zipfile.is_zipfile(path):
+                raise AuditError(f"{path} is damaged or no .npz file; save it again with np.savez.")
             with np.load(path, allow_pickle=False) as file:
                 arrays = {key: file[key] for key in file.files}
         else:
             from safetensors.numpy import load_file
 
             arrays = dict(load_file(path))
+    except AuditError:
+        raise
     except ValueError as error:
         if "pickle" in str(error):
             raise AuditError(
@@ -35,6 +39,6 @@ def read_arrays(path: Path, meta: SubjectMeta) -> Dataset:
                 "(strings as a numpy string array)."
             ) from None
         raise AuditError(f"{path} cannot be read: {error}.") from None
-    except (OSError, EOFError, zipfile.BadZipFile, Exception) as error:  # noqa: BLE001
+    except Exception as error:  # noqa: BLE001 - readers raise what they like
         raise AuditError(f"{path} is damaged or not what its name says: {error}.") from None
     return from_mapping(arrays, path.name, meta)

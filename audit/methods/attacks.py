@@ -134,7 +134,9 @@ def linf_ascent(
         scores = logits(current)
     wrong = scores.argmax(1) != y
     kept = torch.where(expand(broken, x), kept, current)
-    return Attacked(kept, current, broken | wrong, margin(scores, y) > first, zero)
+    # What ends misclassified has risen, wherever its random start was.
+    rose = (margin(scores, y) > first) | wrong
+    return Attacked(kept, current, broken | wrong, rose, zero)
 
 
 def expand(mask: Tensor, like: Tensor) -> Tensor:

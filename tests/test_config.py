@@ -1,0 +1,79 @@
+"""Configuration: every error with its line, and the nearest known key."""
+
+import pytest
+
+from audit.config import find_config, read_config
+from audit.errors import AuditError
+
+
+def write(here, text, name="audit.toml"):
+    (here / name).write_text(text)
+    return here / name
+
+
+FULL = """
+arch = "net:Net"
+profile = "quick"
+
+[subject]
+task = "binary"
+classes = ["no", "yes"]
+
+[subject.input]
+range = [0, "255/1"]
+
+[policy]
+fail_on = "medium"
+
+[checks."robustness.pgd"]
+eps = "8/255"
+
+[[expect]]
+check = "robustness.pgd"
+metric = "robust_accuracy"
+slice = {eps = 0.1}
+bound = "1/2"
+
+[[waive]]
+check = "fairness.groups"
+owner = "Ada"
+reason = "known"
+expires = 2030-01-31
+"""
+
+
+def test_everything_in_one_file(here):
+    config = read_config(write(here, FULL))
+    assert config.subject.input.range == (0, 255)
+    assert config.expect[0].bound == 0.5
+    assert config.judge_policy().fail_on == "medium"
+    assert config.judge_policy("low").fail_on == "low"
+    assert config.waive[0].expires.year == 2030
+
+
+def test_pyproject(here):
+    write(here, "[tool.audit]\nprofile = 'deep'\n[tool.audit.subject]\ntask = 'binary'\n", "pyproject.toml")
+    assert read_config(find_config()).profile == "deep"
+    write(here, "profile = 'quick'\n")
+    assert read_config(find_config()).profile == "quick"
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("profle = 'quick'\n", r"line 1: unknown key 'profle'; did you mean 'profile'\?"),
+    ("\n\nprofile = 'fast'\n", r"line 3: profile: input should be 'quick', 'standard' or 'deep'"),
+    ("seed = 1\n[subject]\ntsk = 'binary'\n", r"line 3: unknown key 'subject.tsk'; did you mean 'task'"),
+    ("[subject.input]\nrange = [1, 0]\n", r"line \d: subject.input: range must be"),
+    ("[[waive]]\ncheck = 'a'\nowner = ''\nreason = 'r'\nexpires = 2030-01-01\n", r"line 3: waive.0.owner"),
+    ("[[expect]]\ncheck='a'\nmetric='m'\nbound=1\n[[expect]]\ncheck='b'\nmetric='m'\nbound='x'\n",
+     r"line 8: expect.1.bound"),
+    ("[policy]\nfail-on = 'high'\n", r"line 2: unknown key 'policy.fail-on'; did you mean 'fail_on'"),
+    ("profile = \n", "not TOML"),
+])  # fmt: skip
+def test_errors_have_a_line(here, text, message):
+    with pytest.raises(AuditError, match=message):
+        read_config(write(here, text))
+
+
+def test_a_missing_config(here):
+    with pytest.raises(AuditError, match="cannot be read"):
+        read_config(here / "gone.toml")

@@ -1,0 +1,137 @@
+"""Isolation, errors, determinism, resumption."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+import audit
+from audit.checking import Check, Context, Measurement
+from audit.evidence import Store
+from audit.methods.attacks import pgd
+from audit.runner import condition
+
+
+def without_clock(record):
+    return record.model_dump_json(exclude={"timing", "environment"})
+
+
+class Raises(Check):
+    id = "test.raises"
+    title = "Does it raise?"
+
+    def examine(self, context: Context) -> Measurement:
+        raise RuntimeError("the disk is on fire")
+
+
+class Harms(Check):
+    id = "test.harms"
+    title = "Does it harm?"
+    how: str = "mode"
+
+    def examine(self, context: Context) -> Measurement:
+        model = context.subject.core
+        if self.how == "mode":
+            model.train()
+        elif self.how == "gradients":
+            model.head.weight.requires_grad_(True)
+        elif self.how == "hook":
+            model.conv.register_forward_hook(lambda *_: None)
+        else:
+            with torch.no_grad():
+                model.head.weight.add_(1)
+        return Measurement(answer="done")
+
+
+def test_a_check_that_raises_is_an_outcome_and_the_others_still_run(images):
+    record = audit.run(images, [Raises(), audit.check("performance.classification")])
+    assert [c.outcome for c in record.checks] == ["error", "passed"]
+    assert "the disk is on fire (test_runner.py, line" in record.checks[0].reason
+    assert record.verdict.exit_code == 3
+
+
+@pytest.mark.parametrize("how", ["mode", "gradients", "hook", "weights"])
+def test_a_check_may_not_harm_the_model(images, how):
+    before, digest = condition(images.core), images.weights_digest()
+    record = audit.run(images, [Harms(how=how)])
+    assert record.checks[0].outcome == "error"
+    assert "the check changed the model" in record.checks[0].reason
+    after = condition(images.core)
+    assert (after.modes, after.gradients, after.hooks) == (before.modes, before.gradients, before.hooks)
+    assert images.weights_digest() == digest
+
+
+def test_no_check_of_ours_harms_the_model(images):
+    before = condition(images.core)
+    audit.run(images, profile="quick")
+    assert condition(images.core) == before
+
+
+def test_same_seed_same_record_byte_for_byte(images, tmp_path):
+    one = audit.run(images, profile="quick", evidence=tmp_path / "a")
+    two = audit.run(images, profile="quick", evidence=tmp_path / "b")
+    resumed = audit.run(images, profile="quick", evidence=tmp_path / "a")
+    assert without_clock(one) == without_clock(two) == without_clock(resumed)
+    other = audit.run(images, profile="quick", seed=1)
+    assert without_clock(other) != without_clock(one)
+
+
+def test_selection_and_order_change_no_number(images):
+    together = audit.run(images, profile="quick").check("robustness.pgd")
+    alone = audit.run(images, ["robustness.pgd"], profile="quick").check("robustness.pgd")
+    assert together == alone
+
+
+def test_what_was_done_is_not_done_again(images, tmp_path):
+    first = audit.run(images, profile="quick", evidence=tmp_path).timing["evidence"]
+    second = audit.run(images, profile="quick", evidence=tmp_path).timing["evidence"]
+    assert first["computed"] > 0
+    assert second["computed"] == 0
+
+
+def test_evidence_is_keyed_by_what_decides_it(images, tmp_path):
+    def computed(subject, **parameters):
+        store = Store(subject, folder=tmp_path)
+        store.get(pgd, np.arange(20), **{"eps": 0.1, "steps": 2, **parameters})
+        return store.computed
+
+    assert computed(images) == 1
+    assert computed(images) == 0
+    assert computed(images, eps=0.2) == 1
+    changed = audit.Subject(images.core, images.x + 0.001, images.y, input={"range": (0, 1)})
+    assert computed(changed) == 1
+    with torch.no_grad():
+        images.core.head.bias.add_(0.5)
+    try:
+        same_data = audit.Subject(images.core, images.x, images.y, input={"range": (0, 1)})
+        assert computed(same_data) == 1
+    finally:
+        with torch.no_grad():
+            images.core.head.bias.sub_(0.5)
+
+
+def test_damaged_evidence_is_made_again(images, tmp_path):
+    Store(images, folder=tmp_path).get(pgd, np.arange(20), eps=0.1, steps=2)
+    (file,) = (tmp_path / "pgd").iterdir()
+    file.write_bytes(file.read_bytes()[:50])
+    store = Store(images, folder=tmp_path)
+    store.get(pgd, np.arange(20), eps=0.1, steps=2)
+    assert store.computed == 1
+
+
+def test_unknown_checks_and_parameters_get_a_sentence(images):
+    with pytest.raises(audit.AuditError, match=r"did you mean robustness\.pgd"):
+        audit.check("robustness.pdg")
+    with pytest.raises(audit.AuditError, match="no parameter 'epps'; did you mean 'eps'"):
+        audit.check("robustness.pgd", epps=1)
+    with pytest.raises(audit.AuditError, match="matches no check"):
+        audit.run(images, ["nothing.*"])
+    assert audit.check("robustness.pgd", eps="8/255").eps == pytest.approx(8 / 255)
+
+
+def test_samples_are_nested_and_the_same_for_all(images):
+    context = Context.of(images)
+    few, more = context.samples(20), context.samples(60)
+    assert set(few) < set(more)
+    assert json.dumps(few.tolist()) == json.dumps(Context.of(images).samples(20).tolist())

@@ -1,0 +1,163 @@
+"""Intervals against libraries and by simulation of their coverage."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from audit import statistics
+from audit.methods.calibration import aurc, fit_temperature
+
+
+def test_wilson_is_scipys():
+    for k, n in [(0, 10), (3, 10), (10, 10), (487, 500)]:
+        low, high = stats.binomtest(k, n).proportion_ci(method="wilson")
+        assert statistics.wilson(k, n) == pytest.approx((low, high), abs=1e-9)
+
+
+@pytest.mark.parametrize("p", [0.02, 0.3, 0.95])
+def test_wilson_covers(p):
+    n = 200
+    draws = np.random.default_rng(0).binomial(n, p, 4000)
+    inside = [statistics.wilson(k, n)[0] <= p <= statistics.wilson(k, n)[1] for k in draws]
+    assert np.mean(inside) > 0.93
+
+
+def test_clustered_proportion_covers_where_the_plain_one_does_not():
+    rng = np.random.default_rng(0)
+    plain = clustered = 0
+    clusters = np.repeat(np.arange(60), 10)
+    for _ in range(400):
+        values = np.repeat(rng.random(60) < 0.7, 10)  # whole clusters agree
+        metric = statistics.proportion("p", values, clusters=clusters)
+        clustered += metric.low <= 0.7 <= metric.high
+        metric = statistics.proportion("p", values)
+        plain += metric.low <= 0.7 <= metric.high
+    assert clustered / 400 > 0.92
+    assert plain / 400 < 0.7
+
+
+def test_clusters_that_never_vary_count_as_clusters_not_samples():
+    metric = statistics.proportion("p", np.ones(100), clusters=np.repeat(np.arange(5), 20))
+    assert metric.low == pytest.approx(statistics.wilson(5, 5)[0])
+
+
+def test_largest_gap_between_equal_groups_keeps_zero():
+    """A percentile bootstrap excludes zero here in every single draw."""
+    rng = np.random.default_rng(0)
+    n, groups = 250, 4
+    kept = 0
+    for _ in range(500):
+        k = rng.binomial(n, 0.4, groups)
+        _, low, high = statistics.largest_gap(k, [n] * groups)
+        kept += low == 0
+        assert high > 0
+    assert kept / 500 >= 0.95
+
+
+def test_largest_gap_covers_a_true_gap():
+    rng = np.random.default_rng(1)
+    rates, n = [0.2, 0.5, 0.35], 300
+    inside = 0
+    for _ in range(500):
+        _, low, high = statistics.largest_gap(rng.binomial(n, rates), [n] * 3)
+        inside += low <= 0.3 <= high
+    assert inside / 500 >= 0.95
+
+
+def test_smallest_ratio_covers():
+    rng = np.random.default_rng(1)
+    inside = 0
+    for _ in range(500):
+        _, low, high = statistics.smallest_ratio(rng.binomial(400, [0.2, 0.4]), [400, 400])
+        inside += low <= 0.5 <= high
+    assert inside / 500 >= 0.95
+
+
+def test_calibration_error_keeps_zero_for_calibrated_models():
+    rng = np.random.default_rng(0)
+    alarms = 0
+    for seed in range(200):
+        p = rng.uniform(0.5, 1, 500)
+        metric = statistics.calibration_error(p, rng.random(500) < p, seed=seed, draws=400)
+        alarms += metric.low > 0
+    assert alarms / 200 <= 0.05
+
+
+def test_calibration_error_covers_a_true_error():
+    rng = np.random.default_rng(0)
+    inside = 0
+    for seed in range(150):
+        p = rng.uniform(0.6, 1, 1500)
+        metric = statistics.calibration_error(p, rng.random(1500) < p - 0.1, seed=seed, draws=400)
+        inside += metric.low <= 0.1 <= metric.high
+    assert inside / 150 >= 0.93
+
+
+def test_bootstrap_agrees_with_scipy_bca():
+    data = np.random.default_rng(0).gamma(2, size=150)
+    metric = statistics.bootstrap(
+        "v", lambda i: data[i].var(1), 150, draws=8000, edges=None
+    )
+    reference = stats.bootstrap(
+        (data,), lambda x, axis: x.var(axis=axis), n_resamples=8000, method="BCa", rng=0
+    ).confidence_interval
+    assert metric.low == pytest.approx(reference.low, rel=0.05)
+    assert metric.high == pytest.approx(reference.high, rel=0.05)
+
+
+def test_bootstrap_at_the_edge_is_exact_not_degenerate():
+    metric = statistics.bootstrap("r", lambda i: np.ones(len(i)), 100)
+    assert metric.value == 1.0
+    assert metric.low == pytest.approx(0.025 ** (1 / 100))
+
+
+def test_stricter_levels_are_wider():
+    proportion = statistics.proportion("p", np.arange(100) < 40)
+    smooth = statistics.mean("m", np.random.default_rng(0).normal(size=50))
+    for metric in (proportion, smooth):
+        plain, strict = statistics.interval(metric), statistics.interval(metric, 0.99)
+        assert strict[0] < plain[0]
+        assert strict[1] > plain[1]
+
+
+def test_mean_is_student_t():
+    data = np.random.default_rng(0).normal(size=20)
+    metric = statistics.mean("m", data)
+    low, high = stats.ttest_1samp(data, 0).confidence_interval()
+    assert (metric.low, metric.high) == pytest.approx((low, high))
+
+
+def test_mcnemar_is_the_exact_binomial_test():
+    old, new = np.array([1] * 12 + [0] * 8, bool), np.array([0] * 10 + [1] * 10, bool)
+    lost, gained, p = statistics.mcnemar(old, new)
+    assert (lost, gained) == (10, 8)
+    assert p == pytest.approx(stats.binomtest(10, 18).pvalue)
+
+
+# Reference values
+
+
+def test_ece_reference():
+    p, t = [0.25, 0.25, 0.55, 0.75, 0.75], [0, 0, 1, 1, 1]
+    found = [statistics.binned_calibration_error(p, t, 2, norm) for norm in ("l1", "l2", "max")]
+    assert found == pytest.approx([0.2900, 0.2918, 0.3167], abs=5e-5)
+
+
+def test_aurc_reference():
+    p, t = np.array([0.1, 0.2, 0.3, 0.4, 0.2]), np.array([0, 0, 1, 1, 0])
+    confidence, correct = np.maximum(p, 1 - p), ((p >= 0.5) == t).astype(float)
+    assert aurc(confidence[None], correct[None])[0] == pytest.approx(0.1125)
+
+
+@pytest.mark.parametrize("k", [0.5, 1.0, 3.0])
+def test_temperature_of_scaled_calibrated_logits_is_the_scale(k):
+    inside = []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        logits = rng.normal(0, 2, (2000, 4))
+        p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+        y = (rng.random((2000, 1)) > p.cumsum(1)).sum(1).clip(0, 3)
+        t, low, high = fit_temperature(k * logits, y)
+        assert t == pytest.approx(k, rel=0.15)
+        inside.append(low <= k <= high)
+    assert np.mean(inside) > 0.88

@@ -1,0 +1,154 @@
+"""What is inferred, from every kind of output; and a sentence for bad data."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import audit
+from audit.checking import Context
+from audit.errors import AuditError
+from audit.methods.attacks import budget, linf_ascent
+
+from .conftest import table_data
+
+
+class Ends(nn.Module):
+    """A linear model whose answer passes through a function."""
+
+    def __init__(self, classes, function):
+        super().__init__()
+        self.linear = nn.Linear(4, classes)
+        self.function = function
+        with torch.no_grad():
+            self.linear.weight.copy_(torch.linspace(-1, 1, classes)[:, None] * torch.ones(4))
+            self.linear.bias.zero_()
+
+    def forward(self, x):
+        return self.function(self.linear(x))
+
+
+@pytest.mark.parametrize(
+    ("classes", "function", "output", "task"),
+    [
+        (3, lambda z: z, "logits", "multiclass"),
+        (3, lambda z: torch.softmax(z, 1), "probabilities", "multiclass"),
+        (3, nn.Softmax(dim=1), "probabilities", "multiclass"),
+        (3, lambda z: torch.log_softmax(z, 1), "log_probabilities", "multiclass"),
+        (2, lambda z: z, "logits", "binary"),
+        (1, lambda z: z, "logits", "binary"),
+        (1, lambda z: z[:, 0], "logits", "binary"),
+        (1, torch.sigmoid, "sigmoid", "binary"),
+        (3, lambda z: (z, z.sum()), "logits", "multiclass"),
+        (3, lambda z: {"logits": z}, "logits", "multiclass"),
+    ],
+)
+def test_outputs_are_told_apart(classes, function, output, task):
+    x, _ = table_data(200)
+    y = np.arange(200) % max(classes, 2)
+    subject = audit.Subject(Ends(classes, function), x * 3, y)
+    assert subject.meta.output == output
+    assert subject.meta.task == task
+    inferred = {f.name for f in subject.facts if f.source == "inferred"}
+    assert {"output", "task", "input kind"} <= inferred
+    assert all(f.reason for f in subject.facts if f.source == "inferred")
+    reference = audit.Subject(Ends(classes, lambda z: z), x * 3, y)
+    a = subject.logits(subject.x).softmax(1)
+    assert torch.allclose(a, reference.logits(reference.x).softmax(1), atol=1e-5)
+
+
+@pytest.mark.parametrize("function", [lambda z: torch.softmax(z, 1), nn.Softmax(1), torch.sigmoid])
+def test_a_saturated_softmax_keeps_its_gradient(function):
+    """At z = 200 the softmax is exactly 1 in float32 and its logarithm has no gradient."""
+    x, y = table_data(100)
+    one = function is torch.sigmoid
+    model = Ends(1 if one else 2, lambda z: function(200 * z))
+    subject = audit.Subject(model, x, y)
+    batch, labels = subject.batch(range(100))
+    found = linf_ascent(subject.logits, batch, labels, budget(subject, 5.0), steps=20, step=0.2)
+    assert (found.zero_gradient.float().mean()) < 0.9
+    point = batch.clone().requires_grad_(True)
+    (gradient,) = torch.autograd.grad(subject.logits(point)[:, -1].sum(), point)
+    assert (gradient != 0).all()
+
+
+def test_regression_is_recognised_and_classifiers_checks_do_not_apply():
+    x, _ = table_data(100)
+    subject = audit.Subject(Ends(1, lambda z: z), x, x.sum(1))
+    assert subject.meta.task == "regression"
+    with pytest.raises(audit.NotApplicable, match="regression"):
+        audit.check("performance.classification").measure(subject)
+
+
+def test_preprocess_lives_inside_the_subject(cnn):
+    from .conftest import image_data
+
+    x, y = image_data(60)
+    plain = audit.Subject(cnn, x, y)
+    scaled = audit.Subject(
+        cnn, (x * 255).transpose(0, 2, 3, 1), y,
+        input={"range": (0, 255), "preprocess": {"scale": "1/255", "channels": "last"}},
+    )  # fmt: skip
+    assert torch.allclose(plain.logits(plain.x), scaled.logits(scaled.x), atol=1e-4)
+    found = audit.check("robustness.fgsm", eps=8).measure(scaled)
+    other = audit.check("robustness.fgsm", eps=8 / 255).measure(plain)
+    assert found.metric("robust_accuracy", eps=8.0).value == pytest.approx(
+        other.metric("robust_accuracy", eps=8 / 255).value, abs=0.02
+    )
+    model = audit.Subject(cnn, x, y, input={"preprocess": {"mean": [0.5], "std": [0.25]}})
+    expected = cnn((torch.tensor(x) - 0.5) / 0.25)
+    assert torch.allclose(model.logits(model.x), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda x, y: (x[:, :3], y), "does not accept the data: on samples of shape"),
+        (lambda x, y: (x, y + 1), "Labels run from 1 to 2 and the model has 2 classes"),
+        (lambda x, y: (np.where(np.eye(len(x), 4) == 1, np.nan, x), y), "samples hold NaN or Inf"),
+        (lambda x, y: (x[:1], y[:1]), "hold 1 sample;"),
+        (lambda x, y: (x[:0], y[:0]), "hold 0 samples;"),
+        (lambda x, y: (x.astype(str), y), "where numbers are due"),
+        (lambda x, y: (x, y[:-1]), "599 labels"),
+        (lambda x, y: (x, np.array(["a"] * len(y))), "labels hold"),
+        (lambda x, y: (x[:, 0], y), "a first axis of samples"),
+        (lambda x, y: (x * 0 + 3e38, y), "NaN or Inf"),
+    ],
+)
+def test_bad_data_get_a_sentence(change, message):
+    x, y = change(*table_data())
+    with pytest.raises(AuditError, match=message):
+        audit.Subject(Ends(2, lambda z: z), x, y)
+
+
+def test_sensitive_of_the_wrong_length(table):
+    with pytest.raises(AuditError, match=r"sensitive column 'sex' has shape \[3\]"):
+        audit.Subject(table.core, table.x, table.y, sensitive={"sex": ["a", "b", "c"]})
+
+
+def test_a_class_that_never_occurs_is_noted():
+    x, y = table_data()
+    subject = audit.Subject(Ends(3, lambda z: z), x, y)
+    assert "1 of 3 classes never occur" in subject.notes[0]
+
+
+def test_unknown_words_about_a_subject():
+    x, y = table_data()
+    with pytest.raises(AuditError, match="taks"):
+        audit.Subject(Ends(2, lambda z: z), x, y, taks="binary")
+
+
+def test_predictions_are_computed_once(table):
+    calls = 0
+    forward = table.core.forward
+
+    def counted(x):
+        nonlocal calls
+        calls += len(x)
+        return forward(x)
+
+    table.core.forward = counted
+    context = Context.of(table)
+    for check in ("performance.classification", "imbalance.classes", "calibration.reliability"):
+        audit.check(check).measure(context)
+    assert calls == table.n
