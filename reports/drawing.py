@@ -8,9 +8,10 @@ import json
 import re
 from typing import Any
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from audit.record import Figure, check_spec
+from audit.reports.escaping import reveal, visible
 
 FONT = "system-ui, sans-serif"
 CONFIG: dict[str, Any] = {
@@ -43,7 +44,7 @@ def draw(figure: Figure) -> Markup:
 
     Its parts are hidden from screen readers: the caption says what it shows.
     """
-    label = escape(f"{figure.title}. {figure.caption}")
+    label = reveal(f"{figure.title}. {figure.caption}")
     if figure.png is not None:
         width, height = png_size(figure.png)
         return Markup('<img src="data:image/png;base64,{}" width="{}" height="{}" alt="{}">').format(
@@ -56,9 +57,8 @@ def draw(figure: Figure) -> Markup:
     text = re.sub(r'\s(role|aria-label|aria-roledescription|aria-hidden)="[^"]*"', "", text)
     prefix = f"f{next(_serial)}-"
     text = re.sub(r'(\bid="|url\(#|href="#)', rf"\1{prefix}", text)
-    # The ids of its paragraphs count as text of the page: a group hides them all.
-    text = re.sub(r"^\s*<svg", f'<svg role="img" aria-label="{label}"', text, count=1)
-    return Markup(text)
+    text = text.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
+    return Markup(visible(text))
 
 
 def png_size(encoded: str) -> tuple[int, int]:

@@ -8,11 +8,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from audit.record import OUTCOMES, SEVERITIES, AuditRecord, CheckRecord
 from audit.reports.console import WORDS, counts_text, findings_by_severity
 from audit.reports.drawing import draw
+from audit.reports.escaping import reveal
 from audit.words import number, slice_text, value_text
 
 SIGNS = {
@@ -29,14 +30,6 @@ NEVER_TESTED = (
     "privacy, poisoning and backdoors of the training data",
     "the system around the model: who may send inputs, who acts on the answers",
 )
-# Characters that reorder or hide the text around them.
-HIDDEN = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\x00-\x08\x0b-\x1f\x7f]")
-
-
-def reveal(text: str) -> Markup:
-    """Escaped, with invisible and reordering characters made visible."""
-    shown = HIDDEN.sub(lambda m: f"‹U+{ord(m[0]):04X}›", text)
-    return escape(shown)
 
 
 def finalize(value: Any) -> Any:

@@ -6,14 +6,14 @@ import re
 
 from audit.record import AuditRecord
 from audit.reports.console import SIGNS, counts_text, findings_by_severity, plain
-from audit.reports.html import HIDDEN
+from audit.reports.escaping import visible
 
 MOST = 30
 
 
 def escape(text: str, limit: int = 400) -> str:
     """Text from outside, so that nothing in it is markup."""
-    shown = HIDDEN.sub("�", plain(text, limit))
+    shown = plain(visible(text), limit)
     shown = shown.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_{}\[\]()#+!|~@])", r"\\\1", shown)
 

@@ -1,0 +1,262 @@
+"""The outside face: commands, exit codes, sentences."""
+
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+
+import audit
+from audit.cli import main
+from audit.zoo.digits_cnn import MODEL
+
+ARCH = MODEL.arch
+
+
+def run(*arguments, **more):
+    """The command in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "audit", *map(str, arguments)], capture_output=True, text=True,
+        timeout=300, check=False, **more,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def files(tmp_path_factory):
+    """The digits model as a bare state_dict, safetensors, a pickle and a script; its data as npz."""
+    from safetensors.torch import save_file
+
+    folder = tmp_path_factory.mktemp("files")
+    subject = audit.load("zoo:digits-cnn")
+    test = MODEL.data()[1]
+    np.savez(folder / "data.npz", x=test.x[:300], y=test.y[:300])
+    torch.save(subject.core.state_dict(), folder / "state.pt")
+    save_file(subject.core.state_dict(), folder / "state.safetensors")
+    torch.save(subject.core, folder / "full.pt")
+    torch.jit.trace(subject.core, torch.zeros(1, 1, 8, 8)).save(str(folder / "script.pt"))
+    (folder / "audit.toml").write_text(
+        "[subject.input]\nrange = [0, 16]\n[subject.input.preprocess]\nscale = '1/16'\n"
+    )
+    return folder
+
+
+QUICK = ("--profile", "quick", "--check", "robustness.*", "--check", "performance.*")
+
+
+@pytest.mark.parametrize("name", ["state.pt", "state.safetensors", "full.pt", "script.pt"])
+def test_the_same_weights_in_every_file_give_the_same_numbers(files, name, here, capsys):
+    code = main([
+        "run", str(files / name), "--arch", ARCH, "--data", str(files / "data.npz"),
+        "--config", str(files / "audit.toml"), "--out", "out", *QUICK,
+    ])  # fmt: skip
+    record = json.loads((here / "out" / "record.json").read_text())
+    accuracy = record["checks"][0]["metrics"][0]["value"]
+    assert accuracy == pytest.approx(0.98, abs=0.02)
+    robust = [m["value"] for m in record["checks"][2]["metrics"] if m["name"] == "robust_accuracy"]
+    assert robust[0] == pytest.approx(0.935, abs=0.03)
+    assert code == record["verdict"]["exit_code"] == 0
+    for file in ("report.html", "summary.md", "junit.xml"):
+        assert (here / "out" / file).stat().st_size > 500
+    shown = capsys.readouterr().out
+    assert "PASS" in shown
+    assert "out/report.html" in shown
+    assert len(shown.splitlines()) <= 24
+
+
+def test_gate(files, here):
+    common = ["run", str(files / "state.pt"), "--arch", ARCH, "--data", str(files / "data.npz"),
+              "--check", "performance.*"]  # fmt: skip
+    config = here / "audit.toml"
+    expect = "[[expect]]\ncheck='performance.classification'\nmetric='accuracy'\nbound={}\n"
+    head = "[subject.input]\nrange = [0, 16]\n[subject.input.preprocess]\nscale = '1/16'\n"
+    for bound, code in ((0.5, 0), (0.999, 1), (0.985, 3)):
+        config.write_text(head + expect.format(bound))
+        assert main(common) == code
+        assert main(["render", "audit-report/record.json", "--format", "junit", "--out", "j.xml"]) == code
+    config.write_text(head + expect.format(0.999) + "severity='low'\n")
+    assert main(common) == 0
+    assert main(["render", "audit-report/record.json", "--fail-on", "low", "--out", "r.html"]) == 1
+    assert main([*common, "--fail-on", "low"]) == 1
+
+
+@pytest.mark.parametrize(("arguments", "words"), [
+    (["run", "gone.pt"], "gone.pt cannot be opened"),
+    (["run", "zoo:digits-cmm"], "did you mean zoo:digits-cnn?"),
+    (["run", "zoo:digits-cnn", "--check", "robust.pgd"], "did you mean robustness.pgd?"),
+    (["run", "zoo:digits-cnn", "--config", "gone.toml"], "gone.toml cannot be read"),
+    (["run", "zoo:digits-cnn", "--baseline", "gone.json"], "gone.json cannot be read"),
+    (["run", "STATE"], "pass --arch"),
+    (["run", "STATE", "--arch", ARCH], "pass --data"),
+    (["run", "STATE", "--arch", "nowhere:Net", "--data", "x.npz"], "no module 'nowhere'"),
+    (["run", "STATE", "--arch", "torch.nn:Linear", "--data", "x.npz"], "raised TypeError"),
+    (["run", "STATE", "--arch", "torch.nn:Flatten", "--data", "x.npz"], "unknown to the architecture"),
+    (["run", "STATE", "--arch", ARCH, "--data", "x.npz"], "no data file x.npz"),
+    (["run", "FULL"], "asks for audit.zoo.digits_cnn:DigitsCNN; if you trust that code, pass --arch"),
+    (["run", "SCRIPT", "--check", "training.weights"], "TorchScript"),
+    (["render", "gone.json"], "gone.json cannot be read"),
+    (["explain", "robustness.pdg"], "did you mean robustness.pgd?"),
+    (["checks", "robustnes"], "there are"),
+])  # fmt: skip
+def test_a_users_mistake_is_one_sentence_and_exit_2(files, here, capsys, arguments, words):
+    names = {"STATE": "state.pt", "FULL": "full.pt", "SCRIPT": "script.pt"}
+    given = [str(files / names[a]) if a in names else a for a in arguments]
+    assert main(given) == 2
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count("\n") == 1
+    assert "Traceback" not in error
+
+
+def test_usage_is_exit_2():
+    for arguments in ([], ["run"], ["run", "m", "--profile", "fast"], ["nonsense"]):
+        with pytest.raises(SystemExit) as caught:
+            main(arguments)
+        assert caught.value.code == 2
+
+
+def test_an_untrusted_pickle_with_a_payload_runs_nothing(here):
+    class Payload:
+        def __reduce__(self):
+            return os.system, (f"touch {here / 'ran'}",)
+
+    (here / "evil.pt").write_bytes(pickle.dumps({"state_dict": Payload()}))
+    found = run("run", "evil.pt", "--arch", ARCH, "--data", "x.npz", cwd=here)
+    assert found.returncode == 2
+    assert "calls posix.system" in found.stderr
+    assert found.stderr.count("\n") == 1
+    assert not (here / "ran").exists()
+
+
+def test_weights_only(files, here, capsys):
+    assert main(["run", str(files / "state.pt"), "--check", "training.weights"]) == 3
+    assert "only the weights" in capsys.readouterr().out
+    assert main(["run", str(files / "state.pt"), "--check", "training.weights", "--check",
+                 "performance.*"]) == 3  # fmt: skip
+    record = json.loads((here / "audit-report/record.json").read_text())
+    assert {c["id"]: c["outcome"] for c in record["checks"]} == {
+        "performance.classification": "not_applicable", "training.weights": "passed",
+    }  # fmt: skip
+
+
+def test_init_writes_a_config_that_can_be_used(files, here, capsys):
+    flags = ["--arch", ARCH, "--data", str(files / "data.npz")]
+    assert main(["init", str(files / "state.pt"), *flags]) == 0
+    text = (here / "audit.toml").read_text()
+    assert 'kind = "image"  # inferred: samples of shape (1, 8, 8)' in text
+    assert main(["init", str(files / "state.pt"), *flags]) == 2
+    assert main(["run", str(files / "state.pt"), "--check", "performance.*"]) == 0
+    from audit.config import read_config
+
+    assert read_config(here / "audit.toml").subject.task == "multiclass"
+
+
+def test_init_of_a_table_reads_back(here):
+    assert main(["init", "zoo:adult-mlp"]) == 0
+    from audit.config import read_config
+
+    assert read_config(here / "audit.toml").subject.features[0].name == "age"
+
+
+def test_help_checks_and_explain_import_no_torch(here):
+    for arguments in (["--help"], ["checks"], ["explain", "robustness.pgd"]):
+        code = (
+            "import sys\nfrom audit.cli import main\n"
+            f"try:\n    main({arguments!r})\nexcept SystemExit:\n    pass\n"
+            "heavy = {'torch', 'shap', 'captum', 'art', 'lime', 'sklearn', 'altair', 'pandas'}\n"
+            "sys.exit(','.join(heavy & set(sys.modules)) or 0)"
+        )
+        found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
+                               check=False, cwd=here)  # fmt: skip
+        assert found.returncode == 0, found.stderr
+
+
+def test_checks_explain_and_zoo_tell(capsys):
+    assert main(["checks"]) == 0
+    assert "robustness.pgd" in capsys.readouterr().out
+    assert main(["checks", "fairness"]) == 0
+    assert capsys.readouterr().out.startswith("fairness.groups")
+    assert main(["explain", "robustness.pgd"]) == 0
+    told = capsys.readouterr().out
+    assert "Madry et al. 2018" in told
+    assert "steps = quick 10, standard 20, deep 50" in told
+    assert main(["zoo"]) == 0
+    assert "adult-mlp" in capsys.readouterr().out
+    assert main(["zoo", "digits-cnn"]) == 0
+    assert "CC BY 4.0" in capsys.readouterr().out
+
+
+def test_own_modules_called_checks_and_reports_do_not_collide(here):
+    (here / "checks.py").write_text("raise RuntimeError('mine')\n")
+    (here / "reports").mkdir()
+    (here / "reports" / "__init__.py").write_text("raise RuntimeError('mine')\n")
+    for command in (["checks"], ["run", "zoo:digits-cnn", "--check", "training.weights"]):
+        found = run(*command, cwd=here)
+        assert "mine" not in found.stderr
+        assert found.returncode == 0, found.stderr
+
+
+def test_a_kill_in_the_middle_loses_a_batch_at_most(here):
+    """kill -9 once some evidence is on disk; the same command goes on and does it not again."""
+    command = [sys.executable, "-m", "audit", "run", "zoo:vowels-lstm", "--profile", "deep", "--check",
+               "robustness.pgd"]  # fmt: skip
+    process = subprocess.Popen(command, cwd=here, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    evidence = here / "audit-report" / "evidence"
+    deadline = time.monotonic() + 120
+    while len(list(evidence.glob("pgd/*.safetensors"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = {p.name: p.stat().st_mtime_ns for p in evidence.glob("*/*.safetensors")}
+    assert len(done) >= 2
+    assert not (here / "audit-report" / "record.json").exists()
+    subprocess.run(command, cwd=here, capture_output=True, timeout=300, check=False)
+    record = json.loads((here / "audit-report" / "record.json").read_text())
+    assert record["timing"]["evidence"]["reused"] >= len(done)
+    for path in evidence.glob("*/*.safetensors"):
+        assert path.stat().st_mtime_ns == done.get(path.name, path.stat().st_mtime_ns)
+
+
+def test_compare(files, here, capsys):
+    for seed, out in ((0, "a"), (0, "b")):
+        main(["run", "zoo:digits-cnn", "--check", "performance.*", "--seed", str(seed), "--out", out])
+    capsys.readouterr()
+    assert main(["compare", "a/record.json", "b/record.json"]) == 0
+    assert "same" in capsys.readouterr().out
+    record = audit.AuditRecord.load("b/record.json")
+    from audit.checking import pack, unpack
+
+    bits = unpack(record.checks[0].per_sample[0])
+    bits[:60] = False
+    record.checks[0].per_sample = [pack("accuracy", bits)]
+    record.save("c.json")
+    assert main(["compare", "a/record.json", "c.json"]) == 1
+    assert "WORSE" in capsys.readouterr().out
+    assert main(["render", "c.json", "--baseline", "a/record.json", "--out", "r.html"]) == 1
+
+
+def test_step_summary(here, monkeypatch):
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(here / "step.md"))
+    (here / "step.md").write_text("before\n")
+    main(["run", "zoo:digits-cnn", "--check", "performance.*"])
+    text = (here / "step.md").read_text()
+    assert text.startswith("before\n## ✔ Audit of digits")
+
+
+def test_an_internal_error_is_exit_4(monkeypatch, capsys):
+    monkeypatch.setattr("audit.cli.command_checks", lambda _: 1 / 0)
+    assert main(["checks"]) == 4
+    assert "internal error: ZeroDivisionError" in capsys.readouterr().err
+
+
+def test_interrupted_is_exit_130(monkeypatch, capsys):
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("audit.cli.command_checks", interrupted)
+    assert main(["checks"]) == 130
