@@ -72,8 +72,9 @@ def test_zero_gradients_are_seen(images):
 
 
 def test_tables_touch_mutable_numeric_features_only():
-    import audit
     from torch import nn
+
+    import audit
 
     x = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)
     x[:, 2:] = np.eye(2)[np.arange(50) % 2]
