@@ -95,9 +95,6 @@ def test_an_error_is_never_a_pass_and_a_failure_stays_one():
 def test_slices_fail_at_the_corrected_level_and_pass_at_the_plain_one():
     """Twenty good slices pass together; one that is bad beyond chance among twenty fails."""
     expect = [{**HIGH, "op": "not_shown_below", "slice": {"class": "*"}}]
-    unlucky = [share(41, 100, **{"class": f"c{i}"}) for i in range(20)]
-    low, high = statistics.interval(unlucky[0])
-    assert high > 0.5  # plainly undecided
     edge = [share(39, 100, **{"class": f"c{i}"}) for i in range(20)]
     assert statistics.interval(edge[0])[1] < 0.5  # plainly bad, not beyond chance among twenty
     assert judge(record(check(*edge, expect=expect)), Policy()).checks[0].outcome == "passed"

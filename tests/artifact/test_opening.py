@@ -329,7 +329,7 @@ def test_wrong_crc(net, path):
 
 def test_member_twice(net, path):
     torch.save(net.state_dict(), path)
-    with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning):
+    with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning, match="Duplicate name"):
         archive.writestr(archive.namelist()[0], b"other")
     refused(path, "twice")
 

@@ -104,7 +104,7 @@ def test_folder_of_class_folders(tmp_path):
     assert found.x.shape == (4, 1, 4, 5)
     assert list(found.y) == [1, 1, 0, 0]
     assert found.x[0].max() == 10
-    with pytest.raises(AuditError, match="'cat' in .* is not among the classes"):
+    with pytest.raises(AuditError, match=r"'cat' in .* is not among the classes"):
         read_data(str(tmp_path), SubjectMeta(classes=["dog", "cow"]))
 
 
