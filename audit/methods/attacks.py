@@ -31,9 +31,12 @@ class Budget:
     low: Tensor
     high: Tensor
 
-    def project(self, candidate: Tensor, x: Tensor) -> Tensor:
-        inside = torch.clamp(candidate, self.low, self.high)
-        return x + torch.clamp(inside - x, -self.radius, self.radius)
+    def around(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Lowest and highest values that samples [n, ...] may take."""
+        return (
+            torch.maximum(x - self.radius, self.low.minimum(x)),
+            torch.minimum(x + self.radius, self.high.maximum(x)),
+        )
 
 
 def budget(subject: Subject, eps: float, *, free: bool = False) -> Budget:
@@ -107,9 +110,11 @@ def linf_ascent(
         start: [n, ...] uniform numbers in [0, 1) that place the start in the budget; the sample
             itself where None.
     """
+    low, high = allowed.around(x)
+    stride = step * allowed.radius
     current = x
     if start is not None:
-        current = allowed.project(x + (2 * start - 1) * allowed.radius, x)
+        current = torch.clamp(x + (2 * start - 1) * allowed.radius, low, high)
     broken = torch.zeros(len(x), dtype=torch.bool, device=x.device)
     kept = current
     first = torch.zeros(len(x), device=x.device)
@@ -118,8 +123,8 @@ def linf_ascent(
     for i in range(steps):
         point = current.detach().requires_grad_(True)
         scores = logits(point)
-        loss = F.cross_entropy(scores, y, reduction="none")
-        (gradient,) = torch.autograd.grad(loss.sum(), point)
+        loss = F.cross_entropy(scores, y, reduction="sum")
+        (gradient,) = torch.autograd.grad(loss, point)
         wrong = scores.detach().argmax(1) != y
         fresh = wrong & ~broken
         if bool(fresh.any()):
@@ -128,8 +133,7 @@ def linf_ascent(
         if i == 0:
             first = margin(scores.detach(), y)
             zero = ((gradient == 0) | ~touchable).flatten(1).all(1)
-        move = step * allowed.radius * gradient.sign()
-        current = allowed.project(current + move, x)
+        current = gradient.sign_().mul_(stride).add_(current).clamp_(low, high)
     with torch.no_grad():
         scores = logits(current)
     wrong = scores.argmax(1) != y
@@ -231,10 +235,10 @@ def random_search(batch: Batch, *, eps: float, queries: int) -> dict[str, Tensor
     subject, x, y = batch.subject, batch.x, batch.y
     shape = tuple(x.shape[1:])
     size = int(torch.tensor(shape).prod())
+    low, high = allowed.around(x)
     with torch.no_grad():
         signs = torch.where(batch.uniform(0, shape) < 0.5, -1.0, 1.0).to(x.device)
-        current = allowed.project(x + signs * allowed.radius, x)
-        scores = subject.logits(current)
+        scores = subject.logits(torch.clamp(x + signs * allowed.radius, low, high))
         best = margin(scores, y)
         broken = (scores.argmax(1) != y) | (subject.logits(x).argmax(1) != y)
         position = torch.arange(size, device=x.device)
@@ -247,7 +251,7 @@ def random_search(batch: Batch, *, eps: float, queries: int) -> dict[str, Tensor
             first = (batch.uniform(query, (1,)).to(x.device) * size).long()
             block = ((position[None] - first) % size < width).reshape(-1, *shape)
             proposal = torch.where(block, -signs, signs)
-            scores = subject.logits(allowed.project(x + proposal * allowed.radius, x))
+            scores = subject.logits(torch.clamp(x + proposal * allowed.radius, low, high))
             gained = margin(scores, y)
             better = (gained > best) & ~broken
             signs = torch.where(expand(better, x), proposal, signs)
