@@ -27,8 +27,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import audit
-from audit.checking import Context
-from audit.evidence import Store
+from audit.evidence import Batch
 from audit.methods import attributions
 from audit.methods.attacks import budget, linf_ascent
 
@@ -148,7 +147,7 @@ def attribution_methods() -> None:
     rows = []
     for name in ("digits-cnn", "adult-mlp"):
         subject = audit.load(f"zoo:{name}")
-        n = 16
+        n = 64
         samples = np.arange(n)
         x, _ = subject.batch(samples)
         target = subject.logits(x).argmax(1)
@@ -172,11 +171,8 @@ def attribution_methods() -> None:
                 torch.autograd.grad(subject.logits(point).sum(), point)
                 done += size
 
-        def fresh(producer, subject=subject, samples=samples, **parameters):
-            def work() -> None:
-                Context(subject, Store(subject)).evidence(producer, samples, randomised=1, **parameters)
-
-            return work
+        seeds = np.arange(n, dtype=np.uint64)
+        batch = Batch(subject, x, target, seeds)
 
         def library_ig(score=score, x=x, base=base, target=target) -> None:
             IntegratedGradients(score).attribute(
@@ -204,7 +200,7 @@ def attribution_methods() -> None:
                     explainer.explain_instance(row, probabilities)
         else:
             few = 2
-            masker = shap.maskers.Image("blur(3,3)", (8, 8, 1))
+            masker = shap.maskers.Image(0.0, (8, 8, 1))
 
             def pictures(rows: np.ndarray, probabilities=probabilities) -> np.ndarray:
                 return probabilities(np.asarray(rows)[..., :1].transpose(0, 3, 1, 2))
@@ -215,18 +211,18 @@ def attribution_methods() -> None:
 
             def library_lime(x=x, pictures=pictures, few=few) -> None:
                 explainer = lime.lime_image.LimeImageExplainer(random_state=0)
-                for image in x[:few, 0].double().numpy():
-                    explainer.explain_instance(image, pictures, progress_bar=False)
+                for image in x[:few, 0].double().numpy() / 16:
+                    explainer.explain_instance(image, pictures)
 
         times = interleaved({
             "IG limit": partial(gradients, n * steps),
-            "IG ours": fresh(attributions.integrated_gradients, steps=steps),
+            "IG ours": partial(attributions.integrated_gradients, batch, randomised=1, steps=steps),
             "IG library": library_ig,
             "SHAP limit": partial(forwards, n * per_sample),
-            "SHAP ours": fresh(attributions.shap, permutations=permutations, rows=bg),
+            "SHAP ours": partial(attributions.shap, batch, randomised=1, permutations=permutations, rows=bg),
             "SHAP library": library_shap,
             "LIME limit": partial(forwards, n * draws),
-            "LIME ours": fresh(attributions.lime, draws=draws, rows=200),
+            "LIME ours": partial(attributions.lime, batch, randomised=1, draws=draws, rows=200),
             "LIME library": library_lime,
         })  # fmt: skip
         for method in ("IG", "SHAP", "LIME"):
@@ -282,11 +278,11 @@ def straight_script() -> None:
             with torch.no_grad():
                 return net(torch.as_tensor(images, dtype=torch.float32)).softmax(1).numpy()
 
-        masker = shap.maskers.Image("blur(3,3)", (8, 8, 1))
+        masker = shap.maskers.Image(0.0, (8, 8, 1))
         shap.PartitionExplainer(pictures, masker)(some.permute(0, 2, 3, 1).numpy(), silent=True)
         explainer = lime.lime_image.LimeImageExplainer(random_state=0)
-        for image in some[:, 0].double().numpy():
-            explainer.explain_instance(image, pictures, progress_bar=False)
+        for image in some[:, 0].double().numpy() / 16:
+            explainer.explain_instance(image, pictures)
 
 
 def whole_audit() -> None:
