@@ -28,6 +28,7 @@ from audit.record import write_atomic
 from audit.subject import Subject
 
 Progress = Callable[[str, int, int], None]
+PUBLIC, PRIVATE = ".safetensors", ".samples.safetensors"
 
 
 @dataclass(frozen=True)
@@ -62,15 +63,23 @@ class Batch:
 class Producer(Protocol):
     __name__: str
     version: int
+    private: tuple[str, ...]
 
     def __call__(self, batch: Batch, **parameters: Any) -> dict[str, Tensor]: ...
 
 
-def producer(version: int) -> Callable[[Callable[..., dict[str, Tensor]]], Producer]:
-    """Mark a function as a producer of evidence; raise the version when its answers change."""
+def producer(
+    version: int, *, private: tuple[str, ...] = ()
+) -> Callable[[Callable[..., dict[str, Tensor]]], Producer]:
+    """Mark a function as a producer of evidence.
+
+    Args:
+        version: raise it when the answers change.
+        private: answers that show single samples of the data.
+    """
 
     def mark(function: Callable[..., dict[str, Tensor]]) -> Producer:
-        function.version = version  # type: ignore[attr-defined]
+        function.version, function.private = version, private  # type: ignore[attr-defined]
         return function  # type: ignore[return-value]
 
     return mark
@@ -89,16 +98,23 @@ class Store:
 
     Attributes:
         folder: where batches are kept; None keeps them in memory.
+        examples: may the folder hold what shows single samples?
         computed, reused: how many batches were made, and how many were found.
     """
 
     subject: Subject
     seed: int = 0
     folder: Path | None = None
+    examples: bool = True
     computed: int = 0
     reused: int = 0
     progress: Progress | None = None
     memory: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.folder is not None and not self.examples:
+            for path in self.folder.glob(f"*/*{PRIVATE}"):
+                path.unlink()  # of an earlier run that was allowed to
 
     @functools.cached_property
     def base(self) -> str:
@@ -133,7 +149,7 @@ class Store:
             key = hashlib.sha256(f"{self.base}\n{request}\n{content}".encode()).hexdigest()[:32]
             if self.progress:
                 self.progress(produce.__name__, start, len(samples))
-            found = self.load(produce.__name__, key, fields)
+            found = self.load(produce, key, fields)
             if found is None:
                 x, y = self.subject.batch(chosen)
                 seeds = np.array(
@@ -150,7 +166,7 @@ class Store:
                 )
                 made = produce(Batch(self.subject, x, y, seeds), **parameters)
                 kept = {k: v.detach().cpu().contiguous() for k, v in made.items()}
-                self.keep(produce.__name__, key, kept)
+                self.keep(produce, key, kept)
                 self.computed += 1
                 found = kept if fields is None else {k: kept[k] for k in fields}
             else:
@@ -161,22 +177,32 @@ class Store:
         return {k: torch.cat([part[k] for part in parts]) for k in parts[0]} if parts else {}
 
     def load(
-        self, name: str, key: str, fields: Sequence[str] | None
+        self, produce: Producer, key: str, fields: Sequence[str] | None
     ) -> dict[str, Tensor] | None:
         if self.folder is None:
-            found = self.memory.get(key)
-            return found if found is None or fields is None else {k: found[k] for k in fields}
-        path = self.folder / name / f"{key}.safetensors"
-        if not path.is_file():
-            return None
+            kept = self.memory.get(key)
+            return kept if kept is None or fields is None else {k: kept[k] for k in fields}
+        parts = [self.folder / produce.__name__ / f"{key}{PUBLIC}"]
+        if produce.private and (fields is None or set(fields) & set(produce.private)):
+            parts.append(self.folder / produce.__name__ / f"{key}{PRIVATE}")
+        found: dict[str, Tensor] = {}
         try:
-            with safe_open(path, framework="pt") as file:
-                return {k: file.get_tensor(k) for k in (fields or file.keys())}
+            for path in parts:
+                with safe_open(path, framework="pt") as file:
+                    for name in list(file.keys()):
+                        if fields is None or name in fields:
+                            found[name] = file.get_tensor(name)
         except (SafetensorError, OSError):
-            return None  # damaged on disk: made again
+            return None  # not there, or damaged: made again
+        return found
 
-    def keep(self, name: str, key: str, tensors: dict[str, Tensor]) -> None:
+    def keep(self, produce: Producer, key: str, tensors: dict[str, Tensor]) -> None:
         if self.folder is None:
             self.memory[key] = tensors
-        else:
-            write_atomic(self.folder / name / f"{key}.safetensors", save(tensors))
+            return
+        private = {k: v for k, v in tensors.items() if k in produce.private}
+        public = {k: v for k, v in tensors.items() if k not in produce.private}
+        place = self.folder / produce.__name__
+        if private and self.examples:
+            write_atomic(place / f"{key}{PRIVATE}", save(private))
+        write_atomic(place / f"{key}{PUBLIC}", save(public))

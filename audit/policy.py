@@ -131,7 +131,7 @@ def judge(
         check.findings = [
             finding(check, result, metric)
             for result, metric in results
-            if result.outcome in ("failed", "inconclusive")
+            if result.outcome in ("failed", "inconclusive") and not outdone(result, check)
         ]
         check.outcome, check.reason = outcome_of(check)
     for index, waiver in enumerate(policy.waive):
@@ -159,6 +159,16 @@ def judge(
     )
     record.verdict = verdict(record, policy, notes)
     return record
+
+
+def outdone(result: ExpectationResult, check: CheckRecord) -> bool:
+    """Does a more severe expectation on the same number already say it?"""
+    return any(
+        other.metric == result.metric and other.slice == result.slice and other.op == result.op
+        and other.outcome == result.outcome and other.waived == result.waived
+        and SEVERITIES.index(other.severity) > SEVERITIES.index(result.severity)
+        for other in check.expectations
+    )  # fmt: skip
 
 
 def covers(waiver: Waiver, check: CheckRecord, result: ExpectationResult) -> bool:
@@ -274,7 +284,7 @@ def outcome_of(check: CheckRecord) -> tuple[Outcome, str]:
 
 def fingerprint(check: str, result: ExpectationResult) -> str:
     """Stable between runs: what was expected of what, not what was measured."""
-    parts = [check, result.metric, sorted(result.slice.items()), result.op]
+    parts = [check, result.metric, sorted(result.slice.items()), result.op, result.severity]
     return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()[:16]
 
 
@@ -376,6 +386,11 @@ def verdict(record: AuditRecord, policy: Policy, notes: list[str]) -> VerdictRec
         word, reason = "inconclusive", (
             "Without evaluation data and an architecture only the weights were looked at."
         )
+    elif not any(c.needs_data for c, _ in passed) and any(
+        c.needs_data and c.outcome == "not_applicable" for c in record.checks
+    ):
+        word = "inconclusive"
+        reason = "Only the weights were judged: no check of the model's behaviour applies to it."
     elif not passed:
         word, reason = "inconclusive", f"Nothing of {level} was judged, so nothing was passed."
     else:

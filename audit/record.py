@@ -144,6 +144,11 @@ class Figure(Part):
     def model_post_init(self, _context: Any) -> None:
         check_spec(self.spec)
 
+    def _repr_html_(self) -> str:
+        from audit.registry import reporter
+
+        return reporter("notebook").figure(self)
+
 
 def check_spec(node: Any) -> None:
     """Raise ValueError where a figure could reach the network or holds more than 2,000 rows."""
@@ -174,6 +179,7 @@ class CheckRecord(Part):
     kind: Literal["question", "trial"]
     title: str
     outcome: Outcome
+    needs_data: bool = Field(default=True, description="false: it looks at the weights alone")
     reason: str = ""
     answer: str = Field(default="", description="the answer to the title, with the number in it")
     method: str = Field(default="", description="how it was measured, and the source of the method")

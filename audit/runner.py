@@ -82,7 +82,7 @@ def run(
     if globs or not given:
         planned = plan(subject, profile=profile, only=globs, skip=skip, parameters=parameters)
     planned += [applicability(c, subject) for c in given]
-    store = Store(subject, seed, Path(evidence) if evidence else None)
+    store = Store(subject, seed, Path(evidence) if evidence else None, examples)
     context = Context(subject, store, seed, profile, examples)
     records: list[CheckRecord] = []
     seconds: dict[str, float] = {}
@@ -120,7 +120,7 @@ def run_one(item: Planned, context: Context) -> CheckRecord:
     check_ = item.check
     record = CheckRecord(
         id=check_.id, kind=check_.kind, title=check_.title, outcome="inconclusive",
-        method=check_.explanation(), parameters=check_.model_dump(mode="json"),
+        needs_data=check_.needs_data, method=check_.explanation(), parameters=check_.model_dump(mode="json"),
     )  # fmt: skip
     if item.outcome:
         record.outcome, record.reason = item.outcome, item.reason  # type: ignore[assignment]

@@ -7,7 +7,7 @@ import inspect
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from audit.meta import Feature, Preprocess, SubjectMeta, describe_errors
 from audit.record import Fact, SubjectRecord
 
 BATCH_SIZE = 128
+Module = TypeVar("Module", bound=nn.Module)
 
 
 class PreprocessModule(nn.Module):
@@ -166,7 +167,7 @@ class Subject:
         meta = given.over(meta or SubjectMeta())
         self.device = torch.device(device)
         self.batch_size = batch_size
-        self.core = model.to(self.device).eval()
+        self.core = evaluating(model.to(self.device))
         for parameter in self.core.parameters():
             # Attacks and attributions need gradients to inputs only.
             parameter.requires_grad_(False)
@@ -199,7 +200,7 @@ class Subject:
         )
         self.check_labels()
         self.check_features()
-        self.model = Logits(self.core, self.preprocess, self.meta).eval()
+        self.model = evaluating(Logits(self.core, self.preprocess, self.meta))
         self._digests: list[str] | None = None
 
     # What it is
@@ -374,6 +375,13 @@ class Subject:
             facts=self.facts,
             notes=self.notes,
         )
+
+
+def evaluating(model: Module) -> Module:
+    """The model in eval mode; programs of torch.export refuse `eval()`, and have one mode only."""
+    for module in model.modules():
+        module.training = False
+    return model
 
 
 def tensor_bytes(tensor: Tensor) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from xml.etree import ElementTree
 
-from audit.policy import gating
+from audit.policy import fingerprint, gating
 from audit.record import AuditRecord
 from audit.words import number, slice_text
 
@@ -37,8 +37,7 @@ def render(record: AuditRecord) -> str:
             elif check.outcome in ("not_applicable", "skipped"):
                 add(case, "skipped", f"{check.outcome.replace('_', ' ')}: {check.reason}")
                 count["skipped"] += 1
-        texts = {(f.fingerprint): f for f in check.findings}
-        found = iter(texts.values())
+        findings = {f.fingerprint: f for f in check.findings}
         for expectation in check.expectations:
             where = f"{{{slice_text(expectation.slice)}}}" if expectation.slice else ""
             name = f"{expectation.metric}{where} {expectation.op} {number(expectation.bound)}"
@@ -50,7 +49,7 @@ def render(record: AuditRecord) -> str:
                 add(case, "skipped", expectation.reason)
                 count["skipped"] += 1
             elif expectation.outcome in ("failed", "inconclusive"):
-                finding = next(found, None)
+                finding = findings.get(fingerprint(check.id, expectation))
                 text = finding.what_happened if finding else expectation.reason
                 if expectation.waived:
                     add(case, "skipped", f"{expectation.waived}: {text}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from audit.record import AuditRecord
+from audit.record import AuditRecord, Figure
 from audit.reports.console import counts_text, findings_by_severity
 from audit.reports.html import environment
 
@@ -25,3 +25,9 @@ def measurement(found: Measurement) -> str:
     return environment().get_template("notebook.html.j2").render(
         record=None, measurement=found, counts="", findings=[]
     )
+
+
+def figure(shown: Figure) -> str:
+    """One figure with its caption."""
+    parts = environment().get_template("parts.html.j2").module
+    return str(parts.picture(shown))  # type: ignore[attr-defined]

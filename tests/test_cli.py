@@ -69,6 +69,27 @@ def test_the_same_weights_in_every_file_give_the_same_numbers(files, name, here,
     assert len(shown.splitlines()) <= 24
 
 
+@pytest.mark.parametrize("kind", ["full.pt", "script.pt", "export.pt2"])
+def test_trusted_files_are_audited_whole_and_the_report_says_so(files, here, kind):
+    if kind == "export.pt2":
+        batch = torch.export.Dim("batch", min=1, max=4096)
+        program = torch.export.export(
+            audit.load("zoo:digits-cnn").core, (torch.zeros(4, 1, 8, 8),), dynamic_shapes=({0: batch},)
+        )
+        torch.export.save(program, here / kind)
+    path = here / kind if kind == "export.pt2" else files / kind
+    code = main([
+        "run", str(path), "--trust", "--data", str(files / "data.npz"),
+        "--config", str(files / "audit.toml"), "--profile", "quick",
+    ])  # fmt: skip
+    record = audit.AuditRecord.load("audit-report/record.json")
+    assert {c.id: c.reason for c in record.checks if c.outcome == "error"} == {}
+    assert record.check("performance.classification").metrics[0].value > 0.9
+    assert code == record.verdict.exit_code
+    assert record.subject.trusted
+    assert "because --trust said so" in (here / "audit-report/report.html").read_text()
+
+
 def test_gate(files, here):
     common = ["run", str(files / "state.pt"), "--arch", ARCH, "--data", str(files / "data.npz"),
               "--check", "performance.*"]  # fmt: skip

@@ -202,3 +202,12 @@ def test_fingerprints_are_stable_and_words_are_filled_from_the_record():
     )  # fmt: skip
     assert one.fingerprint == two.fingerprint
     assert one.what_happened == "10 % of 100 (5.5 % to 17.4 %), bound 50 %"
+
+
+def test_the_most_severe_of_two_bounds_on_one_number_speaks_for_both():
+    expect = [{**HIGH, "bound": 0.5}, {**HIGH, "bound": 0.8, "severity": "medium"}]
+    both = judge(record(check(share(10, 100), expect=expect)), Policy()).checks[0]
+    assert [e.outcome for e in both.expectations] == ["failed", "failed"]
+    assert [f.severity for f in both.findings] == ["high"]
+    one = judge(record(check(share(65, 100), expect=expect)), Policy()).checks[0]
+    assert [f.severity for f in one.findings] == ["medium"]

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 import audit
 from audit.checking import Check, Context, Measurement
@@ -113,8 +114,8 @@ def test_evidence_is_keyed_by_what_decides_it(images, tmp_path):
 
 def test_damaged_evidence_is_made_again(images, tmp_path):
     Store(images, folder=tmp_path).get(pgd, np.arange(20), eps=0.1, steps=2)
-    (file,) = (tmp_path / "pgd").iterdir()
-    file.write_bytes(file.read_bytes()[:50])
+    for file in (tmp_path / "pgd").iterdir():
+        file.write_bytes(file.read_bytes()[:50])
     store = Store(images, folder=tmp_path)
     store.get(pgd, np.arange(20), eps=0.1, steps=2)
     assert store.computed == 1
@@ -135,3 +136,28 @@ def test_samples_are_nested_and_the_same_for_all(images):
     few, more = context.samples(20), context.samples(60)
     assert set(few) < set(more)
     assert json.dumps(few.tolist()) == json.dumps(Context.of(images).samples(20).tolist())
+
+
+def test_no_examples_keeps_samples_out_of_the_evidence_too(images, tmp_path):
+    """Adversarial inputs and attributions show rows of the data; outcomes per sample do not."""
+    checks = ["robustness.pgd", "interpretability.shap"]
+    audit.run(images, checks, profile="quick", evidence=tmp_path)
+    assert list(tmp_path.glob("*/*.samples.safetensors"))
+    record = audit.run(images, checks, profile="quick", evidence=tmp_path, examples=False)
+    assert not list(tmp_path.glob("*/*.samples.safetensors"))
+    kept = {
+        name for path in tmp_path.glob("*/*.safetensors") for name in load_file(path)
+    }
+    assert kept == {"logits", "broken", "loss_rose", "zero_gradient", "target", "error", "gain",
+                    "model_free_gain"}  # fmt: skip
+    assert not any(f.png for c in record.checks for f in c.figures)
+    plain = audit.run(images, checks, profile="quick")
+    assert [c.metrics for c in record.checks] == [c.metrics for c in plain.checks]
+
+
+def test_a_regression_model_does_not_pass_on_its_weights_alone():
+    x = np.random.default_rng(0).normal(size=(100, 4)).astype(np.float32)
+    record = audit.run(audit.Subject(torch.nn.Linear(4, 1), x, x.sum(1)))
+    assert record.check("training.weights").outcome == "passed"
+    assert record.verdict.exit_code == 3
+    assert "no check of the model's behaviour applies" in record.verdict.reason

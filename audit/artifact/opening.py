@@ -71,9 +71,10 @@ def open_artifact(path: Path, *, trust: bool = False) -> Artifact:
             state = load(plain.read_bytes())
         except SafetensorError as error:
             raise AuditError(f"{path} was not opened: it is damaged ({error}).") from None
-    for alias, name in described["aliases"].items():
-        if name not in state:
-            raise AuditError(f"{path} was not opened: its alias {alias!r} leads nowhere.")
+    aliases = described["aliases"]
+    for alias, name in (aliases if isinstance(aliases, dict) else {}).items():
+        if not isinstance(name, str) or name not in state:
+            raise AuditError(f"{path} was not opened: its alias {alias[:60]!r} leads nowhere.")
         state[alias] = state[name]
     artifact = Artifact(path, described["format"], state, asks_for=described.get("module", ""))
     if described.get("wrapper"):
@@ -135,8 +136,14 @@ def take_checkpoint(artifact: Artifact, checkpoint: Any) -> None:
         )
     artifact.arch = str(checkpoint.get("arch") or "")
     artifact.asks_for = artifact.arch
-    artifact.arch_kwargs = dict(checkpoint.get("arch_kwargs") or {})
-    artifact.meta = dict(checkpoint.get("meta") or {})
+    for name in ("arch_kwargs", "meta"):
+        value = checkpoint.get(name) or {}
+        if not isinstance(value, dict):
+            raise AuditError(
+                f"{artifact.path} was not opened: its `{name}` is a {type(value).__name__} where a "
+                "dictionary is due."
+            )
+        setattr(artifact, name, value)
 
 
 def open_trusted(path: Path) -> Artifact:

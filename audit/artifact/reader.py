@@ -172,10 +172,10 @@ def read_zip(path: Path, size: int) -> tuple[Any, set[str], Storages, str]:
         raise Refused(f"it is a zip archive without torch's data.pkl; {RESAVE}")
     root = main[0].removesuffix("data.pkl")
     script = any(name.startswith(f"{root}code/") for name in names)
-    if f"{root}byteorder" in names and archive.read(f"{root}byteorder").strip() == b"big":
-        raise Refused(f"it was written on a big-endian machine; {RESAVE}")
     storages = Storages()
     try:
+        if f"{root}byteorder" in names and archive.read(f"{root}byteorder").strip() == b"big":
+            raise Refused(f"it was written on a big-endian machine; {RESAVE}")
         with archive.open(main[0]) as file:
             described, mentioned = read_pickle(file)  # type: ignore[arg-type]
         for member in members:

@@ -156,7 +156,7 @@ def as_evidence(attacked: Attacked) -> dict[str, Tensor]:
     }
 
 
-@producer(version=1)
+@producer(version=1, private=("x",))
 def fgsm(batch: Batch, *, eps: float) -> dict[str, Tensor]:
     """Fast gradient sign method (Goodfellow et al. 2015): one step of the full budget.
 
@@ -169,7 +169,7 @@ def fgsm(batch: Batch, *, eps: float) -> dict[str, Tensor]:
     )
 
 
-@producer(version=1)
+@producer(version=1, private=("x",))
 def pgd(batch: Batch, *, eps: float, steps: int, restarts: int = 1) -> dict[str, Tensor]:
     """Projected gradient descent (Madry et al. 2018): random starts, steps of 2.5 eps / steps.
 

@@ -60,7 +60,7 @@ def randomised_copy(subject: Subject, seed: int) -> Logits:
             if parameter.is_floating_point() and parameter.numel() > 1:
                 fresh = torch.randn(parameter.shape, generator=generator).to(parameter)
                 parameter.copy_(fresh * parameter.std() + parameter.mean())
-    return model.eval()
+    return model
 
 
 def baseline(subject: Subject) -> Tensor:
@@ -192,7 +192,7 @@ def believability(
     }
 
 
-@producer(version=1)
+@producer(version=1, private=("map", "players"))
 def integrated_gradients(batch: Batch, *, steps: int, randomised: int = 0) -> dict[str, Tensor]:
     """Integrated Gradients (Sundararajan et al. 2017) from the data's mean, by captum.
 
@@ -243,7 +243,7 @@ def last_convolution(subject: Subject) -> str | None:
     return order[-1] if order else None
 
 
-@producer(version=1)
+@producer(version=1, private=("map", "players"))
 def gradcam(batch: Batch, *, layer: str, randomised: int = 0) -> dict[str, Tensor]:
     """Grad-CAM (Selvaraju et al. 2017) at a convolution's output, by captum; signed.
 
@@ -289,7 +289,7 @@ def absent(subject: Subject, rows: int) -> Tensor:
     return background(subject, rows) if subject.kind == "tabular" else baseline(subject)
 
 
-@producer(version=1)
+@producer(version=1, private=("map", "players"))
 def shap(
     batch: Batch, *, permutations: int, rows: int, randomised: int = 0
 ) -> dict[str, Tensor]:
@@ -353,7 +353,7 @@ def coalition_values(
     return out.reshape(n, m)
 
 
-@producer(version=1)
+@producer(version=1, private=("map", "players"))
 def lime(
     batch: Batch, *, draws: int, rows: int, randomised: int = 0
 ) -> dict[str, Tensor]:

@@ -2,6 +2,7 @@
 
 import argparse
 import collections
+import contextlib
 import datetime
 import io
 import os
@@ -411,3 +412,36 @@ def test_ordered_dict_attributes_and_counters_are_plain(path):
     state = collections.OrderedDict(w=torch.ones(2))
     torch.save({"state_dict": state, "c": collections.Counter("ab"), "s": {1, 2}}, path)
     assert torch.equal(open_artifact(path).state["w"], torch.ones(2))
+
+
+@pytest.mark.parametrize("damage", [
+    {"arch_kwargs": "x"}, {"meta": [1]}, {"format_version": 2}, {"aliases": {"a": "gone"}},
+])  # fmt: skip
+def test_a_checkpoint_with_odd_fields(net, tmp_path, damage):
+    import json
+
+    from safetensors.torch import save
+
+    header = {"format": "audit-model", "format_version": 1, "arch": "a:B", **damage}
+    path = tmp_path / "m.safetensors"
+    path.write_bytes(save(net.state_dict(), metadata={"audit": json.dumps(header)}))
+    refused(path)
+
+
+def test_flipped_bytes_end_in_a_sentence_or_in_tensors(net, tmp_path):
+    """Whatever is damaged, the reader neither crashes nor lets something unexpected through."""
+    from audit.artifact.pickles import Refused
+    from audit.artifact.reader import read
+
+    rng = np.random.default_rng(0)
+    for zipped in (True, False):
+        torch.save(net, tmp_path / "m.pt", _use_new_zipfile_serialization=zipped)
+        whole = (tmp_path / "m.pt").read_bytes()
+        for _ in range(150):
+            content = bytearray(whole)
+            for at in rng.integers(0, min(len(content), 3000), 4):
+                content[at] = rng.integers(0, 256)
+            (tmp_path / "f.pt").write_bytes(content)
+            # The last four are turned into a sentence by the child's main.
+            with contextlib.suppress(Refused, MemoryError, OverflowError, RecursionError, ValueError):
+                assert read(tmp_path / "f.pt", tmp_path)["tensors"] > 0
