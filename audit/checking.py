@@ -159,7 +159,7 @@ class Measurement:
         raise KeyError(f"{name} {slice or ''}".strip())
 
     def _repr_html_(self) -> str:
-        from audit.registry import reporter
+        from audit.entrypoints import reporter
 
         return reporter("notebook").measurement(self)
 

@@ -146,9 +146,10 @@ def settled(options: argparse.Namespace) -> Config:
 
 
 def command_run(options: argparse.Namespace) -> int:
+    from audit.entrypoints import reporter
     from audit.plan import plan, select
     from audit.record import AuditRecord
-    from audit.registry import registry, reporter
+    from audit.registry import registry
 
     config = settled(options)
     baseline = AuditRecord.load(config.baseline) if config.baseline else None
@@ -190,8 +191,8 @@ def make_folder(out: Path) -> None:
 
 def write_reports(record: AuditRecord, out: Path) -> dict[str, Path]:
     """record.json, report.html, summary.md, junit.xml, and the step summary where one is set."""
+    from audit.entrypoints import reporter
     from audit.record import write_atomic
-    from audit.registry import reporter
 
     paths = {"json": record.save(out / "record.json")}
     for name, file in (("html", "report.html"), ("markdown", "summary.md"), ("junit", "junit.xml")):
@@ -220,9 +221,9 @@ def command_init(options: argparse.Namespace) -> int:
 
 def command_render(options: argparse.Namespace) -> int:
     from audit.config import read_config
+    from audit.entrypoints import reporter
     from audit.policy import Policy, judge
     from audit.record import AuditRecord, write_atomic
-    from audit.registry import reporter
 
     record = AuditRecord.load(options.record)
     if options.config or options.baseline or options.fail_on:
@@ -244,9 +245,9 @@ def command_render(options: argparse.Namespace) -> int:
 
 def command_compare(options: argparse.Namespace) -> int:
     from audit.comparing import compare
+    from audit.entrypoints import reporter
     from audit.policy import ALPHA
     from audit.record import AuditRecord
-    from audit.registry import reporter
 
     changes = compare(AuditRecord.load(options.baseline), AuditRecord.load(options.record))
     if not changes:
@@ -290,8 +291,8 @@ def command_explain(options: argparse.Namespace) -> int:
 
 
 def command_zoo(options: argparse.Namespace) -> int:
+    from audit.entrypoints import zoo
     from audit.loading import zoo_model
-    from audit.registry import zoo
 
     if options.name:
         print(describe_zoo(zoo_model(options.name)))

@@ -128,7 +128,7 @@ def zoo_model(name: str):  # type: ignore[no-untyped-def]
     Raises:
         AuditError: there is none.
     """
-    from audit.registry import zoo
+    from audit.entrypoints import zoo
 
     if name not in zoo():
         import difflib

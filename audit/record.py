@@ -145,7 +145,7 @@ class Figure(Part):
         check_spec(self.spec)
 
     def _repr_html_(self) -> str:
-        from audit.registry import reporter
+        from audit.entrypoints import reporter
 
         return reporter("notebook").figure(self)
 
@@ -316,7 +316,7 @@ class AuditRecord(Part):
         raise KeyError(check_id)
 
     def _repr_html_(self) -> str:
-        from audit.registry import reporter
+        from audit.entrypoints import reporter
 
         return reporter("notebook").record(self)
 

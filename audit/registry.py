@@ -1,4 +1,4 @@
-"""Entry points → checks, reference models and reporters. The built-in ones arrive the same way."""
+"""Entry points → checks. The built-in ones arrive the same way as a third party's."""
 
 from __future__ import annotations
 
@@ -63,25 +63,3 @@ def modules_of(entry: EntryPoint) -> list[Any]:
         return [root]
     names = [m.name for m in pkgutil.walk_packages(root.__path__, f"{root.__name__}.")]
     return [root, *(importlib.import_module(name) for name in names)]
-
-
-@functools.cache
-def zoo() -> dict[str, EntryPoint]:
-    """Names of the reference models; nothing is imported until one is loaded."""
-    return {entry.name: entry for entry in sorted(entry_points(group="audit.zoo"))}
-
-
-@functools.cache
-def reporters() -> dict[str, EntryPoint]:
-    return {entry.name: entry for entry in sorted(entry_points(group="audit.reporters"))}
-
-
-def reporter(name: str) -> Any:
-    """A reporter by name.
-
-    Raises:
-        AuditError: none is installed by that name.
-    """
-    if name not in reporters():
-        raise AuditError(f"There is no reporter {name!r}; there are {', '.join(reporters())}.")
-    return reporters()[name].load()

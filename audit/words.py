@@ -10,11 +10,16 @@ def number(value: float | None) -> str:
     if value is None:
         return "undefined"
     if value != 0 and (abs(value) >= 1e6 or abs(value) < 1e-4):
-        return f"{value:.2e}"
+        return f"{value:.2e}".replace("-", "−")
     if abs(value) >= 1000:
-        return f"{value:,.0f}"
-    text = f"{value:.3g}"
-    return text
+        return f"{value:,.0f}".replace("-", "−")
+    return f"{value:.3g}".replace("-", "−")
+
+
+def span(low: float | None, high: float | None) -> str:
+    """An interval: '0.36–0.46'; with 'to' where a dash could be taken for a minus."""
+    between = " to " if low is not None and low < 0 else "–"
+    return f"{number(low)}{between}{number(high)}"
 
 
 def share(value: float) -> str:
@@ -40,8 +45,7 @@ def value_text(metric: Metric) -> str:
     if metric.low is None or metric.high is None:
         return f"{number(metric.value)}{unit}, n = {metric.n:,}"
     return (
-        f"{number(metric.value)} ({number(metric.low)}–{number(metric.high)}){unit}, "
-        f"n = {metric.n:,}"
+        f"{number(metric.value)} ({span(metric.low, metric.high)}){unit}, n = {metric.n:,}"
     )
 
 

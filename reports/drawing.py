@@ -13,10 +13,12 @@ from markupsafe import Markup
 from audit.record import Figure, check_spec
 from audit.reports.escaping import reveal, visible
 
-FONT = "system-ui, sans-serif"
+# Fonts of one width everywhere: labels are laid out here and drawn by the reader's browser.
+FONT = "Arial, Liberation Sans, Helvetica, sans-serif"
 CONFIG: dict[str, Any] = {
     "background": None,
     "font": FONT,
+    "padding": {"left": 8, "right": 8, "top": 6, "bottom": 6},
     "view": {"stroke": None},
     "axis": {
         "labelColor": "currentColor", "titleColor": "currentColor", "domainColor": "currentColor",

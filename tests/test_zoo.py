@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import audit
-from audit.registry import zoo
+from audit.entrypoints import zoo
 
 NAMES = ["adult-mlp", "digits-cnn", "vowels-lstm"]
 

@@ -52,7 +52,7 @@ def zoo_hint(artifact: Artifact) -> str | None:
     """The file's own `arch`, if it names an architecture of the zoo; nothing else is imported."""
     if not artifact.arch:
         return None
-    from audit.registry import zoo
+    from audit.entrypoints import zoo
 
     module = artifact.arch.partition(":")[0]
     for entry in zoo().values():

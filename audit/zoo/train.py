@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from audit.artifact.checkpoint import save
-from audit.registry import zoo
+from audit.entrypoints import zoo
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ from pydantic import Field
 from audit import figures, statistics
 from audit.checking import Check, Context, Expectation, Measurement
 from audit.record import Guidance, Metric
-from audit.words import number, share
+from audit.words import number, share, span
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -83,7 +83,7 @@ class Reliability(Check):
             f"{share(float(hit.mean()))} of {n:,} samples"
             + (f": it is {lean}. " if settled else ". ")
             + f"Confidence and accuracy differ by {number(error.value)} "
-            f"({number(error.low)}–{number(error.high)}) beyond what chance alone would show"
+            f"({span(error.low, error.high)}) beyond what chance alone would show"
             + ("." if settled else "; that is no more than a calibrated model could show.")
         )
         guidance = Guidance(

@@ -20,7 +20,7 @@ from audit import figures, statistics
 from audit.checking import Check, Context, Expectation, Measurement
 from audit.errors import NotApplicable
 from audit.record import Guidance, Metric, Table
-from audit.words import number, share
+from audit.words import number, share, span
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -75,7 +75,7 @@ class Groups(Check):
                 what = "selection rates" if binary else "accuracies"
                 said.append(
                     f"by {attribute}, {what} differ by up to {number(headline.value)} "
-                    f"({number(headline.low)}–{number(headline.high)})"
+                    f"({span(headline.low, headline.high)})"
                 )
             else:
                 said.append(f"by {attribute}, fewer than two groups are large enough to compare")

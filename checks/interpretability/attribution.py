@@ -17,7 +17,7 @@ from pydantic import Field
 from audit import figures, statistics
 from audit.checking import Check, Context, Expectation, Measurement
 from audit.record import Figure, Guidance, Metric, Table, Validity
-from audit.words import number, share
+from audit.words import number, share, span
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -101,8 +101,8 @@ class Attribution(Check):
         )  # fmt: skip
         answer = (
             f"{self.lead(context, found)} {verdict} With the model's weights drawn anew its maps "
-            f"correlate by {number(similarity.value)} ({number(similarity.low)}–"
-            f"{number(similarity.high)}) with the real ones; n = {len(chosen)}."
+            f"correlate by {number(similarity.value)} ({span(similarity.low, similarity.high)}"
+            f") with the real ones; n = {len(chosen)}."
         )
         return Measurement(
             answer=answer, metrics=metrics, validity=validity, tables=tables, figures=pictures,
@@ -115,7 +115,7 @@ class Attribution(Check):
             name="weights randomised",
             passed=None if similarity.high is None else bool(similarity.high <= SIMILAR),
             detail=f"signed rank correlation with the maps of a model with random weights "
-            f"{number(similarity.value)} ({number(similarity.low)}–{number(similarity.high)}, at "
+            f"{number(similarity.value)} ({span(similarity.low, similarity.high)}, at "
             f"most {SIMILAR} may be){constant}",
             metrics=["importance"],
         )
@@ -126,8 +126,8 @@ class Attribution(Check):
             name="better than without the model",
             passed=None if advantage.low is None else bool(advantage.low > 0),
             detail="insertion minus deletion exceeds that of a map of how unusual each part is "
-            f"({number(free)}) by {number(advantage.value)} ({number(advantage.low)}–"
-            f"{number(advantage.high)}; must exceed 0)",
+            f"({number(free)}) by {number(advantage.value)} ({span(advantage.low, advantage.high)}"
+            f"; must exceed 0)",
             metrics=["importance"],
         )
 

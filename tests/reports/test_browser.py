@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from audit.registry import reporter
+from audit.entrypoints import reporter
 
 from ..conftest import IN_CI
 from .test_html import hostile_record  # noqa: F401 - a fixture

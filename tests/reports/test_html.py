@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import audit
-from audit.registry import reporter
+from audit.entrypoints import reporter
 
 HOSTILE = ["<script>alert(1)</script>", "x" * 400, "\u202eevil\u202c", "🙂 'q' \"d\" & co"]
 

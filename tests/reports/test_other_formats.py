@@ -6,9 +6,9 @@ import pytest
 from lxml import etree
 
 import audit
+from audit.entrypoints import reporter
 from audit.policy import CheckExpectation, Policy, judge
 from audit.record import AuditRecord, CheckRecord
-from audit.registry import reporter
 
 SCHEMA = etree.XMLSchema(file=str(Path(__file__).parent.parent / "schemas" / "junit-10.xsd"))
 
