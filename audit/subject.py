@@ -18,11 +18,12 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from audit.errors import AuditError, NotApplicable
-from audit.inference import UNUSABLE, complete, select_output
+from audit.inference import UNUSABLE, complete, probe, select_output
 from audit.meta import Feature, Preprocess, SubjectMeta, describe_errors
 from audit.record import Fact, SubjectRecord
 
 BATCH_SIZE = 128
+BATCH_VALUES = 1 << 22  # in a batch, at most: large pictures go in smaller batches
 Module = TypeVar("Module", bound=nn.Module)
 
 
@@ -136,6 +137,7 @@ class Subject:
         meta: what is known; keywords below override it. `**known` takes the fields of
             `audit.meta.SubjectMeta`: task, output, input, classes, features, ...
         device: 'cpu', 'cuda' or 'auto'.
+        batch_size: 128, or fewer where samples are large, where None.
 
     Raises:
         AuditError: data and model do not fit together; the sentence says how.
@@ -152,7 +154,7 @@ class Subject:
         train: tuple[Any, Any] | None = None,
         meta: SubjectMeta | None = None,
         device: str = "cpu",
-        batch_size: int = BATCH_SIZE,
+        batch_size: int | None = None,
         data_name: str = "",
         **known: Any,
     ) -> None:
@@ -166,7 +168,6 @@ class Subject:
             raise AuditError(f"[subject] {describe_errors(error, '')}.") from None
         meta = given.over(meta or SubjectMeta())
         self.device = torch.device(device)
-        self.batch_size = batch_size
         self.core = evaluating(model.to(self.device))
         for parameter in self.core.parameters():
             # Attacks and attributions need gradients to inputs only.
@@ -180,11 +181,13 @@ class Subject:
         self.groups: NDArray[np.str_] | None = None
         self.train = train
         self.meta = meta
+        self.batch_size = batch_size or BATCH_SIZE
         self.x: Tensor | None = None
         self.y: Tensor | None = None
         if x is None:
             return
         self.x = as_inputs(x)
+        self.batch_size = batch_size or max(8, min(BATCH_SIZE, BATCH_VALUES // self.x[0].numel()))
         self.y = None if y is None else as_labels(y, len(self.x))
         for name, labels in (sensitive or {}).items():
             self.sensitive[name] = as_strings(labels, len(self.x), f"sensitive column {name!r}")
@@ -195,6 +198,9 @@ class Subject:
             PreprocessModule(spec, self.x.ndim).to(self.device) if spec else nn.Identity()
         )
         sequence = nn.Sequential(self.preprocess, self.core)
+        whole = not self.x.is_floating_point()
+        if whole and (self.x.ndim != 2 or not accepts(sequence, self.x[:2].to(self.device))):
+            self.x = self.x.float()  # bytes of a picture, whole numbers of a table: not tokens
         self.meta, self.facts, self.probe_scores = complete(
             meta, sequence, self.x.to(self.device), self.y
         )
@@ -382,6 +388,14 @@ def evaluating(model: Module) -> Module:
     for module in model.modules():
         module.training = False
     return model
+
+
+def accepts(model: nn.Module, x: Tensor) -> bool:
+    try:
+        probe(model, x)
+    except AuditError:
+        return False
+    return True
 
 
 def tensor_bytes(tensor: Tensor) -> bytes:

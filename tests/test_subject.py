@@ -152,3 +152,44 @@ def test_predictions_are_computed_once(table):
     for check in ("performance.classification", "imbalance.classes", "calibration.reliability"):
         audit.check(check).measure(context)
     assert calls == table.n
+
+
+def test_bytes_and_whole_numbers_become_floats_and_tokens_stay_whole(cnn):
+    from .conftest import image_data
+
+    x, y = image_data(60)
+    pictures = audit.Subject(
+        cnn, (x * 255).astype(np.uint8), y, input={"range": (0, 255), "preprocess": {"scale": "1/255"}}
+    )
+    assert pictures.x.dtype == torch.float32
+    assert pictures.kind == "image"
+    counts = np.random.default_rng(0).integers(0, 9, (60, 4))
+    assert audit.Subject(Ends(2, lambda z: z), counts, y % 2).kind == "tabular"
+
+    class Text(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embedding = nn.EmbeddingBag(10, 2)
+
+        def forward(self, x):
+            return self.embedding(x)
+
+    text = audit.Subject(Text(), counts, y % 2)
+    assert text.kind == "tokens"
+    record = audit.run(text, profile="quick")
+    outcomes = {c.id: c.outcome for c in record.checks}
+    assert outcomes["robustness.pgd"] == outcomes["interpretability.shap"] == "not_applicable"
+    assert outcomes["performance.classification"] in ("passed", "failed", "inconclusive")
+    assert record.verdict.counts["error"] == 0
+
+
+def test_large_samples_go_in_small_batches():
+    class Big(nn.Module):
+        def forward(self, x):
+            return x.flatten(1)[:, :3]
+
+    x = np.random.default_rng(0).random((12, 3, 256, 256), dtype=np.float32)
+    subject = audit.Subject(Big(), x, np.arange(12) % 3, input={"range": (0, 1)})
+    assert subject.batch_size == 21
+    record = audit.run(subject, ["interpretability.*"], profile="quick")
+    assert record.verdict.counts["error"] == 0

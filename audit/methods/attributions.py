@@ -25,6 +25,7 @@ from audit.evidence import Batch, producer
 from audit.subject import Logits, Subject
 
 CHUNK = 256
+MOST_VALUES = 1 << 24  # of inputs held at once, so that large pictures do not fill the memory
 ScoreFunction = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -135,10 +136,18 @@ def blocks(extent: int, count: int) -> Tensor:
     return (torch.arange(extent) * count) // extent
 
 
+def at_once(x: Tensor, most: int) -> int:
+    """How many inputs like those of `x` to hold at once."""
+    return max(1, min(most, MOST_VALUES // max(1, x[0].numel())))
+
+
 def in_chunks(score: ScoreFunction, x: Tensor, target: Tensor) -> Tensor:
     with torch.no_grad():
         return torch.cat([
-            score(a, b) for a, b in zip(x.split(CHUNK), target.split(CHUNK), strict=True)
+            score(a, b)
+            for a, b in zip(
+                x.split(at_once(x, CHUNK)), target.split(at_once(x, CHUNK)), strict=True
+            )
         ])  # fmt: skip
 
 
@@ -210,7 +219,7 @@ def integrated_gradients(batch: Batch, *, steps: int, randomised: int = 0) -> di
     x, base = batch.x.float().clone(), baseline(batch.subject)
     found = IntegratedGradients(score).attribute(
         x, baselines=base.expand_as(x), additional_forward_args=(target,), n_steps=steps,
-        method="gausslegendre", internal_batch_size=max(CHUNK, len(x)),
+        method="gausslegendre", internal_batch_size=max(at_once(x, CHUNK), len(x)),
     ).float().detach()  # fmt: skip
     parts = players(batch.subject)
     per_player = parts.total(found)
@@ -339,7 +348,7 @@ def coalition_values(
     b = len(fill)
     out = torch.empty(n * m, device=x.device)
     flat = masks.reshape(n * m, -1)
-    per_chunk = max(1, 4096 // b)
+    per_chunk = max(1, at_once(x, 4096) // b)
     owner = torch.arange(n, device=x.device).repeat_interleave(m)
     with torch.no_grad():
         for start in range(0, n * m, per_chunk):
@@ -376,13 +385,13 @@ def lime(
     masks = batch.uniform(0, (draws, count)) < 0.5
     masks[:, 0] = True  # the sample itself comes first, as lime expects
     picks = (batch.uniform(1, (draws,)) * len(fill)).long()
-    labels = np.empty((n, draws))
     flat_masks, flat_picks = masks.reshape(n * draws, count), picks.reshape(-1)
     owner = torch.arange(n, device=x.device).repeat_interleave(draws)
     out = torch.empty(n * draws, device=x.device)
     with torch.no_grad():
-        for start in range(0, n * draws, 2048):
-            part = slice(start, start + 2048)
+        size = at_once(x, 2048)
+        for start in range(0, n * draws, size):
+            part = slice(start, start + size)
             keep = parts.expand(flat_masks[part]).to(x.device)
             mixed = torch.where(keep, x[owner[part]], fill[flat_picks[part].to(x.device)])
             out[part] = score(mixed, target[owner[part]])
