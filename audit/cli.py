@@ -7,6 +7,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -147,7 +148,7 @@ def settled(options: argparse.Namespace) -> Config:
 
 def command_run(options: argparse.Namespace) -> int:
     from audit.entrypoints import reporter
-    from audit.plan import plan, select
+    from audit.plan import build_check, known_check, select
     from audit.record import AuditRecord
     from audit.registry import registry
 
@@ -157,6 +158,11 @@ def command_run(options: argparse.Namespace) -> int:
     chosen = select(config.check, "--check") if config.check else set()
     if config.skip:
         select(config.skip, "--skip")
+    for check_id, parameters in config.checks.items():
+        build_check(check_id, config.profile, parameters, partial(config.place, "checks", check_id))
+    for table, named in (("expect", config.expect), ("waive", config.waive)):
+        for index, item in enumerate(named):
+            known_check(item.check, config.place(table, str(index), "check"))
     weights_only = any(not registry().checks[i].needs_data for i in chosen)
     out = Path(config.out)
     make_folder(out)
@@ -170,7 +176,6 @@ def command_run(options: argparse.Namespace) -> int:
             meta=config.subject, trust=config.trust, device=config.device,
             weights_only=weights_only,
         )  # fmt: skip
-        plan(subject, profile=config.profile, parameters=config.checks)
         record = run(
             subject, config.check or None, skip=config.skip, profile=config.profile,
             seed=config.seed, parameters=config.checks, policy=policy, baseline=baseline,

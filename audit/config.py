@@ -8,7 +8,7 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, PrivateAttr, ValidationError
 
 from audit.errors import AuditError
 from audit.meta import SubjectMeta
@@ -41,6 +41,16 @@ class Config(Part):
     checks: dict[str, dict[str, Any]] = Field(default_factory=dict)
     expect: list[CheckExpectation] = Field(default_factory=list)
     waive: list[Waiver] = Field(default_factory=list)
+    _path: Path | None = PrivateAttr(default=None)
+
+    def place(self, *location: str) -> str:
+        """'audit.toml, line 7': where a key stands, for a sentence about it."""
+        if self._path is None:
+            return "the config"
+        text = self._path.read_text(encoding="utf-8")
+        prefix = ["tool", "audit"] if self._path.name == "pyproject.toml" else []
+        line = line_of(text, [*prefix, *location])
+        return f"{self._path}, line {line}" if line else str(self._path)
 
     def judge_policy(self, fail_on: Severity | None = None) -> Policy:
         return Policy(
@@ -86,6 +96,7 @@ def read_config(path: Path | None) -> Config:
         config = Config.model_validate(document)
     except ValidationError as error:
         raise AuditError(explain(error, path, text, prefix)) from None
+    config._path = path
     for name in ("data", "train_data", "baseline"):
         value = getattr(config, name)
         if value is not None and (path.parent / value).exists():
@@ -148,14 +159,3 @@ def line_of(text: str, location: list[str]) -> int | None:
             if index is None or not numbers or index == numbers[0]:
                 return number
     return best
-
-
-def check_parameters(path: str, check_id: str, error: ValidationError, known: list[str]) -> str:
-    """The sentence for parameters that a check does not take."""
-    first = error.errors()[0]
-    name = ".".join(str(p) for p in first["loc"])
-    if first["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(name, known, 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known) or 'none'}."
-        return f"{path}: {check_id} has no parameter {name!r}; {hint}"
-    return f"{path}: {check_id}.{name}: {first['msg'].removeprefix('Value error, ')}."

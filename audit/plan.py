@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from audit.checking import Check
-from audit.config import check_parameters
 from audit.errors import AuditError, NotApplicable
 from audit.registry import registry
 
@@ -32,27 +31,48 @@ class Planned:
 
 
 def build_check(
-    check_id: str, profile: str, parameters: Mapping[str, Any] | None = None, where: str = ""
+    check_id: str,
+    profile: str,
+    parameters: Mapping[str, Any] | None = None,
+    where: Callable[[str], str] = lambda _: "",
 ) -> Check:
     """A check with the parameters of a profile, overridden.
+
+    Args:
+        where: parameter → where it was given, for the sentence about a wrong one.
 
     Raises:
         AuditError: there is no such check, or it does not take these parameters.
     """
-    checks = registry().checks
-    if check_id not in checks:
-        near = difflib.get_close_matches(check_id, checks, 1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(checks))}."
-        raise AuditError(f"There is no check {check_id!r}; {hint}")
-    cls = checks[check_id]
-    values = {**cls.profiles.get(profile, {}), **(parameters or {})}
+    cls = known_check(check_id, where(""))
     try:
-        return cls(**values)
+        return cls(**{**cls.profiles.get(profile, {}), **(parameters or {})})
     except ValidationError as error:
-        name = where or f'[checks."{check_id}"]'
-        raise AuditError(
-            check_parameters(name, check_id, error, sorted(cls.model_fields))
-        ) from None
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        place = where(name)
+        prefix = f"{place}: " if place else ""
+        if first["type"] != "extra_forbidden":
+            message = first["msg"].removeprefix("Value error, ")
+            raise AuditError(f"{prefix}{check_id}: {name}: {message}.") from None
+        known = sorted(cls.model_fields)
+        near = difflib.get_close_matches(name, known, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known) or 'none'}."
+        raise AuditError(f"{prefix}{check_id} has no parameter {name!r}; {hint}") from None
+
+
+def known_check(check_id: str, place: str = "") -> type[Check]:
+    """The check of an id.
+
+    Raises:
+        AuditError: there is none; names the nearest.
+    """
+    checks = registry().checks
+    if check_id in checks:
+        return checks[check_id]
+    near = difflib.get_close_matches(check_id, checks, 1)
+    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(checks))}."
+    raise AuditError(f"{place}{': ' if place else ''}There is no check {check_id!r}; {hint}")
 
 
 def select(patterns: Sequence[str], flag: str) -> set[str]:
@@ -84,8 +104,6 @@ def plan(
     parameters: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> list[Planned]:
     """All installed checks in order, each with its fate."""
-    for check_id in parameters or {}:
-        build_check(check_id, profile, (parameters or {})[check_id])
     chosen = select(only, "--check") if only else set(registry().checks)
     dropped = select(skip, "--skip") if skip else set()
     planned = []

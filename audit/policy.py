@@ -98,6 +98,8 @@ def judge(
     for check in record.checks:
         if check.outcome in ("not_applicable", "skipped", "error"):
             check.expectations, check.findings = [], []
+            if check.outcome == "not_applicable":
+                unmet(check, policy)
             continue
         results: list[tuple[ExpectationResult, Metric | None]] = []
         for expectation, source in expectations_for(check, policy):
@@ -159,6 +161,18 @@ def judge(
     )
     record.verdict = verdict(record, policy, notes)
     return record
+
+
+def unmet(check: CheckRecord, policy: Policy) -> None:
+    """What the user expects of a check that does not apply is not settled by its silence."""
+    for expectation in policy.expect:
+        if expectation.check == check.id:
+            result = ExpectationResult(
+                **expectation.model_dump(exclude={"check"}), outcome="inconclusive", source="config",
+                reason=f"the check does not apply: {check.reason}",
+            )  # fmt: skip
+            check.expectations.append(result)
+            check.findings.append(finding(check, result, None))
 
 
 def outdone(result: ExpectationResult, check: CheckRecord) -> bool:

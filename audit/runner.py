@@ -42,7 +42,7 @@ def check(check_id: str, **parameters: Any) -> Check:
     Raises:
         AuditError: there is no such check, or it does not take these parameters.
     """
-    return build_check(check_id, "standard", parameters, where=f"audit.check({check_id!r})")
+    return build_check(check_id, "standard", parameters)
 
 
 def run(

@@ -134,6 +134,22 @@ def test_a_users_mistake_is_one_sentence_and_exit_2(files, here, capsys, argumen
     assert "Traceback" not in error
 
 
+@pytest.mark.parametrize(("text", "words"), [
+    ("\n[checks.\"robustness.pgd\"]\nsteps = 3\nepps = 1\n",
+     "audit.toml, line 4: robustness.pgd has no parameter 'epps'; did you mean 'eps'?"),
+    ("[checks.\"robustness.pgd\"]\nsteps = 0\n", "line 2: robustness.pgd: steps: Input should be"),
+    ("[checks.\"robustness.pdg\"]\nsteps = 3\n", "line 1: There is no check 'robustness.pdg'; did you"),
+    ("[[expect]]\ncheck = 'robustness.pdg'\nmetric = 'm'\nbound = 1\n", "line 2: There is no check"),
+    ("[[waive]]\ncheck = 'a.b'\nowner = 'o'\nreason = 'r'\nexpires = 2030-01-01\n", "line 2: There is"),
+])  # fmt: skip
+def test_a_config_that_names_what_is_not_there(here, capsys, text, words):
+    (here / "audit.toml").write_text(text)
+    assert main(["run", "zoo:digits-cnn"]) == 2
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count("\n") == 1
+
+
 def test_usage_is_exit_2():
     for arguments in ([], ["run"], ["run", "m", "--profile", "fast"], ["nonsense"]):
         with pytest.raises(SystemExit) as caught:

@@ -211,3 +211,16 @@ def test_the_most_severe_of_two_bounds_on_one_number_speaks_for_both():
     assert [f.severity for f in both.findings] == ["high"]
     one = judge(record(check(share(65, 100), expect=expect)), Policy()).checks[0]
     assert [f.severity for f in one.findings] == ["medium"]
+
+
+def test_what_is_expected_of_a_check_that_does_not_apply_is_not_settled():
+    good = check(share(90, 100), expect=[HIGH])
+    silent = CheckRecord(
+        id="f.g", kind="question", title="?", outcome="not_applicable", reason="no sensitive attribute"
+    )
+    assert judge(record(good, silent), Policy()).verdict.word == "pass"
+    policy = Policy(expect=[CheckExpectation(check="f.g", metric="gap", op="<=", bound=0.1)])
+    judged = judge(record(good, silent), policy)
+    assert judged.verdict.exit_code == 3
+    assert "no sensitive attribute" in judged.verdict.reason
+    assert judged.checks[1].outcome == "not_applicable"
