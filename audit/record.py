@@ -184,6 +184,9 @@ class CheckRecord(Part):
     answer: str = Field(default="", description="the answer to the title, with the number in it")
     method: str = Field(default="", description="how it was measured, and the source of the method")
     parameters: dict[str, Any] = Field(default_factory=dict)
+    cost: dict[str, int] = Field(
+        default_factory=dict, description="passes of one sample at most: forward, backward"
+    )
     metrics: list[Metric] = Field(default_factory=list)
     expectations: list[ExpectationResult] = Field(default_factory=list)
     findings: list[Finding] = Field(default_factory=list)

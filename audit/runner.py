@@ -11,7 +11,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +129,7 @@ def run_one(item: Planned, context: Context) -> CheckRecord:
         with unharmed(context.subject.core):
             measurement = check_.measure(context)
             defaults = check_.expectations(context.subject)
+            record.cost = asdict(check_.cost(context.subject))
     except NotApplicable as reason:
         record.outcome, record.reason = "not_applicable", str(reason)
         return record

@@ -320,17 +320,22 @@ def calibration_bins(
 
 
 def binned_calibration_error(
-    confidence: ArrayLike, correct: ArrayLike, bins: int = 15, norm: str = "l1"
+    confidence: ArrayLike,
+    correct: ArrayLike,
+    bins: int = 15,
+    norm: str = "l1",
+    equal_mass: bool = False,
 ) -> float:
-    """Expected calibration error over equal-width bins (Naeini et al. 2015; Guo et al. 2017).
+    """Expected calibration error over bins (Naeini et al. 2015; Guo et al. 2017).
 
     Args:
         confidence: [n] in [0, 1].
         correct: [n] booleans.
         norm: 'l1' (the usual ECE), 'l2' (root mean square) or 'max'.
+        equal_mass: bins of as many samples each, instead of equal width.
     """
     _, share, conf, acc = calibration_bins(
-        np.asarray(confidence, dtype=np.float64), np.asarray(correct), bins
+        np.asarray(confidence, dtype=np.float64), np.asarray(correct), bins, equal_mass
     )
     used = share > 0
     gap = np.abs(acc - conf)[used]
@@ -362,7 +367,7 @@ def calibration_error(
     used = len(share)
     membership = np.zeros((n, used))
     membership[np.arange(n), index] = 1 / n
-    observed = float(np.abs((hit - p) @ membership).sum())
+    observed = binned_calibration_error(p, hit, bins, equal_mass=True)
     rng = np.random.default_rng([seed, n, 1])
     null = np.empty(draws)
     boot = np.empty(draws)

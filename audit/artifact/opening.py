@@ -60,7 +60,10 @@ def open_artifact(path: Path, *, trust: bool = False) -> Artifact:
         if "refused" in described:
             if trust and not described["damaged"]:
                 return open_trusted(path)
-            raise AuditError(f"{path} was not opened: {described['refused']}.")
+            advice = described["refused"]
+            if described["damaged"] and "again" not in advice:
+                advice += "; copy or save it again"
+            raise AuditError(f"{path} was not opened: {advice}.")
         if trust and described["format"] in ("full pickle", "TorchScript"):
             return open_trusted(path)
         from safetensors import SafetensorError
@@ -102,10 +105,20 @@ def check_path(path: Path) -> None:
 def read_in_child(path: Path, scratch: Path, size: int) -> dict[str, Any]:
     """Run the reader under its deadline."""
     deadline = DEADLINE + size / BYTES_PER_SECOND
-    command = [sys.executable, "-I", "-m", "audit.artifact.reader", str(path.resolve()), str(scratch)]
-    environment = {
-        key: value for key, value in os.environ.items() if key in ("PATH", "HOME", "SYSTEMROOT", "LANG")
-    } | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    import numpy
+
+    # Isolated (-I): no module of the working directory or of PYTHONPATH can take a name. Where
+    # this package and numpy lie is told, for they may lie on no default path.
+    homes = [str(Path(m).resolve().parent.parent) for m in (__file__, numpy.__file__)]
+    homes[0] = str(Path(homes[0]).parent)
+    code = (
+        f"import sys; sys.path += {homes!r}; from audit.artifact.reader import main; "
+        "sys.exit(main(sys.argv[1:]))"
+    )
+    command = [sys.executable, "-I", "-c", code, str(path.resolve()), str(scratch)]
+    kept = ("PATH", "HOME", "SYSTEMROOT", "LANG", "LD_LIBRARY_PATH")
+    environment = {key: value for key, value in os.environ.items() if key in kept}
+    environment |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
     try:
         finished = subprocess.run(
             command, cwd=scratch, env=environment, timeout=deadline, check=False,

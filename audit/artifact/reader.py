@@ -1,4 +1,4 @@
-"""The child process that reads an untrusted file: `python -I -m audit.artifact.reader PATH OUT`.
+"""The child process that reads an untrusted file, started by `opening`.
 
 It imports no torch, limits its own memory and time, runs nothing of the file, and writes
 `OUT/weights.safetensors` and `OUT/description.json`.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import mmap
-import os
 import struct
 import sys
 import zipfile
@@ -427,10 +426,3 @@ def main(arguments: list[str]) -> int:
         result = {"refused": f"it is malformed ({type(error).__name__})", "damaged": True}
     (out / "description.json").write_text(json.dumps(result))
     return 0
-
-
-if __name__ == "__main__":
-    code = main(sys.argv[1:])
-    sys.stdout.flush()
-    os._exit(code)
-
