@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 import traceback
@@ -100,6 +101,9 @@ def add_subject_flags(command: argparse.ArgumentParser) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the return value is the exit code."""
     options = parser().parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that knows no ✔ shows a ?
     try:
         code: int = options.act(options)
         sys.stdout.flush()
@@ -160,9 +164,12 @@ def command_run(options: argparse.Namespace) -> int:
         select(config.skip, "--skip")
     for check_id, parameters in config.checks.items():
         build_check(check_id, config.profile, parameters, partial(config.place, "checks", check_id))
-    for table, named in (("expect", config.expect), ("waive", config.waive)):
-        for index, item in enumerate(named):
-            known_check(item.check, config.place(table, str(index), "check"))
+    tables = {
+        "expect": [e.check for e in config.expect], "waive": [w.check for w in config.waive]
+    }  # fmt: skip
+    for table, named in tables.items():
+        for index, check_id in enumerate(named):
+            known_check(check_id, config.place(table, str(index), "check"))
     weights_only = any(not registry().checks[i].needs_data for i in chosen)
     out = Path(config.out)
     make_folder(out)

@@ -84,7 +84,8 @@ def write_config(options: argparse.Namespace, config: Config | None, path: Path)
     ]  # fmt: skip
     write_atomic(path, "\n".join(lines))
     inferred = sum(f.source == "inferred" for f in subject.facts)
-    return f"{path}: {inferred} facts inferred; correct them, then `audit run {options.model}`."
+    facts = f"{inferred} fact{'s' if inferred != 1 else ''}"
+    return f"{path}: {facts} inferred; correct them, then `audit run {options.model}`."
 
 
 def toml(value: Any) -> str:

@@ -2,126 +2,39 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import inspect
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from pydantic import ValidationError
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from audit.errors import AuditError, NotApplicable
-from audit.inference import UNUSABLE, complete, probe, select_output
-from audit.meta import Feature, Preprocess, SubjectMeta, describe_errors
+from audit.inference import UNUSABLE, complete
+from audit.inputs import as_inputs, as_labels, as_strings
+from audit.meta import Feature, SubjectMeta, describe_errors
 from audit.record import Fact, SubjectRecord
+from audit.wrapping import Logits, PreprocessModule, accepts, evaluating
 
 BATCH_SIZE = 128
 BATCH_VALUES = 1 << 22  # in a batch, at most: large pictures go in smaller batches
-Module = TypeVar("Module", bound=nn.Module)
 
 
-class PreprocessModule(nn.Module):
-    """`Preprocess` as a differentiable module."""
+@dataclass(frozen=True)
+class Moments:
+    """Each [1, ...], on the subject's device."""
 
-    def __init__(self, spec: Preprocess, ndim: int) -> None:
-        super().__init__()
-        self.spec = spec
-        self.mean: Tensor | None
-        self.std: Tensor | None
-        shape = (1, -1, 1, 1) if ndim == 4 else (1,) * (ndim - 1) + (-1,)
-        for name in ("mean", "std"):
-            values = getattr(spec, name)
-            tensor = None if values is None else torch.tensor(values).reshape(shape)
-            self.register_buffer(name, tensor, persistent=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = x.to(torch.get_default_dtype())
-        if self.spec.channels == "last" and x.ndim == 4:
-            x = x.permute(0, 3, 1, 2)
-        if self.spec.scale is not None:
-            x = x * self.spec.scale
-        if self.mean is not None:
-            x = x - self.mean
-        if self.std is not None:
-            x = x / self.std
-        if self.spec.resize is not None:
-            x = F.interpolate(x, size=self.spec.resize, mode="bilinear", align_corners=False)
-        return x
-
-
-class _LastActivation(TorchFunctionMode):
-    """Remembers what went into the softmax or sigmoid whose result the model returns.
-
-    The logarithm of a saturated softmax has no gradient; its input has. Catches modules and
-    functions alike, in any eager model.
-    """
-
-    NAMES = frozenset({"softmax", "log_softmax", "sigmoid"})
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen: list[tuple[Tensor, Tensor]] = []
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
-        result = func(*args, **(kwargs or {}))
-        if getattr(func, "__name__", "") in self.NAMES and isinstance(result, Tensor):
-            source = args[0] if args else (kwargs or {}).get("input")
-            if isinstance(source, Tensor):
-                self.seen.append((result, source))
-        return result
-
-    def input_of(self, output: Tensor) -> Tensor | None:
-        for result, source in reversed(self.seen):
-            if result is output and source.shape == output.shape:
-                return source
-        return None
-
-
-class Logits(nn.Module):
-    """The network with its preprocessing, answering with logits [n, classes] whatever it returns.
-
-    One-output binary models answer (0, z): their softmax is the sigmoid.
-    """
-
-    def __init__(self, core: nn.Module, preprocess: nn.Module, meta: SubjectMeta) -> None:
-        super().__init__()
-        self.core, self.preprocess = core, preprocess
-        self.output, self.output_index = meta.output, meta.output_index
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.preprocess(x)
-        if self.output in ("probabilities", "sigmoid", "log_probabilities"):
-            with _LastActivation() as mode:
-                raw = self.core(x)
-            scores = select_output(raw, self.output_index)[0]
-            logits = mode.input_of(scores)
-            if logits is None:
-                logits = self.invert(scores)
-        else:
-            logits = select_output(self.core(x), self.output_index)[0]
-        if logits.ndim == 1:
-            logits = logits[:, None]
-        if logits.shape[1] == 1 and self.output != "value":
-            logits = torch.cat([torch.zeros_like(logits), logits], 1)
-        return logits
-
-    def invert(self, scores: Tensor) -> Tensor:
-        """Logits from probabilities, where no softmax or sigmoid was seen to make them."""
-        tiny = torch.finfo(scores.dtype).tiny
-        if self.output == "probabilities":
-            return scores.clamp_min(tiny).log()
-        if self.output == "sigmoid":
-            return scores.clamp_min(tiny).log() - (1 - scores).clamp_min(tiny).log()
-        return scores
+    mean: Tensor
+    std: Tensor
+    low: Tensor
+    high: Tensor
 
 
 class Subject:
@@ -207,6 +120,8 @@ class Subject:
         self.check_labels()
         self.check_features()
         self.model = evaluating(Logits(self.core, self.preprocess, self.meta))
+        # Copies with weights drawn anew, by seed: made by the attribution methods.
+        self.randomised: dict[int, Logits] = {}
         self._digests: list[str] | None = None
 
     # What it is
@@ -296,6 +211,13 @@ class Subject:
                 "columns; each column must belong to exactly one feature."
             )
 
+    @functools.cached_property
+    def moments(self) -> Moments:
+        """Mean, spread and bounds of the evaluation data, for every input value."""
+        assert self.x is not None
+        x = self.x.float()
+        return Moments(*(m[None].to(self.device) for m in (x.mean(0), x.std(0), x.amin(0), x.amax(0))))
+
     # What the model answers
 
     def logits(self, x: Tensor) -> Tensor:
@@ -383,91 +305,8 @@ class Subject:
         )
 
 
-def evaluating(model: Module) -> Module:
-    """The model in eval mode; programs of torch.export refuse `eval()`, and have one mode only."""
-    for module in model.modules():
-        module.training = False
-    return model
-
-
-def accepts(model: nn.Module, x: Tensor) -> bool:
-    try:
-        probe(model, x)
-    except AuditError:
-        return False
-    return True
-
-
 def tensor_bytes(tensor: Tensor) -> bytes:
     if tensor.is_quantized:
         tensor = tensor.int_repr()
     flat = tensor.detach().cpu().contiguous().reshape(-1)
     return flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b""
-
-
-def as_inputs(x: Any) -> Tensor:
-    """Inputs as a tensor, or a sentence about what is wrong with them."""
-    if not isinstance(x, Tensor):
-        array = np.asarray(x)
-        if array.dtype.kind not in "fiub":
-            raise AuditError(
-                f"The inputs hold {array.dtype.name} values where numbers are due; encode them, or "
-                "describe the columns under [[subject.features]]."
-            )
-        if array.dtype == np.float64 or array.dtype == np.float16:
-            array = array.astype(np.float32)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a read-only array is only read
-            x = torch.from_numpy(np.ascontiguousarray(array))
-    x = x.detach().cpu()
-    if x.dtype == torch.bool or x.dtype == torch.float64:
-        x = x.float()
-    if x.ndim < 2:
-        raise AuditError(
-            f"The inputs have shape {list(x.shape)}; a first axis of samples and at least one of "
-            "values is needed."
-        )
-    if len(x) < 2:
-        raise AuditError(
-            f"The data hold {len(x)} sample{'s' if len(x) != 1 else ''}; nothing can be said with "
-            "an interval from fewer than 2."
-        )
-    if x.is_floating_point():
-        finite = torch.isfinite(x.reshape(len(x), -1)).all(1)
-        if not bool(finite.all()):
-            bad = int((~finite).sum())
-            raise AuditError(
-                f"{bad} of {len(x)} samples hold NaN or Inf (the first is number "
-                f"{int((~finite).nonzero()[0])}); fill or drop them as the model's users do."
-            )
-    return x
-
-
-def as_labels(y: Any, n: int) -> Tensor:
-    if not isinstance(y, Tensor):
-        array = np.asarray(y)
-        if array.dtype.kind not in "fiub":
-            raise AuditError(
-                f"The labels hold {array.dtype.name} values where class indices or numbers are due; "
-                "number them as the model's outputs are numbered, or name them in [subject] classes."
-            )
-        y = torch.from_numpy(np.ascontiguousarray(array))
-    y = y.detach().cpu()
-    if y.ndim == 2 and y.shape[1] == 1:
-        y = y[:, 0]
-    if len(y) != n:
-        raise AuditError(f"There are {n} samples and {len(y)} labels; one label for each is due.")
-    if y.is_floating_point() and not bool(torch.isfinite(y).all()):
-        raise AuditError("Some labels are NaN or Inf; drop those samples.")
-    return y.long() if not y.is_floating_point() else y
-
-
-def as_strings(labels: Any, n: int, what: str) -> NDArray[np.str_]:
-    array = np.asarray(labels)
-    if array.shape != (n,):
-        raise AuditError(
-            f"The {what} has shape {list(array.shape)} and there are {n} samples; one label for "
-            "each is due."
-        )
-    return array.astype(str)
-

@@ -79,6 +79,16 @@ def sniff(path: Path, size: int) -> str:
     )
 
 
+def repeated(names: list[str]) -> str | None:
+    """The first name that occurs again."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    return None
+
+
 def read_safetensors(path: Path, size: int) -> dict[str, Any]:
     """Check the header; the tensors are already plain.
 
@@ -87,12 +97,9 @@ def read_safetensors(path: Path, size: int) -> dict[str, Any]:
     """
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        names = [name for name, _ in pairs]
-        for name in names:
-            if names.count(name) > 1 if len(names) < 1000 else False:
-                raise Damaged(f"the key {name[:60]!r} occurs twice, so its content is ambiguous")
-        if len(set(names)) != len(names):
-            raise Damaged("a key occurs twice, so its content is ambiguous")
+        twice = repeated([name for name, _ in pairs])
+        if twice is not None:
+            raise Damaged(f"the key {twice[:60]!r} occurs twice, so its content is ambiguous")
         return dict(pairs)
 
     with path.open("rb") as file:
@@ -148,9 +155,9 @@ def read_zip(path: Path, size: int) -> tuple[Any, set[str], Storages, str]:
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, EOFError):
         raise Damaged("it begins as a zip archive and is cut off; copy it again") from None
     names = [member.filename for member in members]
-    twice = next((n for n in names if names.count(n) > 1), None) if len(names) < 5000 else None
-    if twice or len(set(names)) != len(names):
-        raise Damaged(f"the member {twice or '?'} occurs twice, so its content is ambiguous")
+    twice = repeated(names)
+    if twice is not None:
+        raise Damaged(f"the member {twice[:60]!r} occurs twice, so its content is ambiguous")
     # TorchScript compresses its code, which is never read here; tensors are always stored plainly.
     read = [m for m in members if "/data/" in m.filename or m.filename.endswith("/data.pkl")]
     if any(member.compress_type != zipfile.ZIP_STORED for member in read):

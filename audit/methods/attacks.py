@@ -49,25 +49,23 @@ def budget(subject: Subject, eps: float, *, free: bool = False) -> Budget:
     Args:
         free: the diagnostic of a budget removed: every input, anywhere in its range.
     """
-    assert subject.x is not None
-    shape = (1, *subject.x.shape[1:])
+    moments = subject.moments
     if subject.kind == "tabular":
-        low, high = subject.x.amin(0)[None], subject.x.amax(0)[None]
-        radius = torch.zeros(shape)
-        deviations = subject.x.std(0)
+        low, high = moments.low, moments.high
+        radius = torch.zeros_like(low)
         for feature in subject.features:
             if feature.attackable:
                 column = feature.columns[0]
-                spread = feature.std if feature.std is not None else float(deviations[column])
+                spread = feature.std if feature.std is not None else moments.std[0, column]
                 radius[0, column] = eps * spread
     else:
         assert subject.range is not None
-        low = torch.full(shape, subject.range[0])
-        high = torch.full(shape, subject.range[1])
-        radius = torch.full(shape, eps)
+        low = torch.full_like(moments.low, subject.range[0])
+        high = torch.full_like(moments.low, subject.range[1])
+        radius = torch.full_like(moments.low, eps)
     if free:
         radius = high - low
-    return Budget(*(t.to(subject.device) for t in (radius, low, high)))
+    return Budget(radius, low, high)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ LIME and SHAP need are ours, batched over samples: the libraries' loops over sin
 from __future__ import annotations
 
 import copy
-import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +21,8 @@ import torch
 from torch import Tensor, nn
 
 from audit.evidence import Batch, producer
-from audit.subject import Logits, Subject
+from audit.subject import Subject
+from audit.wrapping import Logits
 
 CHUNK = 256
 MOST_VALUES = 1 << 24  # of inputs held at once, so that large pictures do not fill the memory
@@ -48,26 +48,26 @@ def score_function(subject: Subject, randomised: int) -> tuple[ScoreFunction, nn
     return (lambda x, t: log_odds(model(x.to(subject.device)), t)), model.core
 
 
-@functools.lru_cache(maxsize=4)
 def randomised_copy(subject: Subject, seed: int) -> Logits:
     """The model with every weight tensor drawn anew from a normal of its own mean and spread.
 
     The null of the model randomisation test (Adebayo et al. 2018, 3.1).
     """
-    model: Logits = copy.deepcopy(subject.model)
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.is_floating_point() and parameter.numel() > 1:
-                fresh = torch.randn(parameter.shape, generator=generator).to(parameter)
-                parameter.copy_(fresh * parameter.std() + parameter.mean())
-    return model
+    if seed not in subject.randomised:
+        model: Logits = copy.deepcopy(subject.model)
+        generator = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                if parameter.is_floating_point() and parameter.numel() > 1:
+                    fresh = torch.randn(parameter.shape, generator=generator).to(parameter)
+                    parameter.copy_(fresh * parameter.std() + parameter.mean())
+        subject.randomised[seed] = model
+    return subject.randomised[seed]
 
 
 def baseline(subject: Subject) -> Tensor:
     """[1, ...] the mean of the evaluation data: what an absent part is replaced by."""
-    assert subject.x is not None
-    return subject.x.float().mean(0, keepdim=True).to(subject.device)
+    return subject.moments.mean
 
 
 @dataclass(frozen=True)
@@ -193,8 +193,7 @@ def believability(
         return {}
     base, parts = baseline(batch.subject), players(batch.subject)
     x = batch.x.float()
-    scale = batch.subject.x.float().std(0).to(x.device) + 1e-12  # type: ignore[union-attr]
-    free = parts.total(((x - base) / scale).abs())
+    free = parts.total(((x - base) / (batch.subject.moments.std + 1e-12)).abs())
     return {
         "gain": faithfulness(score, x, target, base, parts, per_player),
         "model_free_gain": faithfulness(score, x, target, base, parts, free),

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from audit.data import Dataset
 from audit.data.table import from_frame
 from audit.meta import Feature, InputMeta, Preprocess, SubjectMeta
-from audit.subject import PreprocessModule
+from audit.wrapping import PreprocessModule
 from audit.zoo import DATA, ZooModel
 from audit.zoo.training import fit
 

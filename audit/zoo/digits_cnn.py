@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from audit.data import Dataset
 from audit.meta import InputMeta, Preprocess, SubjectMeta
-from audit.subject import PreprocessModule
+from audit.wrapping import PreprocessModule
 from audit.zoo import ZooModel
 from audit.zoo.training import fit
 

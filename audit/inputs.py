@@ -1,0 +1,81 @@
+"""Arrays → tensors that can be audited, or a sentence about what is wrong with them."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from audit.errors import AuditError
+
+
+def as_inputs(x: Any) -> Tensor:
+    """Inputs as a tensor, or a sentence about what is wrong with them."""
+    if not isinstance(x, Tensor):
+        array = np.asarray(x)
+        if array.dtype.kind not in "fiub":
+            raise AuditError(
+                f"The inputs hold {array.dtype.name} values where numbers are due; encode them, or "
+                "describe the columns under [[subject.features]]."
+            )
+        if array.dtype == np.float64 or array.dtype == np.float16:
+            array = array.astype(np.float32)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a read-only array is only read
+            x = torch.from_numpy(np.ascontiguousarray(array))
+    x = x.detach().cpu()
+    if x.dtype == torch.bool or x.dtype == torch.float64:
+        x = x.float()
+    if x.ndim < 2:
+        raise AuditError(
+            f"The inputs have shape {list(x.shape)}; a first axis of samples and at least one of "
+            "values is needed."
+        )
+    if len(x) < 2:
+        raise AuditError(
+            f"The data hold {len(x)} sample{'s' if len(x) != 1 else ''}; nothing can be said with "
+            "an interval from fewer than 2."
+        )
+    if x.is_floating_point():
+        finite = torch.isfinite(x.reshape(len(x), -1)).all(1)
+        if not bool(finite.all()):
+            bad = int((~finite).sum())
+            raise AuditError(
+                f"{bad} of {len(x)} samples hold NaN or Inf (the first is number "
+                f"{int((~finite).nonzero()[0])}); fill or drop them as the model's users do."
+            )
+    return x
+
+
+def as_labels(y: Any, n: int) -> Tensor:
+    if not isinstance(y, Tensor):
+        array = np.asarray(y)
+        if array.dtype.kind not in "fiub":
+            raise AuditError(
+                f"The labels hold {array.dtype.name} values where class indices or numbers are due; "
+                "number them as the model's outputs are numbered, or name them in [subject] classes."
+            )
+        y = torch.from_numpy(np.ascontiguousarray(array))
+    y = y.detach().cpu()
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    if len(y) != n:
+        raise AuditError(f"There are {n} samples and {len(y)} labels; one label for each is due.")
+    if y.is_floating_point() and not bool(torch.isfinite(y).all()):
+        raise AuditError("Some labels are NaN or Inf; drop those samples.")
+    return y.long() if not y.is_floating_point() else y
+
+
+def as_strings(labels: Any, n: int, what: str) -> NDArray[np.str_]:
+    array = np.asarray(labels)
+    if array.shape != (n,):
+        raise AuditError(
+            f"The {what} has shape {list(array.shape)} and there are {n} samples; one label for "
+            "each is due."
+        )
+    return array.astype(str)
+
