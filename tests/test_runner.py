@@ -92,16 +92,20 @@ def test_what_was_done_is_not_done_again(images, tmp_path):
 
 
 def test_evidence_is_keyed_by_what_decides_it(images, tmp_path):
-    def computed(subject, **parameters):
-        store = Store(subject, folder=tmp_path)
+    def computed(subject, seed=0, **parameters):
+        store = Store(subject, seed, tmp_path)
         store.get(pgd, np.arange(20), **{"eps": 0.1, "steps": 2, **parameters})
         return store.computed
 
     assert computed(images) == 1
     assert computed(images) == 0
     assert computed(images, eps=0.2) == 1
+    assert computed(images, seed=1) == 1
     changed = audit.Subject(images.core, images.x + 0.001, images.y, input={"range": (0, 1)})
     assert computed(changed) == 1
+    other = images.x.clone()
+    other[100] += 0.001  # not among the samples asked for, but part of the mean that methods use
+    assert computed(audit.Subject(images.core, other, images.y, input={"range": (0, 1)})) == 1
     with torch.no_grad():
         images.core.head.bias.add_(0.5)
     try:

@@ -261,11 +261,15 @@ def test_stride_zero_tensor_of_2_to_the_40_elements(path):
 
 
 @pytest.mark.parametrize(
-    ("size", "stride", "offset"), [([2000], [1], 0), ([10], [1], 2000), ([4], [-1], 3)]
-)
-def test_tensors_beyond_their_storage(path, size, stride, offset):
+    ("size", "stride", "offset", "words"),
+    [
+        ([2000], [1], 0, "beyond its storage"), ([10], [1], 2000, "beyond its storage"),
+        ([10, 10], [500, 3], 0, "beyond its storage"), ([4], [-1], 3, "does not write"),
+    ],
+)  # fmt: skip
+def test_tensors_beyond_their_storage(path, size, stride, offset, words):
     forged(path, tensor_pickle(size, stride, offset))
-    refused(path)
+    refused(path, words)
 
 
 def test_exponential_hash_key(path):
