@@ -67,11 +67,11 @@ def open_artifact(path: Path, *, trust: bool = False) -> Artifact:
         if trust and described["format"] in ("full pickle", "TorchScript"):
             return open_trusted(path)
         from safetensors import SafetensorError
-        from safetensors.torch import load
+        from safetensors.torch import load_file
 
         plain = path if "safetensors" in described["format"] else Path(scratch, "weights.safetensors")
         try:
-            state = load(plain.read_bytes())
+            state = load_file(plain)
         except SafetensorError as error:
             raise AuditError(f"{path} was not opened: it is damaged ({error}).") from None
     aliases = described["aliases"]
