@@ -14,7 +14,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from audit.checking import Expectation, same_slice
-from audit.comparing import compare
+from audit.comparing import compare, metric_of
 from audit.record import (
     SEVERITIES,
     AuditRecord,
@@ -96,14 +96,16 @@ def judge(
     changes = compare(baseline, record) if baseline is not None else []
     used: set[int] = set()
     for check in record.checks:
-        if check.outcome in ("not_applicable", "skipped", "error"):
-            check.expectations, check.findings = [], []
-            if check.outcome == "not_applicable":
-                unmet(check, policy)
-            continue
+        measured = check.outcome not in ("not_applicable", "skipped", "error")
+        # What was held against a baseline stays so where none is given anew.
+        held = [e for e in check.expectations if e.source == "baseline" and baseline is None]
         results: list[tuple[ExpectationResult, Metric | None]] = []
-        for expectation, source in expectations_for(check, policy):
-            results += judge_expectation(check, expectation, source)
+        if measured:
+            for expectation, source in expectations_for(check, policy):
+                results += judge_expectation(check, expectation, source)
+            results += [(e, metric_of(check, e.metric, e.slice)) for e in held]
+        elif check.outcome == "not_applicable":
+            results += unmet(check, policy)
         mine = [c for c in changes if c.check == check.id]
         for change in mine:
             threshold = ALPHA / max(len(changes), 1)
@@ -117,10 +119,10 @@ def judge(
                     reason=f"{change.lost} lost and {change.gained} gained of {change.n} "
                     f"({pairing}, p = {number(change.p)})",
                 ),
-                next((m for m in check.metrics if m.name == change.metric
-                      and same_slice(m.slice, change.slice)), None),
+                metric_of(check, change.metric, change.slice),
             ))  # fmt: skip
         for result, _ in results:
+            result.waived = ""
             for index, waiver in enumerate(policy.waive):
                 if result.outcome in ("failed", "inconclusive") and covers(waiver, check, result):
                     used.add(index)
@@ -135,7 +137,8 @@ def judge(
             for result, metric in results
             if result.outcome in ("failed", "inconclusive") and not outdone(result, check)
         ]
-        check.outcome, check.reason = outcome_of(check)
+        if measured:
+            check.outcome, check.reason = outcome_of(check)
     for index, waiver in enumerate(policy.waive):
         what = f"{waiver.check}{'/' + waiver.metric if waiver.metric else ''}"
         if waiver.expires < today:
@@ -157,22 +160,26 @@ def judge(
         profile=record.policy.profile,
         expect=[e.model_dump(mode="json") for e in policy.expect],
         waivers=[w.model_dump(mode="json") for w in policy.waive],
-        baseline=baseline.digest() if baseline is not None else "",
+        baseline=baseline.digest() if baseline is not None else record.policy.baseline,
     )
     record.verdict = verdict(record, policy, notes)
     return record
 
 
-def unmet(check: CheckRecord, policy: Policy) -> None:
+def unmet(
+    check: CheckRecord, policy: Policy
+) -> list[tuple[ExpectationResult, Metric | None]]:
     """What the user expects of a check that does not apply is not settled by its silence."""
-    for expectation in policy.expect:
-        if expectation.check == check.id:
-            result = ExpectationResult(
+    return [
+        (
+            ExpectationResult(
                 **expectation.model_dump(exclude={"check"}), outcome="inconclusive", source="config",
                 reason=f"the check does not apply: {check.reason}",
-            )  # fmt: skip
-            check.expectations.append(result)
-            check.findings.append(finding(check, result, None))
+            ),
+            None,
+        )
+        for expectation in policy.expect if expectation.check == check.id
+    ]  # fmt: skip
 
 
 def outdone(result: ExpectationResult, check: CheckRecord) -> bool:
@@ -224,14 +231,15 @@ def judge_expectation(
         "severity": expectation.severity, "source": source,
     }  # fmt: skip
     if not matching:
-        there = sorted({
-            m.name + (f" ({slice_text(m.slice)})" if m.slice else "")
-            for m in check.metrics if "*" not in expectation.slice.values()
-        })[:8]  # fmt: skip
-        outcome = "not_applicable" if "*" in expectation.slice.values() else "inconclusive"
-        reason = "no slice was measured" if not there else (
-            f"no such metric was measured; there are {', '.join(there)}"
-        )  # fmt: skip
+        # A default over slices may find none; what the user asks for must be there.
+        if source == "default" and "*" in expectation.slice.values():
+            outcome, reason = "not_applicable", "no slice was measured"
+        else:
+            there = sorted(
+                {m.name + (f" ({slice_text(m.slice)})" if m.slice else "") for m in check.metrics}
+            )[:8]
+            outcome = "inconclusive"
+            reason = f"no such metric was measured; there are {', '.join(there)}"
         return [(ExpectationResult(**common, slice=expectation.slice, outcome=outcome,
                                    reason=reason), None)]  # fmt: skip
     strict = corrected_level(len(matching))
@@ -252,7 +260,8 @@ def judge_metric(
     metric: Metric, expectation: Expectation, strict: float
 ) -> tuple[JudgedOutcome, str]:
     if metric.value is None:
-        return ("not_applicable" if metric.slice else "inconclusive"), metric.reason
+        among_slices = "*" in expectation.slice.values()
+        return ("not_applicable" if among_slices else "inconclusive"), metric.reason
     plain, corrected = interval(metric), interval(metric, strict)
     if plain is None:
         return "inconclusive", "the metric has no interval"

@@ -186,6 +186,10 @@ def test_baseline_pairs_by_sample_digest_and_gates_on_what_got_worse():
     assert judged.verdict.word == "fail"
     assert judged.checks[0].findings[0].title.startswith("Worse than the baseline")
     assert judge(old, Policy(), baseline=old).verdict.word == "pass"
+    # Judged again without naming the baseline, it is not forgotten.
+    again = judge(judged, Policy(fail_on="low"))
+    assert again.verdict.word == "fail"
+    assert again.policy.baseline == old.digest()
     strangers = compare(old, audit_of(worse, [f"x{d}" for d in digests]))[0]
     assert not strangers.paired
 
@@ -224,3 +228,19 @@ def test_what_is_expected_of_a_check_that_does_not_apply_is_not_settled():
     assert judged.verdict.exit_code == 3
     assert "no sensitive attribute" in judged.verdict.reason
     assert judged.checks[1].outcome == "not_applicable"
+    waiver = Waiver(check="f.g", owner="Ada", reason="r", expires=datetime.date(2026, 2, 1))
+    policy = Policy(expect=policy.expect, waive=[waiver])
+    assert judge(record(good, silent), policy, today=DAY).verdict.word == "pass"
+
+
+@pytest.mark.parametrize("slice_", [{"clas": "*"}, {"class": "gone"}, {"class": "rare"}])
+def test_an_expectation_of_the_users_is_never_silently_dropped(slice_):
+    """A slice that does not exist, or has no value, is not settled; a default over slices may be."""
+    good = check(
+        share(90, 100), share(90, 100, **{"class": "a"}),
+        statistics.undefined("share", "too few", slice={"class": "rare"}),
+        expect=[HIGH, {**HIGH, "slice": {"class": "*"}, "op": "not_shown_below"}],
+    )  # fmt: skip
+    assert judge(record(good), Policy()).verdict.word == "pass"
+    policy = Policy(expect=[CheckExpectation(check="a.b", metric="share", slice=slice_, bound=0.5)])
+    assert judge(record(good), policy).verdict.exit_code == 3
