@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from audit.evidence import Producer, Store
     from audit.subject import Subject
 
-PROFILES = ("quick", "standard", "deep")
-
 
 class Expectation(Part):
     """A bound on a metric.

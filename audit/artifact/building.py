@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from torch import Tensor, nn
 
 from audit.artifact.opening import Artifact
@@ -117,13 +115,3 @@ def load_state(model: nn.Module, artifact: Artifact, reference: str) -> None:
 
 def listing(names: list[str]) -> str:
     return ", ".join(names[:SHOWN]) + (", …" if len(names) > SHOWN else "")
-
-
-def module_from(path: Path, arch: str | None, trust: bool) -> tuple[nn.Module, Artifact]:
-    """Open and build in one step."""
-    from audit.artifact.opening import open_artifact
-
-    artifact = open_artifact(path, trust=trust)
-    return build(artifact, arch), artifact
-
-

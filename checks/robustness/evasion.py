@@ -10,6 +10,7 @@ from pydantic import Field
 
 from audit import figures, statistics
 from audit.checking import Check, Context, Expectation, Measurement, pack
+from audit.errors import NotApplicable
 from audit.meta import Number
 from audit.record import Figure, Guidance, Metric, Table, Validity
 from audit.words import amount, number, out_of_ten, share
@@ -47,7 +48,7 @@ class Evasion(Check):
         subject.require_classification()
         subject.require_continuous_inputs()
         if subject.kind == "tabular" and not any(f.attackable for f in subject.features):
-            raise_not_applicable("no numeric feature is mutable")
+            raise NotApplicable("no numeric feature is mutable")
 
     def budget_of(self, subject: Subject) -> float:
         if self.eps is not None:
@@ -159,7 +160,7 @@ class Evasion(Check):
     def validity(
         self, context: Context, chosen: NDArray[np.intp], clean: NDArray[np.bool_], eps: float
     ) -> list[Validity]:
-        """Evidence that the attack was fair (law 4 of attacks: a weak attack proves nothing)."""
+        """Evidence that the attack was fair: a weak attack proves nothing."""
 
     def show(
         self,
@@ -218,12 +219,6 @@ class Evasion(Check):
                 title="Examples: what was changed in a row",
                 columns=["example", "answer", "feature", "before", "after"], rows=rows[:40],
             ))  # fmt: skip
-
-
-def raise_not_applicable(reason: str) -> None:
-    from audit.errors import NotApplicable
-
-    raise NotApplicable(reason)
 
 
 def budget_words(subject: Subject, eps: float) -> str:
