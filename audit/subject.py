@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import hashlib
 import inspect
@@ -42,7 +43,7 @@ class Subject:
 
     Args:
         model: takes a batch [n, ...] and returns scores [n] or [n, classes], or a tuple of which
-            one item is that.
+            one item is that. A copy is audited; the model itself stays as it is.
         x: [n, ...] inputs, numbers, in the units that `preprocess` (if any) expects.
         y: [n] class indices (classification) or values (regression).
         sensitive: name → [n] labels of people's groups, which the model need not see.
@@ -81,7 +82,8 @@ class Subject:
             raise AuditError(f"[subject] {describe_errors(error, '')}.") from None
         meta = given.over(meta or SubjectMeta())
         self.device = torch.device(device)
-        self.core = evaluating(model.to(self.device))
+        # The user goes on training the model, perhaps: what is frozen and moved here is a copy.
+        self.core = evaluating(copied(model).to(self.device))
         for parameter in self.core.parameters():
             # Attacks and attributions need gradients to inputs only.
             parameter.requires_grad_(False)
@@ -303,6 +305,21 @@ class Subject:
             facts=self.facts,
             notes=self.notes,
         )
+
+
+def copied(model: nn.Module) -> nn.Module:
+    """A copy of the model.
+
+    Raises:
+        AuditError: it cannot be copied.
+    """
+    try:
+        return copy.deepcopy(model)
+    except Exception as error:
+        said = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise AuditError(
+            f"The model cannot be copied ({said[:200]}); audit it from a saved state_dict."
+        ) from error
 
 
 def tensor_bytes(tensor: Tensor) -> bytes:

@@ -193,3 +193,14 @@ def test_large_samples_go_in_small_batches():
     assert subject.batch_size == 85
     record = audit.run(subject, ["interpretability.lime"], profile="quick")
     assert record.verdict.counts["error"] == 0
+
+
+def test_the_users_model_stays_as_it_is():
+    """It may be in the middle of its training: neither frozen, nor in eval mode, nor moved."""
+    x, y = table_data(100)
+    model = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5), nn.Linear(8, 2)).train()
+    subject = audit.Subject(model, x, y)
+    audit.run(subject, ["performance.*", "robustness.fgsm"], profile="quick")
+    assert all(m.training for m in model.modules())
+    assert all(p.requires_grad for p in model.parameters())
+    assert not any(m.training for m in subject.core.modules())
