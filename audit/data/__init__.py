@@ -65,6 +65,8 @@ def from_mapping(mapping: Mapping[str, Any], name: str, meta: SubjectMeta) -> Da
         raise AuditError(
             f"{name} holds no array `sensitive_{missing[0]}`, which [subject] sensitive names."
         )
+    if meta.groups is not None and meta.groups not in keys:
+        raise AuditError(f"{name} holds no array `{meta.groups}`, which [subject] groups names.")
     if unknown:
         raise AuditError(
             f"{name} holds `{unknown[0]}`, which means nothing here; the arrays are `x`, `y`, "

@@ -109,9 +109,8 @@ class Groups(Check):
         for rate, (good, base) in rates.items():
             for group in frame.index:
                 own = (labels == group) & base
-                direction = "none" if rate in ("selection rate",) else "higher"
                 metric = statistics.proportion(
-                    rate.replace(" ", "_"), good[own], direction=direction,
+                    rate.replace(" ", "_"), good[own], direction=DIRECTIONS[rate],
                     slice={"attribute": attribute, "group": str(group)},
                     clusters=None if clusters is None else clusters[own],
                 )  # fmt: skip
@@ -166,6 +165,10 @@ class Groups(Check):
         ]  # fmt: skip
 
 
+DIRECTIONS = {
+    "accuracy": "higher", "selection rate": "none", "true positive rate": "higher",
+    "false positive rate": "lower",
+}  # fmt: skip
 ADVICE = {
     "demographic_parity_difference": (
         "Groups get the favourable answer at different rates",

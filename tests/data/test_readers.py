@@ -95,6 +95,15 @@ def test_missing_and_unknown_arrays(tmp_path, arrays):
         read_data(str(path), SubjectMeta())
 
 
+def test_named_clusters_must_be_there(tmp_path):
+    """Without them every interval would be too narrow, in silence."""
+    path = tmp_path / "d.npz"
+    np.savez(path, x=np.ones((2, 2)), patient=np.arange(2))
+    assert list(read_data(str(path), SubjectMeta(groups="patient")).groups) == [0, 1]
+    with pytest.raises(AuditError, match="no array `writer`"):
+        read_data(str(path), SubjectMeta(groups="writer"))
+
+
 def test_folder_of_class_folders(tmp_path):
     for name, shade in (("cat", 10), ("dog", 200)):
         (tmp_path / name).mkdir()

@@ -98,6 +98,14 @@ def test_values_are_fairlearns():
         assert found.metric(name, attribute="who").value == pytest.approx(expected)
 
 
+def test_rates_say_which_way_is_good():
+    found = audit.check("fairness.groups").measure(subject([0.5, 0.3]))
+    where = {"attribute": "who", "group": "g0"}
+    directions = {n: found.metric(n, **where).direction for n in (
+        "selection_rate", "true_positive_rate", "false_positive_rate", "accuracy")}  # fmt: skip
+    assert list(directions.values()) == ["none", "higher", "lower", "higher"]
+
+
 def test_tiny_groups_enter_no_difference():
     found = audit.check("fairness.groups").measure(subject([0.4, 0.9], sizes=[800, 8]))
     metric = found.metric("demographic_parity_difference", attribute="who")
