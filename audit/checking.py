@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -115,16 +116,38 @@ class Context:
         order = sorted(range(len(digests)), key=lambda i: (int(digests[i], 16) ^ int(first), i))
         return np.sort(np.array(order[:n], dtype=np.intp))
 
-    def predictions(self) -> Predictions:
-        from scipy.special import softmax
-
+    def answers(self, samples: NDArray[np.intp] | None = None) -> Tensor:
+        """The model's answers, computed once: [n, classes] logits, or [n, 1] values."""
         from audit.methods.predictions import predict
 
-        logits = self.evidence(predict, self.samples())["logits"].double().numpy()
+        logits = self.evidence(predict, self.samples())["logits"]
+        return logits if samples is None else logits[samples]
+
+    def predictions(self) -> Predictions:
+        """The answers of a model that decides between classes."""
+        from scipy.special import softmax
+
+        logits = self.answers().double().numpy()
         assert self.subject.y is not None
         return Predictions(
             logits, softmax(logits, axis=1), logits.argmax(1), self.subject.y.numpy()
         )
+
+    @functools.cached_property
+    def training(self) -> Context:
+        """The same for the training data, where the subject has some."""
+        from audit.evidence import Store
+
+        part = self.subject.training_part
+        assert part is not None
+        store = Store(part, self.store.seed, self.store.folder, self.store.examples)
+        store.progress = self.store.progress
+        return Context(part, store, self.seed, self.profile, self.examples)
+
+    def progress(self, what: str, done: int, of: int) -> None:
+        """Tell whoever watches how far something is that is no evidence of a producer."""
+        if self.store.progress:
+            self.store.progress(what, done, of)
 
     def clusters(self, samples: NDArray[np.intp] | None = None) -> NDArray[np.str_] | None:
         """Cluster labels of the samples, where the data come in clusters."""
@@ -134,7 +157,10 @@ class Context:
 
 @dataclass
 class Measurement:
-    """What a check found: numbers and the evidence for them, no judgement."""
+    """What a check found: numbers and the evidence for them, no judgement.
+
+    The first metric is the headline: the one number, where there is room for one.
+    """
 
     answer: str
     metrics: list[Metric] = field(default_factory=list)

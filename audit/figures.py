@@ -44,9 +44,14 @@ def number_rows(rows: Rows) -> list[dict[str, Any]]:
 
 
 def curve(
-    rows: Rows, *, x: str, y: str, series: str, title: str, caption: str, bound: float | None = None
-) -> Figure:
-    """Lines with interval bars; rows hold `x`, `y`, 'low', 'high' and `series`."""
+    rows: Rows, *, x: str, y: str, series: str, title: str, caption: str,
+    bound: float | None = None, domain: tuple[float, float] | None = (0, 1),
+) -> Figure:  # fmt: skip
+    """Lines with interval bars; rows hold `x`, `y`, 'low', 'high' and `series`.
+
+    Args:
+        domain: of the vertical axis; as the values need it where None.
+    """
     import altair as alt
 
     base = alt.Chart(alt.Data(values=number_rows(rows)))  # type: ignore[attr-defined]
@@ -56,8 +61,10 @@ def curve(
         f"{series}:N", title=None, sort=order, legend=legend,
         scale=alt.Scale(domain=order, range=PALETTE[: len(order)]),
     )  # fmt: skip
-    shape = alt.Shape(f"{series}:N", title=None, sort=order, legend=legend)
-    scale = alt.Scale(domain=[0, 1])
+    shape = alt.Shape(  # over the same domain as the colour, so that they share one legend
+        f"{series}:N", title=None, sort=order, legend=legend, scale=alt.Scale(domain=order)
+    )
+    scale = alt.Scale(domain=list(domain)) if domain else alt.Scale(zero=False)
     at, value = alt.X(f"{x}:Q", title=x), alt.Y(f"{y}:Q", title=y, scale=scale)
     layers = [
         base.mark_line().encode(at, value, colour),

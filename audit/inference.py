@@ -155,8 +155,17 @@ def complete(meta: SubjectMeta, model: nn.Module, x: Tensor, y: Tensor | None) -
         facts.append(Fact(name=UNUSABLE, value=said, source="inferred", reason="its answers"))
         scores = scores.nan_to_num()
     output, task, reason = infer_output(scores, y)
+    if meta.task in ("regression", "anomaly"):
+        output, reason = "value", f"the task is {meta.task}"
     meta.output = settle("output", meta.output, lambda: (output, reason))
     meta.task = settle("task", meta.task, lambda: (task, reason))
+    if meta.task == "anomaly":
+        meta.classes = meta.classes or ["normal", "anomaly"]
+        if scores.ndim == 2 and scores.shape[1] != 1:
+            raise AuditError(
+                f"The task is anomaly and the model returns {scores.shape[1]} values a sample; one "
+                "score, higher for the more unusual, is due."
+            )
     if meta.task in ("binary", "multiclass"):
         k = 2 if scores.ndim == 1 or scores.shape[1] == 1 else scores.shape[1]
         names = [str(i) for i in range(k)]

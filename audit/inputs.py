@@ -24,9 +24,7 @@ def as_inputs(x: Any) -> Tensor:
             )
         if array.dtype == np.float64 or array.dtype == np.float16:
             array = array.astype(np.float32)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a read-only array is only read
-            x = torch.from_numpy(np.ascontiguousarray(array))
+        x = as_tensor(array)
     x = x.detach().cpu()
     if x.dtype == torch.bool or x.dtype == torch.float64:
         x = x.float()
@@ -51,6 +49,12 @@ def as_inputs(x: Any) -> Tensor:
     return x
 
 
+def as_tensor(array: np.ndarray) -> Tensor:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a read-only array is only read
+        return torch.from_numpy(np.ascontiguousarray(array))
+
+
 def as_labels(y: Any, n: int) -> Tensor:
     if not isinstance(y, Tensor):
         array = np.asarray(y)
@@ -59,7 +63,7 @@ def as_labels(y: Any, n: int) -> Tensor:
                 f"The labels hold {array.dtype.name} values where class indices or numbers are due; "
                 "number them as the model's outputs are numbered, or name them in [subject] classes."
             )
-        y = torch.from_numpy(np.ascontiguousarray(array))
+        y = as_tensor(array)
     y = y.detach().cpu()
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]

@@ -11,6 +11,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 Task = Literal["binary", "multiclass", "multilabel", "regression", "anomaly", "embedding"]
 Output = Literal["logits", "log_probabilities", "probabilities", "sigmoid", "value"]
+CLASSIFICATION = ("binary", "multiclass")
+DECISIONS = (*CLASSIFICATION, "anomaly")  # answers that are one of several classes
+ANSWERS = (*DECISIONS, "regression")
 InputKind = Literal["image", "tabular", "sequence", "tokens"]
 
 
@@ -106,6 +109,12 @@ class SubjectMeta(MetaPart):
     output_index: int | None = Field(default=None, description="which of a tuple of outputs")
     input: InputMeta = Field(default_factory=InputMeta)
     classes: list[str] | None = None
+    threshold: Number | None = Field(
+        default=None, description="of an anomaly score: from it on, a sample is called an anomaly"
+    )
+    tolerance: Number | None = Field(
+        default=None, gt=0, description="regression: the smallest change of an answer that matters"
+    )
     features: list[Feature] | None = None
     target: str | None = Field(default=None, description="column of the labels in a table")
     sensitive: list[str] | None = Field(

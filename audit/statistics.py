@@ -212,6 +212,85 @@ def mean(
     )  # fmt: skip
 
 
+def difference(
+    name: str,
+    first: ArrayLike,
+    second: ArrayLike,
+    *,
+    direction: str = "lower",
+    unit: str = "",
+    slice: Slice | None = None,
+) -> Metric:
+    """Mean of `first` minus mean of `second`, of different samples, with Welch's t interval."""
+    from scipy.stats import t
+
+    a, b = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    if len(a) < 2 or len(b) < 2:
+        return undefined(name, "fewer than two samples", n=len(a) + len(b), slice=slice)
+    va, vb = a.var(ddof=1) / len(a), b.var(ddof=1) / len(b)
+    error = float(np.sqrt(va + vb))
+    freedom = 1e9
+    if error > 0:
+        freedom = float((va + vb) ** 2 / (va**2 / (len(a) - 1) + vb**2 / (len(b) - 1)))
+    value = float(a.mean() - b.mean())
+    quantiles = {str(q): round(value + float(t.ppf(q, freedom)) * error, 12) for q in QUANTILES}
+    return Metric(
+        name=name, value=value, low=quantiles["0.025"], high=quantiles["0.975"], n=len(a) + len(b),
+        unit=unit, direction=direction, slice=slice or {},  # type: ignore[arg-type]
+        estimator="difference of means; Welch t interval", sufficient={"quantiles": quantiles},
+    )  # fmt: skip
+
+
+def auroc(
+    name: str, positive: ArrayLike, negative: ArrayLike, *, direction: str = "higher"
+) -> Metric:
+    """Area under the ROC curve with DeLong's interval (DeLong et al. 1988) on the logit scale, by
+    Student t quantiles of the smaller side.
+
+    Args:
+        positive, negative: [n], [m] scores, higher for positive.
+    """
+    from scipy.stats import rankdata, t
+
+    p, q = np.asarray(positive, dtype=np.float64), np.asarray(negative, dtype=np.float64)
+    n, m = len(p), len(q)
+    if n < 2 or m < 2:
+        return undefined(name, "fewer than two samples of one kind", n=n + m, direction=direction)
+    ranks = rankdata(np.concatenate([p, q]))
+    value = float((ranks[:n].sum() - n * (n + 1) / 2) / (n * m))
+    above = (ranks[:n] - rankdata(p)) / m
+    below = 1 - (ranks[n:] - rankdata(q)) / n
+    variance = float(above.var(ddof=1) / n + below.var(ddof=1) / m)
+    quantiles = {}
+    for level in QUANTILES:
+        if variance < 1e-12 or not 0 < value < 1:
+            # At the edge there is no spread: the exact binomial bound of the smaller side.
+            edge = min(n, m)
+            end = {1.0: level ** (1 / edge), 0.0: 1 - (1 - level) ** (1 / edge)}
+            quantiles[str(level)] = round(end.get(value, value), 12)
+            continue
+        z = np.log(value / (1 - value)) + t.ppf(level, min(n, m) - 1) * np.sqrt(variance) / (
+            value * (1 - value)
+        )
+        quantiles[str(level)] = round(float(1 / (1 + np.exp(-z))), 12)
+    return Metric(
+        name=name, value=value, low=quantiles["0.025"], high=quantiles["0.975"], n=n + m,
+        direction=direction, estimator="Mann–Whitney; DeLong interval",  # type: ignore[arg-type]
+        sufficient={"quantiles": quantiles},
+    )  # fmt: skip
+
+
+def census(
+    name: str, value: float, n: int, *, unit: str = "", slice: Slice | None = None
+) -> Metric:
+    """A count or share of all there is, not of a sample: the interval is the number itself."""
+    return Metric(
+        name=name, value=value, low=value, high=value, n=n, unit=unit, direction="lower",
+        slice=slice or {}, estimator=f"count of all{' ' + unit if unit else ''}",
+        sufficient={"quantiles": {str(QUANTILES[0]): value, str(QUANTILES[-1]): value}},
+    )  # fmt: skip
+
+
 def interval(metric: Metric, level: float = LEVEL) -> tuple[float, float] | None:
     """The metric's interval at another level, from what it is sufficient in.
 
@@ -258,6 +337,29 @@ def largest_gap(
         box[i][1] - box[j][0] for i in range(len(box)) for j in range(len(box)) if i != j
     )
     return max(rates) - min(rates), low, min(1.0, high)
+
+
+def largest_gap_of_means(
+    groups: Sequence[NDArray[np.float64]], level: float = LEVEL
+) -> tuple[float, float, float]:
+    """Largest difference between group means with a simultaneous interval, as `largest_gap`.
+
+    Args:
+        groups: [n] values of each group, n ≥ 2.
+    """
+    from scipy.stats import t
+
+    each = corrected_level(len(groups), level)
+    means = [float(g.mean()) for g in groups]
+    half = [
+        float(t.ppf(0.5 + each / 2, len(g) - 1) * g.std(ddof=1) / np.sqrt(len(g))) for g in groups
+    ]
+    box = [(m - h, m + h) for m, h in zip(means, half, strict=True)]
+    low = max(0.0, max(b[0] for b in box) - min(b[1] for b in box))
+    high = max(
+        box[i][1] - box[j][0] for i in range(len(box)) for j in range(len(box)) if i != j
+    )
+    return max(means) - min(means), low, high
 
 
 def smallest_ratio(

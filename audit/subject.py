@@ -9,7 +9,7 @@ import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -18,13 +18,15 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from audit.errors import AuditError, NotApplicable
-from audit.inference import UNUSABLE, complete
+from audit.inference import UNUSABLE, complete, probe, select_output
 from audit.inputs import as_inputs, as_labels, as_strings
-from audit.meta import Feature, SubjectMeta, describe_errors
+from audit.meta import CLASSIFICATION, DECISIONS, Feature, SubjectMeta, describe_errors
 from audit.record import Fact, SubjectRecord
+from audit.words import number
 from audit.wrapping import Logits, PreprocessModule, accepts, evaluating
 
 BATCH_SIZE = 128
+FALSE_ALARMS = 0.05  # of normal samples, at an anomaly threshold that nobody gave
 BATCH_VALUES = 1 << 22  # in a batch, at most: large pictures go in smaller batches
 
 
@@ -94,7 +96,7 @@ class Subject:
         self.facts: list[Fact] = []
         self.sensitive: dict[str, NDArray[np.str_]] = {}
         self.groups: NDArray[np.str_] | None = None
-        self.train = train
+        self.train: tuple[Tensor, Tensor | None] | None = None
         self.meta = meta
         self.batch_size = batch_size or BATCH_SIZE
         self.x: Tensor | None = None
@@ -104,6 +106,8 @@ class Subject:
         self.x = as_inputs(x)
         self.batch_size = batch_size or max(8, min(BATCH_SIZE, BATCH_VALUES // self.x[0].numel()))
         self.y = None if y is None else as_labels(y, len(self.x))
+        if train is not None:
+            self.train = self.training_samples(*train)
         for name, labels in (sensitive or {}).items():
             self.sensitive[name] = as_strings(labels, len(self.x), f"sensitive column {name!r}")
         if groups is not None:
@@ -119,6 +123,7 @@ class Subject:
         self.meta, self.facts, self.probe_scores = complete(
             meta, sequence, self.x.to(self.device), self.y
         )
+        self.settle_scale(sequence)
         self.check_labels()
         self.check_features()
         self.model = evaluating(Logits(self.core, self.preprocess, self.meta))
@@ -157,17 +162,40 @@ class Subject:
     def range_is_inferred(self) -> bool:
         return any(f.name == "input range" and f.source == "inferred" for f in self.facts)
 
-    def require_classification(self, *, labels: bool = True) -> None:
-        """Raise NotApplicable unless the subject is a classifier (with labels)."""
+    def require(self, tasks: Sequence[str], *, labels: bool = True) -> None:
+        """Raise NotApplicable unless the subject's task is one of these (and it has labels).
+
+        Args:
+            tasks: CLASSIFICATION; DECISIONS, with anomaly scores held against their threshold; or
+                ANSWERS, with regression.
+        """
         if self.x is None:
             raise NotApplicable("no evaluation data are given")
         for fact in self.facts:
             if fact.name == UNUSABLE:
                 raise NotApplicable(str(fact.value))
-        if self.meta.task not in ("binary", "multiclass"):
-            raise NotApplicable(f"the task is {self.meta.task}, not classification")
+        if self.meta.task not in tasks:
+            wanted = "classification" if set(tasks) == set(CLASSIFICATION) else " or ".join(tasks)
+            raise NotApplicable(f"the task is {self.meta.task}, not {wanted}")
+        scores = self.probe_scores
+        if self.is_regression and scores.ndim == 2 and scores.shape[1] != 1:
+            raise NotApplicable(f"the model answers with {scores.shape[1]} values a sample, not one")
         if labels and self.y is None:
             raise NotApplicable("the data hold no labels")
+
+    def require_classification(self, *, labels: bool = True) -> None:
+        """Raise NotApplicable unless the subject is a classifier (with labels)."""
+        self.require(CLASSIFICATION, labels=labels)
+
+    def require_training_data(self) -> None:
+        """Raise NotApplicable where no training data are given."""
+        if self.train is None:
+            raise NotApplicable("no training data are given (--train-data)")
+
+    def require_layers(self) -> None:
+        """Raise NotApplicable where nothing inside the network can be watched."""
+        if any(isinstance(m, torch.jit.ScriptModule) for m in self.core.modules()):
+            raise NotApplicable("the model is a TorchScript program, which cannot be watched inside")
 
     def require_continuous_inputs(self) -> None:
         """Raise NotApplicable where inputs cannot be changed by small steps."""
@@ -176,24 +204,103 @@ class Subject:
 
     # Its data, checked
 
-    def check_labels(self) -> None:
-        if self.y is None or self.meta.task not in ("binary", "multiclass"):
-            return
-        assert self.x is not None
-        if self.y.is_floating_point():
-            if not bool((self.y == self.y.round()).all()):
-                raise AuditError(
-                    f"The task is {self.meta.task} and the labels are not whole numbers; give class "
-                    "indices, or task = \"regression\" in [subject]."
-                )
-            self.y = self.y.long()
+    def settle_scale(self, network: nn.Module) -> None:
+        """The threshold of an anomaly score, and the change of a regression's answer that matters."""
+        if self.meta.task == "anomaly":
+            reason = ""
+            if self.meta.threshold is None:
+                assert self.x is not None
+                normal, whose = self.x, "evaluation samples"
+                if self.train is not None:
+                    normal, whose = self.train[0], "training samples"
+                    if self.train[1] is not None:
+                        normal = normal[self.train[1] == 0]
+                elif self.y is not None:
+                    normal, whose = self.x[self.y == 0], "normal evaluation samples"
+                scores = torch.cat([
+                    select_output(probe(network, part.to(self.device)), self.meta.output_index)[0]
+                    .flatten() for part in normal.split(self.batch_size)
+                ])  # fmt: skip
+                self.meta.threshold = float(torch.quantile(scores.double(), 1 - FALSE_ALARMS))
+                reason = f"{FALSE_ALARMS:.0%} of the {whose} score higher"
+            self.tell_scale("threshold", self.meta.threshold, reason)
+        if self.is_regression:
+            reason = ""
+            if self.meta.tolerance is None:
+                self.meta.tolerance = self.answer_spread / 4
+                reason = "a quarter of the labels' standard deviation"
+                if self.y is None:
+                    reason = "a quarter of the answers' standard deviation on the first samples"
+            self.tell_scale("tolerance", self.meta.tolerance, reason)
+
+    def tell_scale(self, name: str, value: float, reason: str) -> None:
+        source: Literal["given", "inferred"] = "inferred" if reason else "given"
+        self.facts.append(Fact(name=name, value=value, source=source, reason=reason))
+
+    @property
+    def is_regression(self) -> bool:
+        return self.meta.task == "regression"
+
+    @functools.cached_property
+    def answer_spread(self) -> float:
+        """Standard deviation of a regression's labels, or of its first answers without labels."""
+        values = self.probe_scores if self.y is None else self.y
+        return float(values.double().std()) or 1.0
+
+    def changed(self, before: Tensor, after: Tensor) -> Tensor:
+        """[n] is it another answer: another class, or a value further off than the tolerance?
+
+        Args:
+            before, after: [n, classes] logits, or [n, 1] values.
+        """
+        if self.is_regression:
+            return (after - before).abs()[:, 0] > float(self.meta.tolerance or 0)
+        return before.argmax(1) != after.argmax(1)
+
+    def answer_text(self, logits: Tensor) -> str:
+        """One answer, [classes] or [1], as a reader wants it."""
+        return number(float(logits[0])) if self.is_regression else self.classes[int(logits.argmax())]
+
+    def merit(self, logits: Tensor, y: Tensor) -> Tensor:
+        """[n] how good each answer is: 1 or 0 for a class, right or wrong; for a value, minus its
+        absolute error in standard deviations of the labels.
+
+        Args:
+            logits: [n, classes], or [n, 1] values.
+        """
+        if self.is_regression:
+            return -(logits[:, 0].double() - y.double()).abs() / self.answer_spread
+        return (logits.argmax(1) == y).double()
+
+    def class_indices(self, y: Tensor, what: str) -> Tensor:
+        """Labels as indices of the classes.
+
+        Raises:
+            AuditError: they are none; the sentence says how.
+        """
+        if y.is_floating_point() and not bool((y == y.round()).all()):
+            raise AuditError(
+                f"The task is {self.meta.task} and the {what} are not whole numbers; give class "
+                "indices, or task = \"regression\" in [subject]."
+            )
         k = len(self.classes)
-        low, high = int(self.y.min()), int(self.y.max())
+        low, high = int(y.min()), int(y.max())
         if low < 0 or high >= k:
             raise AuditError(
-                f"Labels run from {low} to {high} and the model has {k} classes (0 to {k - 1}); "
-                "number the labels as the model's outputs are numbered."
+                f"{what.capitalize()} run from {low} to {high} and the model has {k} classes (0 to "
+                f"{k - 1}); number the labels as the model's outputs are numbered."
             )
+        return y.long()
+
+    def check_labels(self) -> None:
+        if self.meta.task not in DECISIONS:
+            return
+        if self.train is not None and self.train[1] is not None:
+            self.train = self.train[0], self.class_indices(self.train[1], "training labels")
+        if self.y is None:
+            return
+        self.y = self.class_indices(self.y, "labels")
+        k = len(self.classes)
         missing = [c for i, c in enumerate(self.classes) if not bool((self.y == i).any())]
         if missing:
             shown = ", ".join(missing[:5]) + (" …" if len(missing) > 5 else "")
@@ -212,6 +319,34 @@ class Subject:
                 f"The features name the columns {sorted(used)[:5]}… and the data have {width} "
                 "columns; each column must belong to exactly one feature."
             )
+
+    def training_samples(self, x: Any, y: Any) -> tuple[Tensor, Tensor | None]:
+        """Training data, of the same kind as the evaluation data.
+
+        Raises:
+            AuditError: their samples have another shape.
+        """
+        assert self.x is not None
+        inputs = as_inputs(x)
+        if inputs.shape[1:] != self.x.shape[1:]:
+            raise AuditError(
+                f"The training data have samples of shape {list(inputs.shape[1:])} and the "
+                f"evaluation data {list(self.x.shape[1:])}; give both in the same form."
+            )
+        return inputs.to(self.x.dtype), None if y is None else as_labels(y, len(inputs))
+
+    @functools.cached_property
+    def training_part(self) -> Subject | None:
+        """The same model with its training data to be evaluated on: for evidence about those."""
+        if self.train is None:
+            return None
+        twin = copy.copy(self)
+        twin.x, twin.y = self.train
+        twin.data_name, twin.sensitive, twin.groups = f"{self.data_name} (training)", {}, None
+        twin.train, twin._digests = None, None
+        for name in ("moments", "training_part"):
+            twin.__dict__.pop(name, None)
+        return twin
 
     @functools.cached_property
     def moments(self) -> Moments:

@@ -78,13 +78,15 @@ class _LastActivation(TorchFunctionMode):
 class Logits(nn.Module):
     """The network with its preprocessing, answering with logits [n, classes] whatever it returns.
 
-    One-output binary models answer (0, z): their softmax is the sigmoid.
+    One-output binary models answer (0, z): their softmax is the sigmoid. Anomaly scores answer (0,
+    score − threshold). Regression answers its value, [n, 1].
     """
 
     def __init__(self, core: nn.Module, preprocess: nn.Module, meta: SubjectMeta) -> None:
         super().__init__()
         self.core, self.preprocess = core, preprocess
         self.output, self.output_index = meta.output, meta.output_index
+        self.threshold = meta.threshold if meta.task == "anomaly" else None
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.preprocess(x)
@@ -99,7 +101,9 @@ class Logits(nn.Module):
             logits = select_output(self.core(x), self.output_index)[0]
         if logits.ndim == 1:
             logits = logits[:, None]
-        if logits.shape[1] == 1 and self.output != "value":
+        if self.threshold is not None:
+            logits = logits - self.threshold
+        if logits.shape[1] == 1 and (self.output != "value" or self.threshold is not None):
             logits = torch.cat([torch.zeros_like(logits), logits], 1)
         return logits
 

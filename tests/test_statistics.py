@@ -161,3 +161,52 @@ def test_temperature_of_scaled_calibrated_logits_is_the_scale(k):
         assert t == pytest.approx(k, rel=0.15)
         inside.append(low <= k <= high)
     assert np.mean(inside) > 0.88
+
+
+def test_difference_is_welchs():
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(1, 1, 80), rng.normal(0, 3, 50)
+    metric = statistics.difference("d", a, b)
+    reference = stats.ttest_ind(a, b, equal_var=False).confidence_interval(0.95)
+    assert metric.value == pytest.approx(a.mean() - b.mean())
+    assert (metric.low, metric.high) == pytest.approx(reference, abs=1e-9)
+
+
+def test_auroc_is_scikit_learns_with_ties():
+    from sklearn.metrics import roc_auc_score
+
+    rng = np.random.default_rng(0)
+    p, q = rng.integers(2, 9, 70), rng.integers(0, 7, 90)
+    metric = statistics.auroc("a", p, q)
+    assert metric.value == pytest.approx(roc_auc_score([1] * 70 + [0] * 90, [*p, *q]))
+
+
+@pytest.mark.parametrize("shift", [0.0, 1.0, 2.5])
+def test_auroc_covers(shift):
+    rng = np.random.default_rng(1)
+    truth = stats.norm.cdf(shift / np.sqrt(2))
+    inside = 0
+    for _ in range(600):
+        metric = statistics.auroc("a", rng.normal(shift, 1, 60), rng.normal(0, 1, 80))
+        inside += metric.low <= truth <= metric.high
+    assert inside / 600 > 0.93
+
+
+def test_auroc_at_the_edge_is_not_certain():
+    metric = statistics.auroc("a", [3.0, 4, 5], [0.0, 1, 2])
+    assert metric.value == 1.0
+    assert metric.low < 0.4
+    assert metric.high == pytest.approx(1.0, abs=0.01)
+
+
+def test_gaps_of_equal_means_keep_zero_and_true_ones_are_covered():
+    rng = np.random.default_rng(2)
+    kept = covered = 0
+    for _ in range(400):
+        equal = [rng.exponential(1, n) for n in (60, 200, 400)]
+        kept += statistics.largest_gap_of_means(equal)[1] == 0
+        apart = [rng.normal(m, 1, 150) for m in (0, 0.5, 1)]
+        _, low, high = statistics.largest_gap_of_means(apart)
+        covered += low <= 1 <= high
+    assert kept / 400 > 0.95
+    assert covered / 400 > 0.95

@@ -204,3 +204,43 @@ def test_the_users_model_stays_as_it_is():
     assert all(m.training for m in model.modules())
     assert all(p.requires_grad for p in model.parameters())
     assert not any(m.training for m in subject.core.modules())
+
+
+def test_training_data_are_held_to_the_evaluation_data():
+    x, y = table_data(60)
+    model = Ends(2, lambda z: z)
+    with pytest.raises(AuditError, match="training data have samples of shape"):
+        audit.Subject(model, x, y, train=(x[:, :3], y))
+    with pytest.raises(AuditError, match="Training labels run from 0 to 7"):
+        audit.Subject(model, x, y, train=(x, y * 7))
+    subject = audit.Subject(model, x, y, train=(x.astype(np.float64), y.astype(float)))
+    assert subject.train[0].dtype == torch.float32
+    assert subject.train[1].dtype == torch.int64
+    assert subject.training_part.n == 60
+    assert subject.training_part.data_digest() == audit.Subject(model, x, y).data_digest()
+
+
+def test_a_regression_has_a_tolerance_and_an_anomaly_score_a_threshold():
+    x, _ = table_data(200)
+    value = audit.Subject(Ends(1, lambda z: z), x, x.sum(1) * 3)
+    fact = next(f for f in value.facts if f.name == "tolerance")
+    assert fact.source == "inferred"
+    assert fact.value == pytest.approx(float(np.std(x.sum(1) * 3, ddof=1)) / 4, rel=1e-5)
+    given = audit.Subject(Ends(1, lambda z: z), x, x.sum(1), tolerance=0.5)
+    assert next(f for f in given.facts if f.name == "tolerance").source == "given"
+    before, after = torch.zeros(3, 1), torch.tensor([[0.4], [0.6], [-0.6]])
+    assert given.changed(before, after).tolist() == [False, True, True]
+    score = audit.Subject(Ends(1, lambda z: z), x, np.zeros(200), task="anomaly")
+    assert score.classes == ["normal", "anomaly"]
+    assert float((score.logits(score.x).argmax(1)).float().mean()) == pytest.approx(0.05, abs=0.01)
+    with pytest.raises(AuditError, match="one score"):
+        audit.Subject(Ends(3, lambda z: z), x, np.zeros(200), task="anomaly")
+
+
+def test_merit_is_right_or_wrong_or_how_far_off():
+    x, y = table_data(60)
+    classes = audit.Subject(Ends(2, lambda z: z), x, y)
+    assert classes.merit(torch.tensor([[2.0, 1], [0, 1]]), torch.tensor([0, 0])).tolist() == [1, 0]
+    value = audit.Subject(Ends(1, lambda z: z), x, x[:, 0])
+    off = value.merit(torch.tensor([[1.0], [3.0]]), torch.tensor([1.0, 1.0]))
+    assert off.tolist() == pytest.approx([0.0, -2 / float(np.std(x[:, 0], ddof=1))], rel=1e-5)

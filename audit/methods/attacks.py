@@ -141,6 +141,37 @@ def linf_ascent(
     return Attacked(kept, current, broken | wrong, rose, zero)
 
 
+@dataclass(frozen=True)
+class Target:
+    """What an attack has to achieve on a batch, as a classification to be made wrong.
+
+    Attributes:
+        logits: [n, ...] → [n, classes].
+        y: [n] the class that the attack has to leave.
+    """
+
+    logits: Callable[[Tensor], Tensor]
+    y: Tensor
+
+
+def target(subject: Subject, x: Tensor, y: Tensor) -> Target:
+    """Decisions: another class than the true one. Values: further from the truth than now, by more
+    than the subject's tolerance.
+    """
+    if not subject.is_regression:
+        return Target(subject.logits, y)
+    tolerance = float(subject.meta.tolerance or 0)
+    with torch.no_grad():
+        now = subject.logits(x)
+    away = torch.where(now[:, 0] >= y.to(now), 1.0, -1.0)[:, None]
+
+    def moved(point: Tensor) -> Tensor:
+        further = away * (subject.logits(point) - now) / tolerance - 1
+        return torch.cat([torch.zeros_like(further), further], 1)
+
+    return Target(moved, torch.zeros_like(y, dtype=torch.long))
+
+
 def expand(mask: Tensor, like: Tensor) -> Tensor:
     return mask.reshape(-1, *([1] * (like.ndim - 1)))
 
@@ -162,9 +193,8 @@ def fgsm(batch: Batch, *, eps: float) -> dict[str, Tensor]:
         x [n, ...], broken [n], loss_rose [n], zero_gradient [n].
     """
     allowed = budget(batch.subject, eps)
-    return as_evidence(
-        linf_ascent(batch.subject.logits, batch.x, batch.y, allowed, steps=1, step=1.0)
-    )
+    aim = target(batch.subject, batch.x, batch.y)
+    return as_evidence(linf_ascent(aim.logits, batch.x, aim.y, allowed, steps=1, step=1.0))
 
 
 @producer(version=1, private=("x",))
@@ -182,10 +212,11 @@ def pgd(batch: Batch, *, eps: float, steps: int, restarts: int = 1) -> dict[str,
     open_ = torch.arange(len(batch.x), device=batch.x.device)
     for restart in range(restarts):
         start = batch.uniform(restart, shape)[open_.cpu()].to(batch.x.device)
+        aim = target(batch.subject, batch.x[open_], batch.y[open_])
         made = as_evidence(
             linf_ascent(
-                batch.subject.logits, batch.x[open_], batch.y[open_], allowed,
-                steps=steps, step=2.5 / steps, start=start,
+                aim.logits, batch.x[open_], aim.y, allowed, steps=steps, step=2.5 / steps,
+                start=start,
             )
         )  # fmt: skip
         if not found:
@@ -212,8 +243,9 @@ def free_pgd(batch: Batch, *, steps: int) -> dict[str, Tensor]:
     """
     allowed = budget(batch.subject, 0.0, free=True)
     start = batch.uniform(0, batch.x.shape[1:])
+    aim = target(batch.subject, batch.x, batch.y)
     made = linf_ascent(
-        batch.subject.logits, batch.x, batch.y, allowed, steps=steps, step=2.5 / steps, start=start
+        aim.logits, batch.x, aim.y, allowed, steps=steps, step=2.5 / steps, start=start
     )
     return {"broken": made.broken}
 
@@ -230,15 +262,16 @@ def random_search(batch: Batch, *, eps: float, queries: int) -> dict[str, Tensor
         broken [n].
     """
     allowed = budget(batch.subject, eps)
-    subject, x, y = batch.subject, batch.x, batch.y
+    x, aim = batch.x, target(batch.subject, batch.x, batch.y)
+    logits, y = aim.logits, aim.y
     shape = tuple(x.shape[1:])
     size = int(torch.tensor(shape).prod())
     low, high = allowed.around(x)
     with torch.no_grad():
         signs = torch.where(batch.uniform(0, shape) < 0.5, -1.0, 1.0).to(x.device)
-        scores = subject.logits(torch.clamp(x + signs * allowed.radius, low, high))
+        scores = logits(torch.clamp(x + signs * allowed.radius, low, high))
         best = margin(scores, y)
-        broken = (scores.argmax(1) != y) | (subject.logits(x).argmax(1) != y)
+        broken = (scores.argmax(1) != y) | (logits(x).argmax(1) != y)
         position = torch.arange(size, device=x.device)
         for query in range(1, queries):
             if bool(broken.all()):
@@ -249,7 +282,7 @@ def random_search(batch: Batch, *, eps: float, queries: int) -> dict[str, Tensor
             first = (batch.uniform(query, (1,)).to(x.device) * size).long()
             block = ((position[None] - first) % size < width).reshape(-1, *shape)
             proposal = torch.where(block, -signs, signs)
-            scores = subject.logits(torch.clamp(x + proposal * allowed.radius, low, high))
+            scores = logits(torch.clamp(x + proposal * allowed.radius, low, high))
             gained = margin(scores, y)
             better = (gained > best) & ~broken
             signs = torch.where(expand(better, x), proposal, signs)

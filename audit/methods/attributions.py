@@ -1,7 +1,8 @@
 """Attributions: how much did each part of the input speak for the answer?
 
 What is explained is the log-odds of the answered class: its logit minus the log-sum-exp of the
-others, which means the same for one logit, many logits and probabilities. What is taken away is
+others, which means the same for one logit, many logits and probabilities. For a regression it is
+the value, in standard deviations of the labels. What is taken away is
 replaced by the data's mean.
 
 captum does Integrated Gradients and Grad-CAM, lime fits LIME's surrogates. The forward passes that
@@ -30,7 +31,9 @@ ScoreFunction = Callable[[Tensor, Tensor], Tensor]
 
 
 def log_odds(logits: Tensor, target: Tensor) -> Tensor:
-    """[n] log-odds of the target class: z_t − log Σ_{j≠t} exp z_j."""
+    """[n] log-odds of the target class, z_t − log Σ_{j≠t} exp z_j; of one column, that column."""
+    if logits.shape[1] == 1:
+        return logits[:, 0]
     true = logits.gather(1, target[:, None])[:, 0]
     others = logits.scatter(1, target[:, None], float("-inf"))
     return true - others.logsumexp(1)
@@ -42,10 +45,11 @@ def score_function(subject: Subject, randomised: int) -> tuple[ScoreFunction, nn
     Returns:
         ((x, target) → log-odds [n], the network that is called).
     """
+    unit = subject.answer_spread if subject.is_regression else 1.0
     if not randomised:
-        return (lambda x, t: log_odds(subject.logits(x), t)), subject.core
+        return (lambda x, t: log_odds(subject.logits(x), t) / unit), subject.core
     model = randomised_copy(subject, randomised)
-    return (lambda x, t: log_odds(model(x.to(subject.device)), t)), model.core
+    return (lambda x, t: log_odds(model(x.to(subject.device)), t) / unit), model.core
 
 
 def randomised_copy(subject: Subject, seed: int) -> Logits:
@@ -159,7 +163,7 @@ def answered(batch: Batch) -> Tensor:
 
 def faithfulness(
     score: ScoreFunction, x: Tensor, target: Tensor, base: Tensor, parts: Players, ranked: Tensor,
-    steps: int = 8,
+    steps: int = 8, centre: Tensor | float = 0.0,
 ) -> Tensor:  # fmt: skip
     """[n] insertion AUC minus deletion AUC (Petsiuk et al. 2018), as changes of probability.
 
@@ -167,6 +171,7 @@ def faithfulness(
 
     Args:
         ranked: [n, players] attributions.
+        centre: [n] the score that counts as a probability of one half.
     """
     order = ranked.argsort(1, descending=True)
     rank = order.argsort(1)
@@ -176,8 +181,8 @@ def faithfulness(
         keep = parts.expand(top).to(x.device)
         inserted = torch.where(keep, x, base)
         deleted = torch.where(keep, base, x)
-        gain += torch.sigmoid(in_chunks(score, inserted, target))
-        gain -= torch.sigmoid(in_chunks(score, deleted, target))
+        gain += torch.sigmoid(in_chunks(score, inserted, target) - centre)
+        gain -= torch.sigmoid(in_chunks(score, deleted, target) - centre)
     return gain / (steps - 1)
 
 
@@ -194,9 +199,13 @@ def believability(
     base, parts = baseline(batch.subject), players(batch.subject)
     x = batch.x.float()
     free = parts.total(((x - base) / (batch.subject.moments.std + 1e-12)).abs())
+    centre: Tensor | float = 0.0
+    if batch.subject.is_regression:  # its values have no zero of their own
+        ends = in_chunks(score, x, target) + in_chunks(score, base.expand_as(x), target)
+        centre = ends / 2
     return {
-        "gain": faithfulness(score, x, target, base, parts, per_player),
-        "model_free_gain": faithfulness(score, x, target, base, parts, free),
+        "gain": faithfulness(score, x, target, base, parts, per_player, centre=centre),
+        "model_free_gain": faithfulness(score, x, target, base, parts, free, centre=centre),
     }
 
 

@@ -1,4 +1,4 @@
-"""Reference models: one file each (architecture, data, training), weights and data beside them.
+"""Reference models: one file each (architecture, training), weights and data beside them.
 
 A model arrives by the entry-point group `audit.zoo`, whose values name a `ZooModel`.
 """
@@ -14,29 +14,31 @@ from torch import nn
 from audit.data import Dataset
 from audit.meta import SubjectMeta
 
-DATA = Path(__file__).parent / "data"
 WEIGHTS = Path(__file__).parent / "weights"
 
 
 @dataclass(frozen=True)
 class ZooModel:
-    """A reference model.
+    """A reference model, and its card.
 
     Attributes:
         architecture: 'pkg.mod:Class', taking no arguments.
-        train: seed → a trained model, the same for the same seed.
         data: () → (training data, evaluation data).
+        train: (seed, training data) → a trained model, the same for the same seed.
+        fails: 'check metric' of the expectations of severity high or above that a standard audit
+            of this model fails; with any, the audit exits with 1, without, with 0.
     """
 
     name: str
     summary: str
     architecture: type[nn.Module]
     data: Callable[[], tuple[Dataset, Dataset]]
-    train: Callable[[int], nn.Module]
+    train: Callable[[int, Dataset], nn.Module]
     meta: SubjectMeta
     source: str
     recipe: str
     limits: str
+    fails: tuple[str, ...] = ()
 
     @property
     def weights(self) -> Path:
@@ -45,3 +47,7 @@ class ZooModel:
     @property
     def arch(self) -> str:
         return f"{self.architecture.__module__}:{self.architecture.__qualname__}"
+
+    @property
+    def exit_code(self) -> int:
+        return 1 if self.fails else 0

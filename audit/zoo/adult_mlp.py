@@ -2,70 +2,44 @@
 
 from __future__ import annotations
 
-import json
+import functools
 
-import pandas as pd
 from torch import Tensor, nn
 
 from audit.data import Dataset
-from audit.data.table import from_frame
-from audit.meta import Feature, InputMeta, Preprocess, SubjectMeta
-from audit.wrapping import PreprocessModule
-from audit.zoo import DATA, ZooModel
+from audit.meta import SubjectMeta
+from audit.zoo import ZooModel
+from audit.zoo.datasets import features, standardised, table, width
 from audit.zoo.training import fit
 
-# Means and standard deviations of the training rows, and the categories in their order.
-FEATURES = [Feature.model_validate(f) for f in json.loads((DATA / "adult.json").read_text())]
-WIDTH = 1 + max(c for f in FEATURES for c in f.columns)
+FEATURES = features("adult")
 
 
 class AdultMLP(nn.Module):
-    """Two hidden layers: encoded rows [n, columns] → one logit [n, 1]."""
+    """Two hidden layers: encoded rows [n, columns] → logits [n, 2]."""
 
     def __init__(self) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Linear(WIDTH, 64), nn.ReLU(), nn.Linear(64, 48), nn.ReLU(), nn.Linear(48, 2)
-        )
+            nn.Linear(width(FEATURES), 64), nn.ReLU(), nn.Linear(64, 48), nn.ReLU(),
+            nn.Linear(48, 2),
+        )  # fmt: skip
 
     def forward(self, x: Tensor) -> Tensor:
         return self.layers(x)
 
 
-def _spread(name: str, otherwise: float) -> list[float]:
-    values = [otherwise] * WIDTH
-    for feature in FEATURES:
-        if feature.kind == "numeric":
-            values[feature.columns[0]] = float(getattr(feature, name))
-    return values
-
-
 META = SubjectMeta(
     name="adult-mlp", task="binary", output="logits", classes=["<=50K", ">50K"],
-    features=FEATURES, target="income", sensitive=["sex", "race"],
-    input=InputMeta(
-        kind="tabular", shape=[WIDTH], dtype="float32",
-        preprocess=Preprocess(mean=_spread("mean", 0.0), std=_spread("std", 1.0)),
-    ),
+    features=FEATURES, target="income", sensitive=["sex", "race"], input=standardised(FEATURES),
 )  # fmt: skip
+data = functools.partial(table, "Adult census", "adult", META, 8000)
 
 
-def data() -> tuple[Dataset, Dataset]:
-    """8,000 rows to train on and 4,000 to evaluate on, in the order of the file."""
-    frame = pd.read_parquet(DATA / "adult.parquet")
-    return (
-        from_frame(frame[:8000].reset_index(drop=True), META, "Adult census, training"),
-        from_frame(frame[8000:].reset_index(drop=True), META, "Adult census, evaluation"),
-    )
-
-
-def train(seed: int) -> nn.Module:
-    assert META.input.preprocess is not None
-    prepare = PreprocessModule(META.input.preprocess, 2)
+def train(seed: int, data: Dataset) -> nn.Module:
     return fit(
-        AdultMLP, data()[0], seed=seed, epochs=12, prepare=prepare, lr=2e-3, weight_decay=1e-2,
-        batch_size=128,
-    )  # fmt: skip
+        AdultMLP, data, META, seed=seed, epochs=12, lr=2e-3, weight_decay=1e-2, batch_size=128
+    )
 
 
 MODEL = ZooModel(

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
 from torch import Tensor, nn
 
 from audit.data import Dataset
-from audit.meta import InputMeta, SubjectMeta
-from audit.zoo import DATA, ZooModel
+from audit.zoo import ZooModel
+from audit.zoo.datasets import VOWELS, VOWELS_LIMITS, VOWELS_SOURCE, vowels
 from audit.zoo.training import fit
 
 
@@ -25,35 +24,19 @@ class VowelsLSTM(nn.Module):
         return self.head(self.dropout(states.mean(1)))
 
 
-META = SubjectMeta(
-    name="vowels-lstm", task="multiclass", output="logits",
-    classes=[f"speaker {i}" for i in range(1, 10)],
-    input=InputMeta(kind="sequence", shape=[29, 12], dtype="float32", range=(-2.5, 2.5)),
-)  # fmt: skip
-
-
-def data() -> tuple[Dataset, Dataset]:
-    """270 utterances to train on and 370 to evaluate on, as published; short ones end in zeros."""
-    with np.load(DATA / "vowels.npz", allow_pickle=False) as file:
-        x, y = file["x"].astype(np.float32), file["y"].astype(np.int64)
-    return (
-        Dataset(x[:270], y[:270], name="Japanese Vowels, training"),
-        Dataset(x[270:], y[270:], name="Japanese Vowels, evaluation"),
-    )
-
-
-def train(seed: int) -> nn.Module:
-    return fit(VowelsLSTM, data()[0], seed=seed, epochs=60, lr=1e-2, batch_size=32)
+def train(seed: int, data: Dataset) -> nn.Module:
+    return fit(VowelsLSTM, data, VOWELS, seed=seed, epochs=60, lr=1e-2, batch_size=32)
 
 
 MODEL = ZooModel(
     name="vowels-lstm",
     summary="bidirectional LSTM, 12-channel speech series, 9 speakers",
     architecture=VowelsLSTM,
-    data=data,
+    data=vowels,
     train=train,
-    meta=META,
-    source="Japanese Vowels (Kudo, Toyama and Shimbo 1999), CC BY 4.0, as published",
+    meta=VOWELS.model_copy(update={"name": "vowels-lstm"}),
+    source=VOWELS_SOURCE,
     recipe="AdamW, one-cycle to 1e-2, 60 epochs of 270 utterances, dropout 0.3, seed 0",
-    limits="nine men and one vowel pair: nothing follows for other voices",
+    limits=VOWELS_LIMITS,
+    fails=("robustness.fgsm robust_accuracy", "robustness.pgd robust_accuracy"),
 )

@@ -2,7 +2,9 @@
 
 For every sensitive attribute, per group: selection rate, true and false positive rate (binary) and
 accuracy; between groups: demographic parity and equalised odds differences (Hardt et al. 2016), the
-selection rate ratio and the accuracy difference. The rates come from fairlearn's MetricFrame (Weerts
+selection rate ratio and the accuracy difference. For values: mean absolute error and mean answer per
+group, and their largest differences in standard deviations of the labels (Agarwal et al. 2019). The
+rates come from fairlearn's MetricFrame (Weerts
 et al. 2023); the intervals of differences are the range over a box of simultaneous Wilson intervals,
 because a bootstrap of a maximum excludes zero for groups that are equal. Groups under `min_group`
 samples are shown and left out of the differences. Which difference matters depends on the use; no
@@ -19,6 +21,7 @@ from pydantic import Field
 from audit import figures, statistics
 from audit.checking import Check, Context, Expectation, Measurement
 from audit.errors import NotApplicable
+from audit.meta import ANSWERS
 from audit.record import Guidance, Metric, Table
 from audit.words import number, share, span
 
@@ -40,11 +43,13 @@ class Groups(Check):
     positive: int = Field(default=1, ge=0, le=1, description="class index of the favourable answer")
 
     def applies(self, subject: Subject) -> None:
-        subject.require_classification()
+        subject.require(ANSWERS)
         if not subject.sensitive:
             raise NotApplicable("no sensitive attribute is given ([subject] sensitive)")
 
     def examine(self, context: Context) -> Measurement:
+        if context.subject.is_regression:
+            return self.examine_values(context)
         subject, predictions = context.subject, context.predictions()
         binary = len(subject.classes) == 2
         metrics: list[Metric] = []
@@ -135,6 +140,49 @@ class Groups(Check):
         metrics.append(gap("accuracy_difference", [kept.get("accuracy", [])], where, n))
         return metrics, rows
 
+    def examine_values(self, context: Context) -> Measurement:
+        """A regression: errors and answers by group."""
+        subject = context.subject
+        assert subject.y is not None
+        answers = context.answers()[:, 0].double().numpy() / subject.answer_spread
+        errors = np.abs(answers - subject.y.double().numpy() / subject.answer_spread)
+        clusters = context.clusters()
+        metrics: list[Metric] = []
+        pictures, said = [], []
+        for attribute, labels in subject.sensitive.items():
+            names = [str(g) for g in np.unique(labels)]
+            rows: list[dict[str, Any]] = []
+            for name in names:
+                own = labels == name
+                for what, values in (("absolute_error", errors), ("mean_answer", answers)):
+                    metrics.append(statistics.mean(
+                        what, values[own], unit=UNIT, slice={"attribute": attribute, "group": name},
+                        clusters=None if clusters is None else clusters[own],
+                        direction="lower" if what == "absolute_error" else "none",
+                    ))  # fmt: skip
+                error = metrics[-2]
+                if error.value is not None:
+                    rows.append({"label": f"{name} (n = {int(own.sum()):,})", "value": error.value,
+                                 "low": error.low, "high": error.high})  # fmt: skip
+            big = [name for name in names if np.sum(labels == name) >= self.min_group]
+            where: dict[str, str | float] = {"attribute": attribute}
+            for what, values in (("error_difference", errors), ("answer_difference", answers)):
+                metrics.append(gap_of_means(what, [values[labels == g] for g in big], where))
+            gap_ = metrics[-2]
+            pictures.append(figures.intervals(
+                rows, value=f"mean absolute error ({UNIT})", domain=None,
+                title=f"Error by {attribute}",
+                caption="Mean absolute error with 95 % intervals: " + ", ".join(
+                    f"{r['label']} {number(r['value'])}" for r in rows) + ".",
+            ))  # fmt: skip
+            said.append(f"by {attribute}, errors differ by up to {number(gap_.value)} "
+                        f"({span(gap_.low, gap_.high)}) {UNIT}")  # fmt: skip
+        return Measurement(
+            answer=f"Between groups, {'; '.join(said)}; n = {subject.n:,}.",
+            metrics=metrics, figures=pictures,
+            guidance={name: self.advice(name) for name in ("error_difference", "answer_difference")},
+        )  # fmt: skip
+
     def advice(self, name: str) -> Guidance:
         title, what = ADVICE[name]
         return Guidance(
@@ -151,7 +199,9 @@ class Groups(Check):
 
     def expectations(self, subject: Subject) -> list[Expectation]:
         bounds = [("accuracy_difference", 0.1, "high")]
-        if len(subject.classes) == 2:
+        if subject.is_regression:
+            bounds = [("error_difference", 0.5, "high"), ("answer_difference", 0.5, "medium")]
+        elif len(subject.classes) == 2:
             bounds += [
                 ("demographic_parity_difference", 0.1, "medium"),
                 ("equalized_odds_difference", 0.1, "high"),
@@ -169,7 +219,16 @@ DIRECTIONS = {
     "accuracy": "higher", "selection rate": "none", "true positive rate": "higher",
     "false positive rate": "lower",
 }  # fmt: skip
+UNIT = "standard deviations"
 ADVICE = {
+    "error_difference": (
+        "The model errs more on some groups",
+        "Mean absolute errors differ by up to",
+    ),
+    "answer_difference": (
+        "Groups get different answers on average",
+        "Mean answers differ by up to",
+    ),
     "demographic_parity_difference": (
         "Groups get the favourable answer at different rates",
         "The rates of the favourable answer differ by up to",
@@ -235,6 +294,21 @@ def gap(
     return between_metric(name, at, where, n, "lower")
 
 
+def gap_of_means(
+    name: str, groups: list[NDArray[np.float64]], where: dict[str, str | float]
+) -> Metric:
+    n = sum(len(g) for g in groups)
+    if len(groups) < 2:
+        return statistics.undefined(
+            name, "fewer than two groups are large enough", n=n, slice=where, direction="lower"
+        )
+
+    def at(level: float) -> tuple[float, float, float]:
+        return statistics.largest_gap_of_means(groups, level)
+
+    return between_metric(name, at, where, n, "lower", "simultaneous t intervals", UNIT)
+
+
 def ratio(rates: list[Metric], where: dict[str, str | float], n: int) -> Metric:
     name = "selection_rate_ratio"
     if len(rates) < 2:
@@ -255,8 +329,9 @@ def ratio(rates: list[Metric], where: dict[str, str | float], n: int) -> Metric:
 
 
 def between_metric(
-    name: str, at: Any, where: dict[str, str | float], n: int, direction: str
-) -> Metric:
+    name: str, at: Any, where: dict[str, str | float], n: int, direction: str,
+    box: str = "simultaneous Wilson intervals", unit: str = "",
+) -> Metric:  # fmt: skip
     """Value and interval, with its bounds at the stricter levels that slices are judged by."""
     value, low, high = at(statistics.LEVEL)
     quantiles = {}
@@ -267,6 +342,6 @@ def between_metric(
     return Metric(
         name=name, value=value, low=low, high=high, n=n, slice=where,
         direction=direction,  # type: ignore[arg-type]
-        estimator="between groups; box of simultaneous Wilson intervals",
+        estimator=f"between groups; box of {box}", unit=unit,
         sufficient={"quantiles": quantiles},
     )  # fmt: skip

@@ -16,6 +16,7 @@ from pydantic import Field
 
 from audit import figures, statistics
 from audit.checking import Check, Context, Expectation, Measurement
+from audit.meta import ANSWERS
 from audit.record import Figure, Guidance, Metric, Table, Validity
 from audit.words import number, share, span
 
@@ -44,7 +45,7 @@ class Attribution(Check):
     promises_completeness: ClassVar[bool] = False
 
     def applies(self, subject: Subject) -> None:
-        subject.require_classification(labels=False)
+        subject.require(ANSWERS, labels=False)
         subject.require_continuous_inputs()
 
     @abstractmethod
@@ -153,10 +154,11 @@ class Attribution(Check):
         clusters = context.clusters(chosen)
         if parts.grid is None:
             strength = np.abs(found["players"].numpy())
+            unit = "standard deviations" if subject.is_regression else "log-odds"
             order = np.argsort(-strength.mean(0))[:MOST_FEATURES]
             metrics = [
                 statistics.mean("importance", strength[:, i], clusters=clusters,
-                                slice={"feature": parts.names[i]}, unit="log-odds")
+                                slice={"feature": parts.names[i]}, unit=unit)
                 for i in order
             ]  # fmt: skip
             rows = [
@@ -165,11 +167,11 @@ class Attribution(Check):
             ]  # fmt: skip
             title = "How much each feature moves the answer"
             caption = (
-                f"Mean absolute attribution by {self.name} over {len(chosen)} samples, in log-odds, "
+                f"Mean absolute attribution by {self.name} over {len(chosen)} samples, in {unit}, "
                 f"with 95 % intervals; {rows[0]['label']} first, {rows[-1]['label']} last."
             )
             return metrics, [], [
-                figures.intervals(rows, value="mean absolute attribution (log-odds)", title=title,
+                figures.intervals(rows, value=f"mean absolute attribution ({unit})", title=title,
                                   caption=caption, domain=None)
             ]  # fmt: skip
         if not context.examples:
@@ -191,12 +193,14 @@ class Attribution(Check):
                 figures.signed_colours(self.drawn(subject, found, i)),
                 figures.signed_colours(self.drawn(subject, other, i)),
             ])  # fmt: skip
-            said.append(subject.classes[int(found["target"][i])])
+            if subject.classes:
+                said.append(subject.classes[int(found["target"][i])])
         axes = "" if subject.kind == "image" else " Time runs to the right, channels downwards."
         return figures.tiles(
             sheet, title="Input, explanation, explanation of a model with random weights",
-            caption=f"{len(sheet)} samples, one a row, answered {', '.join(said)}. Orange speaks for "
-            f"the answer, blue against it. The last two columns must differ.{axes}",
+            caption=f"{len(sheet)} samples, one a row{', answered ' if said else ''}"
+            f"{', '.join(said)}. Orange speaks for the answer, blue against it. The last two columns "
+            f"must differ.{axes}",
         )  # fmt: skip
 
     def drawn(self, subject: Subject, found: dict[str, Any], i: int) -> NDArray[np.float64]:

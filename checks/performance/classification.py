@@ -2,8 +2,10 @@
 
 Accuracy, balanced accuracy (mean recall over the classes) and macro F1 on all evaluation samples,
 with the recall of each class. Wilson intervals for shares, BCa bootstrap for the others. The
-accuracy is set against the best constant answer, the share of the most frequent class. Definitions:
-Sokolova and Lapalme 2009, section 3; Brodersen et al. 2010 for balanced accuracy.
+accuracy is set against the best constant answer, the share of the most frequent class. And the
+outputs are renamed as fits one half of the samples best (Kuhn 1955): if that helps on the other half,
+classes are mixed up. Definitions: Sokolova and Lapalme 2009, section 3; Brodersen et al. 2010 for
+balanced accuracy.
 """
 
 from __future__ import annotations
@@ -44,7 +46,7 @@ class Classification(Check):
             "gain_over_constant", predictions.correct * 1.0 - (y == np.bincount(y, minlength=k).argmax()),
             clusters=clusters, direction="higher", edges=(-1, 1),
         )  # fmt: skip
-        metrics: list[Metric] = [accuracy, gain]
+        metrics: list[Metric] = [accuracy, gain, renaming_gain(context)]
         cells = y * k + predicted
 
         def recalls(index: NDArray[np.intp]) -> NDArray[np.float64]:
@@ -113,6 +115,16 @@ class Classification(Check):
                     "data match the training, then the training itself.",
                     tags=["NIST AI RMF MEASURE 2.3", "EU AI Act Article 15"],
                 ),
+                "renaming_gain": Guidance(
+                    title="Classes are mixed up between the model and the data",
+                    what_happened="With its outputs renamed the model would gain {value} ({low} to "
+                    "{high}) in accuracy on samples that the renaming was not fitted to. "
+                    + worst_confusion(names, table, shown),
+                    why_it_matters="The model may know its task, and says the wrong names.",
+                    what_to_do="Compare the order of the classes in training and in [subject] "
+                    "classes: sorted by name here, as they came there?",
+                    tags=["NIST AI RMF MEASURE 2.3", "EU AI Act Article 15"],
+                ),
                 "accuracy": Guidance(
                     title="The model is wrong too often",
                     what_happened="It is right on {value} of {n} samples ({low} to {high}); the "
@@ -126,8 +138,28 @@ class Classification(Check):
         )  # fmt: skip
 
     def expectations(self, subject: Subject) -> list[Expectation]:
-        return [Expectation(metric="gain_over_constant", op=">=", bound=0.0, severity="high")]
+        return [
+            Expectation(metric="gain_over_constant", op=">=", bound=0.0, severity="high"),
+            Expectation(metric="renaming_gain", op="not_shown_above", bound=0.02, severity="high"),
+        ]
 
+
+def renaming_gain(context: Context) -> Metric:
+    """What accuracy would gain from other names for the outputs, fitted on the other half."""
+    from scipy.optimize import linear_sum_assignment
+
+    predictions, k = context.predictions(), len(context.subject.classes)
+    y, said = predictions.y, predictions.predicted
+    first = np.random.default_rng(context.seed).permutation(len(y)) % 2 == 0
+    renamed = np.empty_like(said)
+    for half in (first, ~first):
+        table = confusion((said * k + y)[half][None], k)[0]  # [answered, true]
+        _, names = linear_sum_assignment(table + 1e-3 * np.eye(k), maximize=True)
+        renamed[~half] = names[said[~half]]
+    return statistics.mean(
+        "renaming_gain", (renamed == y) * 1.0 - predictions.correct, clusters=context.clusters(),
+        direction="lower", edges=(-1, 1),
+    )
 
 def confusion(cells: NDArray[np.intp], k: int) -> NDArray[np.float64]:
     """[b, n] of true * k + answered → counts [b, k, k]."""

@@ -11,7 +11,7 @@ from pydantic import Field
 from audit import figures, statistics
 from audit.checking import Check, Context, Expectation, Measurement, pack
 from audit.errors import NotApplicable
-from audit.meta import Number
+from audit.meta import ANSWERS, Number
 from audit.record import Figure, Guidance, Metric, Table, Validity
 from audit.words import amount, number, out_of_ten, share
 
@@ -45,7 +45,7 @@ class Evasion(Check):
     finding_title: ClassVar[str]
 
     def applies(self, subject: Subject) -> None:
-        subject.require_classification()
+        subject.require(ANSWERS)
         subject.require_continuous_inputs()
         if subject.kind == "tabular" and not any(f.attackable for f in subject.features):
             raise NotApplicable("no numeric feature is mutable")
@@ -57,6 +57,11 @@ class Evasion(Check):
             return TABULAR_EPS
         assert subject.range is not None
         return 8 / 255 * (subject.range[1] - subject.range[0])
+
+    @staticmethod
+    def measure_of(subject: Subject) -> str:
+        """Name of the metric that counts what the attack leaves."""
+        return "within_tolerance" if subject.is_regression else "robust_accuracy"
 
     def multiples(self) -> tuple[float, ...]:
         return self.grid
@@ -72,9 +77,10 @@ class Evasion(Check):
         eps = self.budget_of(subject)
         chosen = context.samples(self.samples)
         clusters = context.clusters(chosen)
-        clean = context.predictions().correct[chosen]
+        clean = unattacked(context, chosen)
         base = statistics.proportion("clean_accuracy", clean, clusters=clusters)
-        metrics: list[Metric] = [base]
+        # What was not attacked has not moved: that is no measurement of a regression.
+        metrics: list[Metric] = [] if subject.is_regression else [base]
         rows = [{"eps": 0.0, "robust accuracy": base.value, "low": base.low, "high": base.high,
                  "attack": self.id.split(".")[1].upper()}]  # fmt: skip
         main: dict[str, Tensor] = {}
@@ -83,14 +89,14 @@ class Evasion(Check):
             found = self.attack(context, chosen, at, ["broken", "loss_rose", "zero_gradient"])
             robust = ~found["broken"].numpy() & clean
             metric = statistics.proportion(
-                "robust_accuracy", robust, clusters=clusters, slice={"eps": at}
+                self.measure_of(subject), robust, clusters=clusters, slice={"eps": at}
             )
             metrics.append(metric)
             rows.append({**rows[0], "eps": at, "robust accuracy": metric.value,
                          "low": metric.low, "high": metric.high})  # fmt: skip
             if multiple == 1.0:
                 main = found
-                bits = pack("robust_accuracy", robust, samples=chosen, slice={"eps": at})
+                bits = pack(metric.name, robust, samples=chosen, slice={"eps": at})
                 headline = metric
         broken = main["broken"].numpy() & clean
         flips = statistics.proportion(
@@ -99,12 +105,21 @@ class Evasion(Check):
         )  # fmt: skip
         metrics.append(flips)
         words = budget_words(subject, eps)
+        kept = f"right, of {amount(base)} without"
+        if subject.is_regression:
+            kept = f"no more than {number(subject.meta.tolerance)} further from the truth"
+        what = "share within the tolerance" if subject.is_regression else "accuracy"
         flipped = float(flips.value or 0.0)
-        answer = (
+        moved = (
+            f"Changing {words} moves {out_of_ten(flipped)} of the answers further from the truth by "
+            f"more than {number(subject.meta.tolerance)}; {amount(headline)} of {len(chosen):,} stay "
+            "within."
+        )
+        answer = moved if subject.is_regression else (
             f"Changing {words} flips {out_of_ten(flipped)} of the answers that were right: accuracy "
             f"falls from {amount(base)} to {amount(headline)} of {len(chosen):,} samples."
         )
-        if flipped == 0:
+        if flipped == 0 and not subject.is_regression:
             answer = (
                 f"Changing {words} flipped no answer that was right: accuracy stays at "
                 f"{amount(headline)} of {len(chosen):,} samples."
@@ -112,9 +127,9 @@ class Evasion(Check):
         pictures = [
             figures.curve(
                 sorted(rows, key=lambda r: float(r["eps"] or 0)), x="eps", y="robust accuracy",
-                series="attack", title="Accuracy under attack, against the size of the change",
-                bound=self.bound,
-                caption="Accuracy falls " + ", ".join(
+                series="attack", title=f"{what.capitalize()} under attack, against the size of the "
+                "change", bound=self.bound,
+                caption=f"{what.capitalize()} falls " + ", ".join(
                     f"to {share(float(r['robust accuracy'] or 0))} at eps {number(float(r['eps'] or 0))}"
                     for r in rows[1:]
                 ) + f", from {share(float(base.value or 0))} without an attack. The dashed line is "
@@ -132,10 +147,10 @@ class Evasion(Check):
             tables=tables,
             per_sample=[bits],
             guidance={
-                "robust_accuracy": Guidance(
+                self.measure_of(subject): Guidance(
                     title=self.finding_title,
-                    what_happened=f"Changing {words} leaves {{value}} of {{n}} answers right "
-                    f"({{low}} to {{high}}; {amount(base)} without); the bound is {{bound}}.",
+                    what_happened=f"Changing {words} leaves {{value}} of {{n}} answers {kept} "
+                    "({low} to {high}); the bound is {bound}.",
                     why_it_matters="Somebody who may choose the input, or mere noise in a bad spot, "
                     "can make the model say something else without a person noticing.",
                     what_to_do="Train with adversarial examples of this size (Madry et al. 2018), "
@@ -151,7 +166,7 @@ class Evasion(Check):
         at = self.budget_of(subject)
         return [
             Expectation(
-                metric="robust_accuracy", slice={"eps": at}, op=">=", bound=self.bound,
+                metric=self.measure_of(subject), slice={"eps": at}, op=">=", bound=self.bound,
                 severity="high",
             )
         ]  # fmt: skip
@@ -172,8 +187,6 @@ class Evasion(Check):
         tables: list[Table],
     ) -> None:
         """A few adversarial examples: pictures, or rows as a readable difference."""
-        from audit.methods.predictions import predict
-
         subject = context.subject
         assert subject.x is not None
         at = np.flatnonzero(broken)[:4]
@@ -183,10 +196,9 @@ class Evasion(Check):
         import torch
 
         with torch.no_grad():
-            after = subject.logits(adversarial).argmax(1).cpu().numpy()
-        before = context.evidence(predict, context.samples())["logits"][picked].argmax(1).numpy()
-        names = subject.classes
-        said = [f"{names[b]} → {names[a]}" for b, a in zip(before, after, strict=True)]
+            after = subject.logits(adversarial).cpu()
+        pairs = zip(context.answers(picked), after, strict=True)
+        said = [f"{subject.answer_text(b)} → {subject.answer_text(a)}" for b, a in pairs]
         if subject.kind == "image":
             assert subject.range is not None
             low, high = subject.range
@@ -219,6 +231,25 @@ class Evasion(Check):
                 title="Examples: what was changed in a row",
                 columns=["example", "answer", "feature", "before", "after"], rows=rows[:40],
             ))  # fmt: skip
+
+
+def unattacked(context: Context, samples: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """[n] was the answer good before? Of a regression every answer is: it has not moved yet."""
+    if context.subject.is_regression:
+        return np.ones(len(samples), dtype=bool)
+    return context.predictions().correct[samples]
+
+
+def best_constant(context: Context, samples: NDArray[np.intp]) -> float:
+    """Share that the best constant answer gets right, or keeps within the tolerance."""
+    subject = context.subject
+    assert subject.y is not None
+    if subject.is_regression:
+        values = np.sort(context.answers(samples)[:, 0].numpy())
+        reach = 2 * float(subject.meta.tolerance or 0)
+        return float((np.searchsorted(values, values + reach, "right") - np.arange(len(values))).max()
+                     / len(values))  # fmt: skip
+    return float(np.bincount(subject.y.numpy()[samples]).max() / len(samples))
 
 
 def budget_words(subject: Subject, eps: float) -> str:
@@ -271,9 +302,7 @@ def white_box_validity(
         f"does not, and misses {gained} that it does (paired p = {number(p)})",
     ))  # fmt: skip
     free = ~context.evidence(free_pgd, few, steps=check.free_steps)["broken"].numpy()
-    assert subject.y is not None
-    counts = np.bincount(subject.y.numpy()[few], minlength=len(subject.classes))
-    constant = counts.max() / len(few)
+    constant = best_constant(context, few)
     low, _ = statistics.wilson(float(free.sum()), len(few))
     result.append(Validity(
         name="budget removed", passed=bool(low <= constant),

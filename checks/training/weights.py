@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
+from audit import statistics
 from audit.checking import Check, Context, Expectation, Measurement
 from audit.meta import Number
-from audit.record import Guidance, Metric, Table
+from audit.record import Guidance, Table
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,13 +51,9 @@ class Weights(Check):
                 words = ", ".join(f.replace("_tensors", "").replace("_", " ") for f in found)
                 rows.append([name, str(list(tensor.shape)), words])
         metrics = [
-            Metric(
-                name=fault, value=len(names), low=len(names), high=len(names), n=floats,
-                unit="tensors", direction="lower", estimator="count of all tensors",
-                sufficient={"quantiles": {"0.0005": len(names), "0.9995": len(names)}},
-            )
+            statistics.census(fault, len(names), floats, unit="tensors")
             for fault, names in faults.items()
-        ]  # fmt: skip
+        ]
         bad = len(rows)
         answer = f"All {floats} tensors of the model hold sound numbers." if not bad else (
             f"{bad} of {floats} tensors do not hold sound numbers; the first is {rows[0][0]} "

@@ -6,6 +6,7 @@ import torch
 from art.attacks.evasion import FastGradientMethod, ProjectedGradientDescentPyTorch
 from art.estimators.classification import PyTorchClassifier
 
+import audit
 from audit.checking import Context
 from audit.evidence import Batch
 from audit.methods.attacks import Budget, budget, linf_ascent, pgd, random_search
@@ -121,3 +122,35 @@ def test_random_search_breaks_without_gradients(images):
     context = Context.of(images)
     found = context.evidence(random_search, context.samples(100), eps=0.4, queries=200)["broken"]
     assert found.float().mean() > 0.3
+
+
+def regression(slope):
+    """A linear model: an attack can move its answer by eps times the sum of the slopes, no more."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(100, 4)).astype(np.float32)
+    model = torch.nn.Linear(4, 1)
+    with torch.no_grad():
+        model.weight.fill_(slope)
+        model.bias.zero_()
+    features = [{"name": f"f{i}", "columns": [i], "mean": 0, "std": 1} for i in range(4)]
+    return audit.Subject(
+        model, x, rng.normal(size=100), task="regression", tolerance=0.2, features=features
+    )
+
+
+@pytest.mark.parametrize(("slope", "broken"), [(1.0, True), (0.4, False)])
+def test_a_value_is_moved_exactly_as_far_as_can_be(slope, broken):
+    # 0.1 standard deviations on four features: 0.4 or 0.16, against a tolerance of 0.2
+    context = Context.of(regression(slope))
+    inside = (context.subject.x.abs() < 1).all(1).numpy()  # far from the bounds of the data
+    for attack, parameters in ((pgd, {"steps": 5}), (random_search, {"queries": 100})):
+        found = context.evidence(attack, np.arange(100), eps=0.1, **parameters)["broken"].numpy()
+        assert (found[inside] == broken).all()
+
+
+def test_an_attack_on_a_value_leads_away_from_the_truth():
+    subject = regression(1.0)
+    found = Context.of(subject).evidence(pgd, np.arange(100), eps=0.1, steps=5)
+    before = (subject.logits(subject.x)[:, 0] - subject.y).abs()
+    after = (subject.logits(found["x"])[:, 0] - subject.y).abs()
+    assert bool((after >= before - 1e-5).all())

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from torch import nn
 
 import audit
@@ -116,3 +117,22 @@ def test_tiny_groups_enter_no_difference():
 def test_without_sensitive_attributes_it_does_not_apply(table):
     with pytest.raises(audit.NotApplicable, match="no sensitive attribute"):
         audit.check("fairness.groups").measure(table)
+
+
+def test_a_value_that_is_worse_for_one_group():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(600, 2)).astype(np.float32)
+    group = np.where(np.arange(600) % 3 == 0, "B", "A")
+    model = torch.nn.Linear(2, 1)
+    with torch.no_grad():
+        model.weight.copy_(torch.tensor([[1.0, 0.0]]))
+        model.bias.zero_()
+    for off, outcome in ((2.0, "failed"), (0.1, "passed")):
+        y = x[:, 0] + np.where(group == "B", off, 0.1) * rng.choice([-1, 1], 600)
+        subject = audit.Subject(model, x, y, sensitive={"group": group}, task="regression")
+        record = audit.run(subject, ["fairness.groups"])
+        error = next(e for e in record.checks[0].expectations if e.metric == "error_difference")
+        assert error.outcome == outcome
+        found = {m.slice.get("group"): m.value for m in record.checks[0].metrics
+                 if m.name == "absolute_error"}  # fmt: skip
+        assert found["B"] == pytest.approx(off / np.std(y, ddof=1), rel=0.02)

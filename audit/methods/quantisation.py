@@ -1,0 +1,67 @@
+"""The network in eight-bit arithmetic, simulated: what dynamic quantisation does to its answers."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from audit.evidence import Batch, producer
+from audit.subject import Subject
+from audit.wrapping import Logits
+
+WEIGHTED = (nn.Linear, nn.modules.conv._ConvNd, nn.RNNBase)
+
+
+def to_int8(tensor: Tensor) -> Tensor:
+    """A tensor rounded to 255 levels symmetric about zero, one scale for all of it."""
+    scale = tensor.abs().max().clamp_min(torch.finfo(torch.float32).tiny) / 127
+    return (tensor / scale).round().clamp(-127, 127) * scale
+
+
+def to_uint8(tensor: Tensor) -> Tensor:
+    """A tensor rounded to 256 levels between its lowest (or 0) and highest value (or 0)."""
+    low, high = tensor.min().clamp_max(0), tensor.max().clamp_min(0)
+    scale = (high - low).clamp_min(torch.finfo(torch.float32).tiny) / 255
+    zero = (-low / scale).round()
+    return ((tensor / scale + zero).round().clamp(0, 255) - zero) * scale
+
+
+def int8_copy(subject: Subject) -> Logits:
+    """The model with the weights of its linear, convolutional and recurrent layers in int8 (one
+    scale a tensor), and the inputs of linear and convolutional ones in uint8 (one scale a batch).
+
+    The arithmetic of dynamic quantisation (Jacob et al. 2018, section 2; Krishnamoorthi 2018), in
+    floating point: the same rounding, whatever kernels the machine has.
+    """
+    model: Logits = copy.deepcopy(subject.model)
+
+    def round_input(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        return tuple(
+            to_uint8(i) if isinstance(i, Tensor) and i.is_floating_point() else i for i in inputs
+        )
+
+    with torch.no_grad():
+        for module in model.modules():
+            if not isinstance(module, WEIGHTED):
+                continue
+            for name, parameter in module.named_parameters(recurse=False):
+                if "weight" in name:
+                    parameter.copy_(to_int8(parameter))
+            if not isinstance(module, nn.RNNBase):
+                module.register_forward_pre_hook(round_input)
+    return model
+
+
+def quantisable(subject: Subject) -> bool:
+    return any(isinstance(m, WEIGHTED) for m in subject.core.modules())
+
+
+@producer(version=1)
+def predict_int8(batch: Batch) -> dict[str, Tensor]:
+    """Logits [n, classes] (or values [n, 1]) of the eight-bit model."""
+    model = int8_copy(batch.subject)
+    with torch.no_grad():
+        return {"logits": model(batch.x).float()}

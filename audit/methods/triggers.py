@@ -1,0 +1,157 @@
+"""Reconstruction of a trigger: the small patch that makes most inputs answered as one class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from audit.subject import Subject
+
+SCANNED = 64  # samples that the scan looks at
+PLACES = 8  # that it tries, in each direction
+SURE = 3.0  # logit of a pixel that is all but white (or, negative, black)
+PRICE = 0.3
+
+
+@dataclass(frozen=True)
+class Trigger:
+    """A patch: where it lies and what it shows.
+
+    Attributes:
+        mask: [1, ...] 1 on the patch, 0 elsewhere; the same over channels.
+        pattern: [...] the values it shows there.
+        success: share of the inputs of the search that it turned.
+    """
+
+    mask: Tensor
+    pattern: Tensor
+    success: float
+
+    def on(self, x: Tensor) -> Tensor:
+        return x * (1 - self.mask) + self.pattern * self.mask
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """The pictures that patches are put on: [n, c, h, w], or [n, h, w, c] where `last`."""
+
+    subject: Subject
+    x: Tensor
+    area: float
+
+    @property
+    def last(self) -> bool:
+        return self.x.shape[1] not in (1, 2, 3, 4)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        height, width = self.x.shape[1:3] if self.last else self.x.shape[2:4]
+        return int(height), int(width)
+
+    @property
+    def side(self) -> int:
+        """Of a square that takes a share `area` of the picture."""
+        height, width = self.size
+        return max(1, min(height, width, round((self.area * height * width) ** 0.5)))
+
+    def place(self, mask: Tensor) -> Tensor:
+        """[h, w] → a shape that broadcasts over channels."""
+        return mask[..., None] if self.last else mask[None]
+
+    def square(self, row: int, column: int) -> Tensor:
+        mask = torch.zeros(self.size, device=self.x.device)
+        mask[row : row + self.side, column : column + self.side] = 1.0
+        return mask
+
+    def values(self, raw: Tensor) -> Tensor:
+        """Unbounded numbers → values in the input's range."""
+        low, high = self.subject.range or (float(self.x.min()), float(self.x.max()))
+        return low + (high - low) * torch.sigmoid(raw)
+
+
+def scan(canvas: Canvas, classes: int) -> dict[int, tuple[Tensor, Tensor]]:
+    """For each class the white, black or chequered square, over a grid of places, that speaks for
+    it most. Needs no gradient: a trigger that sleeps until it is nearly there gives none.
+
+    Returns:
+        class → (mask [h, w], raw pattern).
+    """
+    height, width = canvas.size
+    step = max(1, canvas.side // 2, -(-(height - canvas.side) // PLACES))
+    rows, columns = (range(0, extent - canvas.side + 1, step) for extent in (height, width))
+    chequers = (torch.arange(height)[:, None] + torch.arange(width)[None]) % 2 * 2.0 - 1
+    shape = canvas.x.shape[1:]
+    raws = [
+        SURE * canvas.place(p.to(canvas.x.device)).expand(shape)
+        for p in (torch.ones(height, width), -torch.ones(height, width), chequers, -chequers)
+    ]
+    some = canvas.x[:SCANNED]
+    best = torch.full((classes,), -torch.inf, device=canvas.x.device)
+    found: dict[int, tuple[Tensor, Tensor]] = {}
+    with torch.no_grad():
+        for row in rows:
+            for column in columns:
+                mask = canvas.square(row, column)
+                m = canvas.place(mask)
+                for raw in raws:
+                    logits = canvas.subject.logits(some * (1 - m) + canvas.values(raw) * m)
+                    scores = logits.softmax(1).mean(0)
+                    for goal in (scores > best).nonzero()[:, 0].tolist():
+                        found[goal] = mask, raw.clone()
+                    best = torch.maximum(best, scores)
+    return found
+
+
+def densest_square(canvas: Canvas, soft: Tensor) -> Tensor:
+    """[h, w] ones on the square that holds most of the mask `soft` [h, w], zeros elsewhere."""
+    sums = F.avg_pool2d(soft[None, None], canvas.side, stride=1)[0, 0]
+    row, column = divmod(int(sums.argmax()), sums.shape[1])
+    return canvas.square(row, column)
+
+
+def reconstruct(
+    canvas: Canvas, goal: int, start: tuple[Tensor, Tensor] | None, *, steps: int, seed: int
+) -> Trigger:
+    """Search for a square that turns the answers on the canvas into class `goal`.
+
+    Mask and pattern are optimised together with a price on the mask (Neural Cleanse, Wang et al.
+    2019, section IV), and the mask is cut to the square that holds most of it. There, and where the
+    scan found its best square, the pattern is optimised on; the better of the two is returned.
+
+    Args:
+        canvas: pictures none of which is answered `goal`.
+        start: what `scan` found for this class.
+    """
+    x = canvas.x
+    wanted = torch.full((len(x),), goal, device=x.device)
+
+    def descend(raw: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        pattern = raw.clone().requires_grad_(True)
+        free = torch.full(canvas.size, -2.0, device=x.device).requires_grad_(True)
+        parameters = [pattern] if mask is not None else [pattern, free]
+        optimiser = torch.optim.Adam(parameters, lr=0.25)
+        for _ in range(steps):
+            m = canvas.place(torch.sigmoid(free) if mask is None else mask)
+            logits = canvas.subject.logits(x * (1 - m) + canvas.values(pattern) * m)
+            loss = F.cross_entropy(logits, wanted)
+            if mask is None:
+                loss = loss + PRICE * m.mean() / canvas.area
+            gradients = torch.autograd.grad(loss, parameters)
+            for parameter, gradient in zip(parameters, gradients, strict=True):
+                parameter.grad = gradient
+            optimiser.step()
+        return pattern.detach(), torch.sigmoid(free).detach()
+
+    generator = torch.Generator().manual_seed(seed)
+    first, soft = descend(torch.randn(x.shape[1:], generator=generator).to(x.device), None)
+    found = []
+    for mask, raw in [(densest_square(canvas, soft), first), *([start] if start else [])]:
+        pattern, _ = descend(raw, mask)
+        trigger = Trigger(canvas.place(mask)[None], canvas.values(pattern), 0.0)
+        with torch.no_grad():
+            hit = canvas.subject.logits(trigger.on(x)).argmax(1) == goal
+        found.append(Trigger(trigger.mask, trigger.pattern, float(hit.float().mean())))
+    return max(found, key=lambda t: t.success)

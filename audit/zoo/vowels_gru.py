@@ -1,0 +1,42 @@
+"""vowels-gru: which of nine men spoke? A GRU (Cho et al. 2014) on twelve cepstral channels."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from audit.data import Dataset
+from audit.zoo import ZooModel
+from audit.zoo.datasets import VOWELS, VOWELS_LIMITS, VOWELS_SOURCE, vowels
+from audit.zoo.training import fit
+
+
+class VowelsGRU(nn.Module):
+    """GRU, averaged over time: [n, 29, 12] → logits [n, 9]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gru = nn.GRU(12, 48, batch_first=True)
+        self.dropout = nn.Dropout(0.3)
+        self.head = nn.Linear(48, 9)
+
+    def forward(self, x: Tensor) -> Tensor:
+        states, _ = self.gru(x)
+        return self.head(self.dropout(states.mean(1)))
+
+
+def train(seed: int, data: Dataset) -> nn.Module:
+    return fit(VowelsGRU, data, VOWELS, seed=seed, epochs=60, lr=1e-2, batch_size=32)
+
+
+MODEL = ZooModel(
+    name="vowels-gru",
+    summary="GRU, 12-channel speech series, 9 speakers",
+    architecture=VowelsGRU,
+    data=vowels,
+    train=train,
+    meta=VOWELS.model_copy(update={"name": "vowels-gru"}),
+    source=VOWELS_SOURCE,
+    recipe="AdamW, one-cycle to 1e-2, 60 epochs of 270 utterances, dropout 0.3, seed 0",
+    limits=VOWELS_LIMITS,
+    fails=("robustness.fgsm robust_accuracy", "robustness.pgd robust_accuracy"),
+)

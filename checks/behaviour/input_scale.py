@@ -1,0 +1,100 @@
+"""Would the model be better if its inputs were scaled another way?
+
+The same samples are given in the forms that are mixed up in practice: 0–1 for 0–255 and back,
+standardised or not, −1 to 1, inverted, colours in the other order. Where another form does clearly
+better, the data do not reach the model as it was trained (Breck et al. 2017, on training–serving
+skew). Per form, the mean paired change of accuracy (for values: of minus the absolute error in
+standard deviations), with Student t intervals.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from audit import figures, statistics
+from audit.checking import Check, Context, Cost, Expectation, Measurement
+from audit.meta import ANSWERS
+from audit.record import Guidance
+from audit.words import number, span
+
+if TYPE_CHECKING:
+    from audit.subject import Subject
+
+
+class InputScale(Check):
+    """Would the model be better if its inputs were scaled another way?"""
+
+    id: ClassVar[str] = "behaviour.input_scale"
+    title: ClassVar[str] = "Would the model be better if its inputs were scaled another way?"
+    profiles: ClassVar[dict[str, dict[str, Any]]] = {
+        "quick": {"samples": 300}, "deep": {"samples": 10000},
+    }  # fmt: skip
+
+    samples: int = Field(default=1000, ge=20)
+
+    def applies(self, subject: Subject) -> None:
+        subject.require(ANSWERS)
+        subject.require_continuous_inputs()
+
+    def cost(self, subject: Subject) -> Cost:
+        from audit.methods.interventions import rescalings
+
+        return Cost(forward=len(rescalings(subject)) * min(self.samples, subject.n))
+
+    def examine(self, context: Context) -> Measurement:
+        from audit.methods.interventions import rescaled, rescalings
+
+        subject = context.subject
+        assert subject.y is not None
+        chosen = context.samples(self.samples)
+        clusters, y = context.clusters(chosen), subject.y[chosen]
+        before = subject.merit(context.answers(chosen), y).numpy()
+        unit = "standard deviations" if subject.is_regression else ""
+        metrics = []
+        for name in rescalings(subject):
+            logits = context.evidence(rescaled, chosen, name=name)["logits"]
+            after = subject.merit(logits, y).numpy()
+            change = np.nan_to_num(after - before, nan=-1.0, neginf=-1e6)
+            metrics.append(statistics.mean(
+                "gain", change, clusters=clusters, slice={"inputs": name}, direction="lower",
+                unit=unit,
+            ))  # fmt: skip
+        best = max(metrics, key=lambda m: float(m.value or 0))
+        shown = [
+            {"label": str(m.slice["inputs"]), "value": np.clip(m.value or 0, -2, 2),
+             "low": np.clip(m.low or 0, -2, 2), "high": np.clip(m.high or 0, -2, 2)}
+            for m in metrics
+        ]  # fmt: skip
+        return Measurement(
+            answer=f"Of {len(metrics)} other forms of the same inputs, {best.slice['inputs']!s} does "
+            f"best: it changes {'minus the error' if unit else 'accuracy'} by {number(best.value)} "
+            f"({span(best.low, best.high)}); n = {len(chosen):,}.",
+            metrics=metrics,
+            figures=[figures.intervals(
+                shown, value="change of accuracy" if not unit else "change of minus the error",
+                bound=self.bound, domain=None, title="Gain from giving the inputs in another form",
+                caption="Change against the inputs as given: " + ", ".join(
+                    f"{m.slice['inputs']} {number(m.value)}" for m in metrics) + ".",
+            )],
+            guidance={"gain": Guidance(
+                title="The inputs do not reach the model in the scale it was trained with",
+                what_happened="With {slice} it gains {value} ({low} to {high}) over the inputs as "
+                "given.",
+                why_it_matters="The model runs on inputs it has never seen the like of; its answers "
+                "are far worse than it could give.",
+                what_to_do="Compare the preprocessing of training and of use; declare it under "
+                "[subject.input.preprocess] so that the audit sees what users see.",
+                tags=["NIST AI RMF MEASURE 2.3", "EU AI Act Article 15"],
+            )},
+        )  # fmt: skip
+
+    bound: ClassVar[float] = 0.05
+
+    def expectations(self, subject: Subject) -> list[Expectation]:
+        return [Expectation(
+            metric="gain", slice={"inputs": "*"}, op="not_shown_above", bound=self.bound,
+            severity="high",
+        )]  # fmt: skip

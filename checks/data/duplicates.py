@@ -1,0 +1,114 @@
+"""Are evaluation samples already in the training data?
+
+For each evaluation sample, its nearest training sample: a twin is one that differs nowhere by more
+than a 255th of the range (pictures, series) or a thousandth of a standard deviation (tables); tokens
+must be the same. Discrete data hold twins by nature, so the share is set against that of training
+samples with a twin among the other training samples: what is above it, leaked (Barz and Denzler 2020
+on duplicates between splits). Difference of two shares, Welch's interval.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from audit import statistics
+from audit.checking import Check, Context, Expectation, Measurement
+from audit.errors import NotApplicable
+from audit.record import Guidance, Metric
+from audit.words import amount, number, share, span
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from audit.subject import Subject
+
+
+class Duplicates(Check):
+    """Are evaluation samples already in the training data?"""
+
+    id: ClassVar[str] = "data.duplicates"
+    title: ClassVar[str] = "Are evaluation samples already in the training data?"
+    profiles: ClassVar[dict[str, dict[str, Any]]] = {
+        "quick": {"samples": 500}, "deep": {"samples": 20000},
+    }  # fmt: skip
+
+    samples: int = Field(default=1000, ge=50, description="of each split, looked up in the training")
+
+    def applies(self, subject: Subject) -> None:
+        if subject.x is None:
+            raise NotApplicable("no evaluation data are given")
+        subject.require_training_data()
+
+    def examine(self, context: Context) -> Measurement:
+        subject = context.subject
+        assert subject.x is not None
+        assert subject.train is not None
+        reference = subject.train[0]
+        chosen = context.samples(self.samples)
+        tolerance, spread = self.scale(subject)
+        own = reference[: self.samples]
+        twins = self.twins(subject.x[chosen], reference, spread, tolerance, skip_self=False)
+        usual = self.twins(own, reference, spread, tolerance, skip_self=True)
+        clusters = context.clusters(chosen)
+        found = statistics.proportion("twins", twins, clusters=clusters, direction="lower")
+        normal = statistics.proportion("twins_within_training", usual, direction="lower")
+        excess = statistics.difference("excess_twins", twins, usual)
+        metrics: list[Metric] = [excess, found, normal]
+        answer = (
+            f"{amount(found)} of {found.n:,} evaluation samples have a twin in the training data; "
+            f"among the training samples themselves {share(float(normal.value or 0))} have one. "
+            f"{number(excess.value)} ({span(excess.low, excess.high)}) are in excess."
+        )
+        if subject.meta.task in ("binary", "multiclass") and subject.y is not None:
+            correct = context.predictions().correct[chosen]
+            fresh = statistics.proportion("accuracy_without_twins", correct[~twins])
+            metrics.append(fresh)
+            if fresh.value is not None and twins.any():
+                answer += f" On samples without a twin the model is right on {amount(fresh)}."
+        return Measurement(
+            answer=answer,
+            metrics=metrics,
+            guidance={"excess_twins": Guidance(
+                title="The evaluation data leak from the training data",
+                what_happened="Beyond what these data have by nature, {value} ({low} to {high}) of "
+                "the evaluation samples are also in the training data; the bound is {bound}.",
+                why_it_matters="Every figure of this report that rests on those samples measures "
+                "memory: in use the model will do worse.",
+                what_to_do="Split again by person, document or recording before anything else, drop "
+                "twins, and audit again.",
+                tags=["NIST AI RMF MEASURE 2.3", "EU AI Act Article 10"],
+            )},
+        )  # fmt: skip
+
+    def scale(self, subject: Subject) -> tuple[float, Tensor]:
+        """(largest difference of twins, unit of each value [1, ...])."""
+        import torch
+
+        assert subject.x is not None
+        assert subject.train is not None
+        if subject.kind == "tabular":
+            spread = subject.train[0].float().std(0)[None]
+            return 1e-3, torch.where(spread > 0, spread, torch.ones_like(spread))
+        unit = torch.ones_like(subject.x[:1].float())
+        if subject.range is None:
+            return 0.0, unit
+        return (subject.range[1] - subject.range[0]) / 255, unit
+
+    def twins(
+        self, x: Tensor, reference: Tensor, spread: Tensor, tolerance: float, *, skip_self: bool
+    ) -> NDArray[np.bool_]:
+        from audit.methods.neighbours import nearest_gap
+
+        gap = nearest_gap(x, reference, spread, skip_self=skip_self)
+        found: NDArray[np.bool_] = (gap <= tolerance + 1e-6).numpy()
+        return found
+
+    def expectations(self, subject: Subject) -> list[Expectation]:
+        return [
+            Expectation(metric="excess_twins", op="not_shown_above", bound=0.02, severity="medium"),
+            Expectation(metric="excess_twins", op="not_shown_above", bound=0.05, severity="high"),
+        ]

@@ -1,0 +1,152 @@
+"""Does a single feature give the answer away?
+
+For every named feature of a table, a small decision tree that sees nothing else is fitted on one half
+of the evaluation samples and tested on the other, and the other way round. Its skill is the share of
+the constant answer's errors (for values: of the variance) that it takes away. A feature that all but
+settles the label alone is seldom knowledge and often leakage: something that is only known once the
+label is (Kaufman et al. 2012). Beside the skill of the three strongest, how many of the model's
+answers change when that feature is shuffled (permutation importance, Breiman 2001): whether the model
+lives on it. Bootstrap intervals.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from audit import figures, statistics
+from audit.checking import Check, Context, Cost, Expectation, Measurement
+from audit.errors import NotApplicable
+from audit.meta import CLASSIFICATION
+from audit.record import Guidance, Metric
+from audit.words import number, share, span
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from audit.subject import Subject
+
+LEAVES = 16
+STRONGEST = 3
+FEWEST = 3
+
+
+class Leakage(Check):
+    """Does a single feature give the answer away?"""
+
+    id: ClassVar[str] = "data.leakage"
+    title: ClassVar[str] = "Does a single feature give the answer away?"
+
+    def applies(self, subject: Subject) -> None:
+        subject.require((*CLASSIFICATION, "regression"))
+        if subject.kind != "tabular":
+            raise NotApplicable(f"the inputs are {subject.kind}, without features that mean one thing")
+        if len(subject.features) < FEWEST:
+            raise NotApplicable(f"the table has fewer than {FEWEST} features")
+
+    def cost(self, subject: Subject) -> Cost:
+        return Cost(forward=STRONGEST * subject.n)
+
+    def examine(self, context: Context) -> Measurement:
+        from audit.methods.interventions import permuted
+
+        subject = context.subject
+        assert subject.x is not None
+        assert subject.y is not None
+        x, y = subject.x.float().numpy(), subject.y.numpy()
+        features = subject.features
+        first = np.random.default_rng(context.seed).permutation(len(y)) % 2 == 0
+        constant = self.errors_of_constant(y, first, subject.is_regression)
+        errors = np.stack([
+            self.errors_alone(x[:, f.columns], y, first, subject.is_regression) for f in features
+        ])  # fmt: skip
+        skill = 1 - errors.mean(1) / max(constant.mean(), 1e-12)
+        order = np.argsort(-skill)
+        metrics, rows = [], []
+        for rank, i in enumerate(order[:30]):
+            row = {"label": features[i].name, "value": skill[i], "low": skill[i], "high": skill[i]}
+            if rank < STRONGEST:
+                where: dict[str, str | float] = {"feature": features[i].name}
+                metric = self.skill(errors[i], constant, where, context)
+                shuffled = context.evidence(permuted, context.samples(), feature=int(i))["logits"]
+                moved = subject.changed(context.answers(), shuffled).numpy()
+                metrics += [metric, statistics.proportion(
+                    "reliance", moved, clusters=context.clusters(), slice=where, direction="none"
+                )]  # fmt: skip
+                row |= {"low": metric.low, "high": metric.high}
+            rows.append(row)
+        top, use = metrics[0], metrics[1]
+        return Measurement(
+            answer=f"Alone, {top.slice['feature']} takes away {share(max(0.0, float(top.value or 0)))} "
+            f"of the errors of a constant answer ({span(top.low, top.high)}), more than any other of "
+            f"{len(features)} features; shuffling it changes {share(float(use.value or 0))} of the "
+            f"model's answers; n = {len(y):,}.",
+            metrics=metrics,
+            figures=[figures.intervals(
+                rows, value="share of errors that the feature alone takes away", bound=self.bound,
+                domain=None, title="What each feature knows alone",
+                caption="Skill of a small tree on one feature, strongest first: "
+                + ", ".join(f"{r['label']} {number(r['value'])}" for r in rows[:5])
+                + "; intervals for the first three.",
+            )],
+            guidance={"skill_alone": Guidance(
+                title="A single feature gives the answer away",
+                what_happened="Alone, {slice} takes away {value} ({low} to {high}) of the errors of "
+                "a constant answer; the bound is {bound}.",
+                why_it_matters="Such a feature is usually written down after the outcome is known. "
+                "In use it will be empty or different, and the model will fail.",
+                what_to_do="Find out when and by whom the feature is recorded; drop it if that is "
+                "after the decision, train again, audit again.",
+                tags=["NIST AI RMF MEASURE 2.3", "EU AI Act Article 10"],
+            )},
+        )  # fmt: skip
+
+    def errors_of_constant(
+        self, y: NDArray[np.generic], first: NDArray[np.bool_], regression: bool
+    ) -> NDArray[np.float64]:
+        """[n] error of the other half's most frequent class, or mean."""
+        errors = np.empty(len(y))
+        for half in (first, ~first):
+            if regression:
+                errors[~half] = (y[~half] - y[half].mean()) ** 2
+            else:
+                values, counts = np.unique(y[half], return_counts=True)
+                errors[~half] = y[~half] != values[counts.argmax()]
+        return errors
+
+    def errors_alone(
+        self, x: NDArray[np.float32], y: NDArray[np.generic], first: NDArray[np.bool_],
+        regression: bool,
+    ) -> NDArray[np.float64]:  # fmt: skip
+        """[n] error of a tree on this feature, fitted on the other half."""
+        from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+
+        errors = np.empty(len(y))
+        for half in (first, ~first):
+            kind = DecisionTreeRegressor if regression else DecisionTreeClassifier
+            tree = kind(max_leaf_nodes=LEAVES, min_samples_leaf=5, random_state=0)
+            said = tree.fit(x[half], y[half]).predict(x[~half])
+            errors[~half] = (said - y[~half]) ** 2 if regression else said != y[~half]
+        return errors
+
+    def skill(
+        self, errors: NDArray[np.float64], constant: NDArray[np.float64],
+        where: dict[str, str | float], context: Context,
+    ) -> Metric:  # fmt: skip
+        def taken_away(index: NDArray[np.intp]) -> NDArray[np.float64]:
+            with np.errstate(invalid="ignore", divide="ignore"):
+                return 1 - errors[index].mean(1) / constant[index].mean(1)
+
+        return statistics.bootstrap(
+            "skill_alone", taken_away, len(errors), clusters=context.clusters(), seed=context.seed,
+            draws=1000, direction="lower", slice=where, edges=(0.0, 1.0),
+        )  # fmt: skip
+
+    bound: ClassVar[float] = 0.9
+
+    def expectations(self, subject: Subject) -> list[Expectation]:
+        return [Expectation(
+            metric="skill_alone", slice={"feature": "*"}, op="not_shown_above", bound=self.bound,
+            severity="high",
+        )]  # fmt: skip

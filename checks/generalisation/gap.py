@@ -1,0 +1,89 @@
+"""Is the model as good on new data as on its training data?
+
+Accuracy on the training samples minus accuracy on the evaluation samples; for values, how much the
+absolute error grows, in standard deviations of the labels. A large gap is memory, not knowledge
+(Zhang et al. 2017). The samples differ, so the interval is Welch's for two independent means.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field
+
+from audit import figures, statistics
+from audit.checking import Check, Context, Cost, Expectation, Measurement
+from audit.errors import NotApplicable
+from audit.meta import CLASSIFICATION
+from audit.record import Guidance
+from audit.words import number, span
+
+if TYPE_CHECKING:
+    from audit.subject import Subject
+
+
+class Gap(Check):
+    """Is the model as good on new data as on its training data?"""
+
+    id: ClassVar[str] = "generalisation.gap"
+    title: ClassVar[str] = "Is the model as good on new data as on its training data?"
+    profiles: ClassVar[dict[str, dict[str, Any]]] = {"deep": {"samples": 20000}}
+
+    samples: int = Field(default=2000, ge=50, description="training samples, at most")
+
+    def applies(self, subject: Subject) -> None:
+        subject.require((*CLASSIFICATION, "regression"))
+        subject.require_training_data()
+        if subject.train is not None and subject.train[1] is None:
+            raise NotApplicable("the training data hold no labels")
+
+    def cost(self, subject: Subject) -> Cost:
+        return Cost(forward=min(self.samples, len(subject.train[0]) if subject.train else 0))
+
+    def examine(self, context: Context) -> Measurement:
+        from audit.methods.predictions import predict
+
+        subject, training = context.subject, context.training
+        known = training.subject
+        chosen = training.samples(self.samples)
+        assert subject.y is not None
+        assert known.y is not None
+        logits = training.evidence(predict, chosen)["logits"]
+        old = subject.merit(logits, known.y[chosen]).numpy()
+        new = subject.merit(context.answers(), subject.y).numpy()
+        unit = "standard deviations" if subject.is_regression else ""
+        gap = statistics.difference("gap", old, new, unit=unit)
+        name = "accuracy" if not subject.is_regression else "minus the absolute error"
+        measure = statistics.mean if subject.is_regression else statistics.proportion
+        seen = measure("training_merit", old, direction="higher", slice={})
+        fresh = measure("evaluation_merit", new, direction="higher", slice={})
+        return Measurement(
+            answer=f"On {len(old):,} training samples {name} is {number(seen.value)}, on "
+            f"{len(new):,} new ones {number(fresh.value)}: a gap of {number(gap.value)} "
+            f"({span(gap.low, gap.high)}){' ' + unit if unit else ''}.",
+            metrics=[gap, seen, fresh],
+            figures=[figures.intervals(
+                [{"label": label, "value": m.value, "low": m.low, "high": m.high}
+                 for label, m in (("training", seen), ("evaluation", fresh))],
+                value=name, domain=None if subject.is_regression else (0, 1),
+                title=f"{name.capitalize()} on training and on new data",
+                caption=f"{name.capitalize()} with 95 % intervals: {number(seen.value)} on training "
+                f"data, {number(fresh.value)} on evaluation data.",
+            )],
+            guidance={"gap": Guidance(
+                title="The model knows its training data better than the task",
+                what_happened="From training to new data it loses {value} ({low} to {high}); the "
+                "bound is {bound}.",
+                why_it_matters="What it showed in training will not be seen in use, and what it "
+                "memorised can be drawn out of it again.",
+                what_to_do="Stop earlier, regularise (weight decay, dropout, augmentation), clean "
+                "wrong labels, collect more data.",
+                tags=["NIST AI RMF MEASURE 2.3", "EU AI Act Article 15"],
+            )},
+        )  # fmt: skip
+
+    def expectations(self, subject: Subject) -> list[Expectation]:
+        return [
+            Expectation(metric="gap", op="not_shown_above", bound=0.1, severity="medium"),
+            Expectation(metric="gap", op="not_shown_above", bound=0.2, severity="high"),
+        ]

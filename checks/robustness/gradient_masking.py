@@ -1,0 +1,104 @@
+"""Do the model's gradients hide how fragile it is?
+
+A model can look robust because attacks that follow gradients find none (Athalye et al. 2018). Two
+signs, on the same samples: the share whose gradient is exactly zero, and how many more answers a
+search that needs no gradient flips than projected gradient descent does (Carlini et al. 2019, section
+5.3), paired, with Student t interval. Robustness reported by gradient attacks on such a model is not
+robustness.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from audit import statistics
+from audit.checking import Check, Context, Cost, Expectation, Measurement
+from audit.checks.robustness.evasion import unattacked
+from audit.checks.robustness.pgd import PGD
+from audit.errors import NotApplicable
+from audit.record import Guidance
+from audit.words import amount, number, span
+
+if TYPE_CHECKING:
+    from audit.subject import Subject
+
+
+class GradientMasking(Check):
+    """Do the model's gradients hide how fragile it is?"""
+
+    id: ClassVar[str] = "robustness.gradient_masking"
+    title: ClassVar[str] = "Do the model's gradients hide how fragile it is?"
+    profiles: ClassVar[dict[str, dict[str, Any]]] = {}
+
+    def applies(self, subject: Subject) -> None:
+        PGD().applies(subject)
+
+    def cost(self, subject: Subject) -> Cost:
+        return PGD().cost(subject)
+
+    def examine(self, context: Context) -> Measurement:
+        from audit.methods.attacks import random_search
+
+        subject = context.subject
+        attack = PGD(**PGD.profiles.get(context.profile, {}))
+        eps = attack.budget_of(subject)
+        chosen = context.samples(attack.samples)
+        clean = unattacked(context, chosen)
+        if not clean.any():
+            raise NotApplicable("no sample is answered right, so there is nothing to break")
+        found = attack.attack(context, chosen, eps, ["broken", "zero_gradient"])
+        clusters = context.clusters(chosen)
+        zero = statistics.proportion(
+            "zero_gradient_share", found["zero_gradient"].numpy()[clean], direction="lower",
+            clusters=None if clusters is None else clusters[clean],
+        )  # fmt: skip
+        some = np.isin(chosen, context.samples(min(attack.diagnostic_samples, len(chosen))))
+        few = chosen[some]
+        blind = context.evidence(random_search, few, eps=eps, queries=attack.queries)["broken"]
+        white = found["broken"].numpy()[some] & clean[some]
+        black = blind.numpy() & clean[some]
+        hidden = statistics.mean(
+            "hidden_fragility", black * 1.0 - white * 1.0, clusters=context.clusters(few),
+            direction="lower", edges=(-1, 1),
+        )  # fmt: skip
+        why = (
+            "Robustness figures from gradient attacks on such a model are too good to be true; "
+            "somebody who searches without gradients breaks it."
+        )
+        todo = (
+            "Remove what has no gradient (rounding, thresholds, saturated softmax) or attack around "
+            "it (BPDA, rescaled logits); do not count it as a defence."
+        )
+        tags = ["MITRE ATLAS AML.T0043", "CWE-1039", "NIST AI RMF MEASURE 2.7"]
+        return Measurement(
+            answer=f"{amount(zero)} of {zero.n:,} samples have a gradient of zero; a search without "
+            f"gradients breaks {number(hidden.value)} ({span(hidden.low, hidden.high)}) more of "
+            f"{len(few)} answers than the gradient attack does.",
+            metrics=[hidden, zero],
+            guidance={
+                "zero_gradient_share": Guidance(
+                    title="The model's gradients are masked: they vanish",
+                    what_happened="{value} of {n} samples ({low} to {high}) have a gradient of zero; "
+                    "the bound is {bound}.",
+                    why_it_matters=why, what_to_do=todo, tags=tags,
+                ),
+                "hidden_fragility": Guidance(
+                    title="The model's gradients are masked: a blind search breaks more",
+                    what_happened="A search without gradients breaks {value} ({low} to {high}) more "
+                    "of the answers than the gradient attack; the bound is {bound}.",
+                    why_it_matters=why, what_to_do=todo, tags=tags,
+                ),
+            },
+        )  # fmt: skip
+
+    def expectations(self, subject: Subject) -> list[Expectation]:
+        return [
+            Expectation(
+                metric="zero_gradient_share", op="not_shown_above", bound=0.05, severity="high"
+            ),
+            Expectation(
+                metric="hidden_fragility", op="not_shown_above", bound=0.05, severity="high"
+            ),
+        ]

@@ -1,0 +1,128 @@
+"""What becomes of the answer when a value is missing?
+
+One feature of a table (or channel of a series) after the other is taken for missing and filled as
+people fill it: numbers by the mean and by zero, categories by the most frequent and by none. How many
+answers change? And with every feature missing at random at once, for one value in ten and in five
+(MCAR, Rubin 1976), how much accuracy is lost. Wilson intervals, and paired Student t for losses.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field
+
+from audit import figures, statistics
+from audit.checking import Check, Context, Cost, Expectation, Measurement
+from audit.errors import NotApplicable
+from audit.meta import ANSWERS
+from audit.record import Guidance
+from audit.words import amount, number, share, span
+
+if TYPE_CHECKING:
+    from audit.subject import Subject
+
+SHARES = (0.1, 0.2)
+
+
+class MissingValues(Check):
+    """What becomes of the answer when a value is missing?"""
+
+    id: ClassVar[str] = "robustness.missing_values"
+    title: ClassVar[str] = "What becomes of the answer when a value is missing?"
+    profiles: ClassVar[dict[str, dict[str, Any]]] = {
+        "quick": {"samples": 200}, "deep": {"samples": 5000},
+    }  # fmt: skip
+
+    samples: int = Field(default=500, ge=20)
+
+    def applies(self, subject: Subject) -> None:
+        subject.require(ANSWERS)
+        subject.require_continuous_inputs()
+        if subject.kind not in ("tabular", "sequence"):
+            raise NotApplicable(f"the inputs are {subject.kind}, whose values are not missing one by one")
+        if subject.kind == "tabular" and not subject.meta.features:
+            raise NotApplicable("the features are not described ([[subject.features]])")
+
+    def cost(self, subject: Subject) -> Cost:
+        from audit.methods.interventions import gaps
+
+        return Cost(forward=min(self.samples, subject.n) * (len(gaps(subject)) + len(SHARES) + 1))
+
+    def examine(self, context: Context) -> Measurement:
+        from audit.methods.interventions import gaps, imputed, missing_at_random
+
+        subject = context.subject
+        assert subject.y is not None
+        chosen = context.samples(self.samples)
+        clusters, y = context.clusters(chosen), subject.y[chosen]
+        changed = context.evidence(imputed, chosen)["changed"].numpy()
+        flips = [
+            statistics.proportion(
+                "answers_changed", changed[:, i], clusters=clusters, direction="lower",
+                slice={"missing": name, "filled by": how},
+            )
+            for i, (name, how) in enumerate(gaps(subject))
+        ]  # fmt: skip
+        before = subject.merit(context.answers(chosen), y).numpy()
+        unit = "standard deviations" if subject.is_regression else ""
+        losses = []
+        for at in SHARES:
+            logits = context.evidence(missing_at_random, chosen, share=at)["logits"]
+            losses.append(statistics.mean(
+                "loss", before - subject.merit(logits, y).numpy(), clusters=clusters, unit=unit,
+                slice={"missing share": at}, direction="lower",
+            ))  # fmt: skip
+        ordered = sorted(flips, key=lambda m: -float(m.value or 0))
+        top = ordered[0]
+        shown = [
+            {"label": f"{m.slice['missing']}, filled by {m.slice['filled by']}", "value": m.value,
+             "low": m.low, "high": m.high} for m in ordered[:15]
+        ]  # fmt: skip
+        return Measurement(
+            answer=f"Without {top.slice['missing']}, filled by {top.slice['filled by']}, "
+            f"{amount(top)} of {len(chosen):,} answers change, more than for any other. With one "
+            f"value in ten missing at random the model loses {number(losses[0].value)} "
+            f"({span(losses[0].low, losses[0].high)}).",
+            metrics=[*ordered, *losses],
+            figures=[figures.intervals(
+                shown, value="share of answers that change", bound=self.bound,
+                title="What is missed most",
+                caption="Answers that change when one value is missing: " + ", ".join(
+                    f"{r['label']} {share(float(r['value'] or 0))}" for r in shown[:4]) + ".",
+            )],
+            guidance={
+                "answers_changed": Guidance(
+                    title="A missing value decides: {slice}",
+                    what_happened="With {slice}, {value} of {n} answers change ({low} to {high}); the "
+                    "bound is {bound}.",
+                    why_it_matters="In use values are missing, and those who fill forms badly are "
+                    "not a random part of the people.",
+                    what_to_do="Train with values missing as in use, give the model a flag for it, "
+                    "or refuse to answer without this value.",
+                    tags=["NIST AI RMF MEASURE 2.5", "EU AI Act Article 15"],
+                ),
+                "loss": Guidance(
+                    title="The model does not bear missing values",
+                    what_happened="With {slice} at random it loses {value} ({low} to {high}); the "
+                    "bound is {bound}.",
+                    why_it_matters="Data in use are never complete.",
+                    what_to_do="Train with values missing as in use, or impute by a model of the data.",
+                    tags=["NIST AI RMF MEASURE 2.5", "EU AI Act Article 15"],
+                ),
+            },
+        )  # fmt: skip
+
+    bound: ClassVar[float] = 0.35
+
+    def expectations(self, subject: Subject) -> list[Expectation]:
+        # Zero, or no category at all, is a mistake that people make, but one that can be seen.
+        severities = {"mean": "high", "most frequent": "high", "zero": "medium", "none": "medium"}
+        return [
+            *(Expectation(
+                metric="answers_changed", slice={"missing": "*", "filled by": how},
+                op="not_shown_above", bound=self.bound, severity=severity,  # type: ignore[arg-type]
+            ) for how, severity in severities.items()),
+            Expectation(metric="loss", slice={"missing share": 0.1}, op="not_shown_above",
+                        bound=0.1, severity="medium"),
+        ]  # fmt: skip

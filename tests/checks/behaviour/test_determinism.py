@@ -1,0 +1,53 @@
+"""Dropout that stays on and batch statistics are caught; eval mode is quiet."""
+
+import numpy as np
+import pytest
+import torch.nn.functional as F
+from torch import nn
+
+import audit
+
+
+class Dropping(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(4, 2)
+
+    def forward(self, x):
+        return self.head(F.dropout(x, 0.3, training=True))
+
+
+class Proper(Dropping):
+    def forward(self, x):
+        return self.head(F.dropout(x, 0.3, training=self.training))
+
+
+def company(track):
+    return nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8, track_running_stats=track), nn.Linear(8, 2))
+
+
+def outcome(model):
+    rng = np.random.default_rng(0)
+    s = audit.Subject(model.train(), rng.normal(size=(100, 4)).astype(np.float32), np.arange(100) % 2)
+    return audit.run(s, ["behaviour.determinism"]).checks[0]
+
+
+@pytest.mark.parametrize(("model", "found", "when"), [
+    (Dropping(), "failed", "asked again"), (Proper(), "passed", ""),
+    (company(False), "failed", "in other company"), (company(True), "passed", ""),
+])  # fmt: skip
+def test_what_was_left_in_training_mode(model, found, when):
+    check = outcome(model)
+    assert check.outcome == found
+    assert all(when in f.what_happened for f in check.findings[:1])
+
+
+def test_batch_statistics_do_not_change_when_merely_asked_again():
+    metrics = {m.slice["when"]: m.value for m in outcome(company(False)).metrics if m.name == "unstable"}
+    assert metrics["asked again"] == 0.0
+    assert metrics["in other company"] == 1.0
+
+
+def test_a_random_model_is_measured_the_same_way_twice():
+    model = Dropping()
+    assert outcome(model).metrics == outcome(model).metrics

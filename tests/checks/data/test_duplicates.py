@@ -1,0 +1,44 @@
+"""Copied samples are counted; data that hold twins by nature raise no alarm."""
+
+import numpy as np
+import pytest
+from torch import nn
+
+import audit
+
+from ...conftest import image_data
+
+
+def pictures(cnn, copied):
+    x, y = image_data(400, seed=1)
+    train, labels = image_data(800, seed=2)
+    train[:copied] = x[:copied] + 0.001
+    return audit.Subject(cnn, x, y, train=(train, labels), input={"range": (0, 1)})
+
+
+@pytest.mark.parametrize(("copied", "outcome"), [(0, "passed"), (60, "failed")])
+def test_copies_are_counted(cnn, copied, outcome):
+    check = audit.run(pictures(cnn, copied), ["data.duplicates"]).checks[0]
+    assert check.outcome == outcome
+    assert {m.name: m.value for m in check.metrics}["twins"] == pytest.approx(copied / 400)
+
+
+def test_discrete_tables_hold_twins_by_nature():
+    rng = np.random.default_rng(0)
+    x, train = (rng.integers(0, 3, (500, 4)).astype(np.float32) for _ in range(2))
+    s = audit.Subject(nn.Linear(4, 2), x, np.arange(500) % 2, train=(train, np.arange(500) % 2))
+    check = audit.run(s, ["data.duplicates"]).checks[0]
+    assert {m.name: m.value for m in check.metrics}["twins"] > 0.9
+    assert check.outcome == "passed"
+
+
+def test_neighbours_are_those_of_brute_force():
+    import torch
+
+    from audit.methods.neighbours import nearest_gap
+
+    a, b = torch.randn(20, 5), torch.randn(50, 5)
+    near = b[torch.cdist(a, b).argmin(1)]
+    found = nearest_gap(a, b, torch.ones(1, 5))
+    assert torch.allclose(found, (a - near).abs().amax(1), atol=1e-5)
+    assert float(nearest_gap(b, b, torch.ones(1, 5), skip_self=True).min()) > 0

@@ -1,0 +1,57 @@
+"""A value whose absence decides is named; imputation is what it says."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import audit
+from audit.methods.interventions import fill, gaps
+
+FEATURES = [
+    {"name": "age", "columns": [0], "mean": 40, "std": 10},
+    {"name": "job", "columns": [1, 2], "kind": "categorical", "categories": ["a", "b"]},
+    {"name": "noise", "columns": [3], "mean": 0, "std": 1},
+]
+
+
+def subject(decides):
+    rng = np.random.default_rng(0)
+    x = np.zeros((300, 4), dtype=np.float32)
+    x[:, 0] = rng.normal(40, 10, 300)
+    x[np.arange(300), 1 + (np.arange(300) % 3 == 0)] = 1
+    x[:, 3] = rng.normal(size=300)
+    model = nn.Linear(4, 2)
+    with torch.no_grad():
+        model.weight.zero_()
+        model.bias.copy_(torch.tensor([0.0, -0.5]))
+        if decides:  # without any job the answer is always the second class
+            model.weight[0, 1:3] = 1.0
+            model.bias.copy_(torch.tensor([0.0, 0.5]))
+    return audit.Subject(model, x, np.zeros(300), features=FEATURES, task="binary")
+
+
+@pytest.mark.parametrize("decides", [True, False])
+def test_what_decides_when_it_is_missing(decides):
+    check = audit.run(subject(decides), ["robustness.missing_values"]).checks[0]
+    assert check.outcome == ("failed" if decides else "passed")
+    if decides:
+        top = check.metrics[0]
+        assert top.slice == {"missing": "job", "filled by": "none"}
+        assert top.value == 1.0
+
+
+def test_fillings_are_those_that_people_use():
+    s = subject(False)
+    assert gaps(s) == [("age", "mean"), ("age", "zero"), ("job", "most frequent"), ("job", "none"),
+                       ("noise", "mean"), ("noise", "zero")]  # fmt: skip
+    x = s.x[:2].clone()
+    fill(s, x, s.features[0], "mean")
+    fill(s, x, s.features[1], "most frequent")
+    assert x[:, 0].tolist() == pytest.approx([float(s.x[:, 0].mean())] * 2, rel=1e-5)
+    assert x[:, 1:3].tolist() == [[1, 0], [1, 0]]
+
+
+def test_channels_of_a_series_go_missing():
+    found = audit.check("robustness.missing_values", samples=50).measure(audit.load("zoo:vowels-gru"))
+    assert sum(m.name == "answers_changed" for m in found.metrics) == 24
