@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from audit.comparing import Change
 from audit.record import OUTCOMES, SEVERITIES, AuditRecord, Finding
 from audit.words import number, slice_text
+
+if TYPE_CHECKING:
+    from audit.selftesting import SelftestRecord
 
 SIGNS = {"pass": "✔", "fail": "✘", "inconclusive": "?"}
 WORDS = {
@@ -116,6 +119,35 @@ def summary(record: AuditRecord, report: Path | None = None) -> str:
     lines += ["" if found else "  no findings", f"  {counts_text(record)}"]
     if report is not None:
         lines.append(f"  report: {report}")
+    return "\n".join(lines)
+
+
+def selftest(record: SelftestRecord, page: Path | None = None) -> str:
+    """A line for each planted fault and each clean twin, then the verdict."""
+    width = max([len(d.fault) for d in record.detections], default=0)
+    checks = max([len(d.check) for d in record.detections], default=0)
+    lines = []
+    for d in record.detections:
+        mark = "✔ flagged" if d.flagged else f"✘ MISSED ({d.outcome.replace('_', ' ')})"
+        lines.append(f"{d.fault:<{width}}  dose {number(d.dose):<8} {d.check:<{checks}}  {mark}")
+    lines.append("")
+    for twin in record.twins:
+        loud = twin.false_alarms
+        mark = f"✘ {len(loud)} FALSE ALARMS" if loud else "✔ no false alarm"
+        of = twin.twin_of[0] + (f" and {len(twin.twin_of) - 1} more" if twin.twin_of[1:] else "")
+        lines.append(
+            f"clean {twin.model} (twin of {of}): {mark}; {twin.checks} checks, {twin.judged} "
+            "expectations"
+        )
+        lines += [
+            f"    {a.severity} {a.check} {a.metric}{f' ({a.where})' if a.where else ''}: "
+            f"{plain(a.value, 90)}" for a in loud
+        ]  # fmt: skip
+    sign = SIGNS["pass" if record.passed else "fail"]
+    lines += ["", f"{sign} {'PASS' if record.passed else 'FAIL'}: {record.reason}"]
+    lines.append(f"  {record.seconds:.0f} s, profile {record.profile}")
+    if page is not None:
+        lines.append(f"  report: {page}")
     return "\n".join(lines)
 
 

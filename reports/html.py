@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -15,6 +15,9 @@ from audit.reports.console import WORDS, counts_text, findings_by_severity
 from audit.reports.drawing import draw
 from audit.reports.escaping import reveal
 from audit.words import number, slice_text, value_text
+
+if TYPE_CHECKING:
+    from audit.selftesting import SelftestRecord
 
 SIGNS = {
     "pass": "✔", "fail": "✘", "inconclusive": "?", "passed": "✔", "failed": "✘",
@@ -27,7 +30,8 @@ OPERATORS = {
 NEVER_TESTED = (
     "stronger attacks than the ones above: robust accuracy is an upper bound",
     "data other than the evaluation data: nothing follows for another population",
-    "privacy, poisoning and backdoors of the training data",
+    "attackers who train models of their own: what is found of membership is a lower bound",
+    "backdoors that no small patch wakes, and poisoning that leaves no trace in the answers",
     "the system around the model: who may send inputs, who acts on the answers",
     "conformity: the tags of findings name topics of public frameworks and claim nothing more",
 )
@@ -80,6 +84,11 @@ def areas(checks: Iterable[CheckRecord]) -> dict[str, list[CheckRecord]]:
 def shown(check: CheckRecord) -> bool:
     """A trial is shown where an expectation that it would mend has failed; a question always."""
     return check.kind == "question" or check.outcome != "passed"
+
+
+def render_selftest(record: SelftestRecord) -> str:
+    """The page of a self-test, of the same look as a report."""
+    return environment().get_template("selftest.html.j2").render(record=record)
 
 
 def render(record: AuditRecord) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from audit.entrypoints import reporter
+from audit.selftesting import selftest
 
 from ..conftest import IN_CI
 from .test_html import hostile_record  # noqa: F401 - a fixture
@@ -40,6 +41,8 @@ def pages(tmp_path_factory, digits_record, adult_record, hostile_record):  # noq
              "table": hostile_record[1]}  # fmt: skip
     for name, record in named.items():
         (folder / f"{name}.html").write_text(reporter("html").render(record), encoding="utf-8")
+    tested = selftest(["nan-weights", "overconfident"])
+    (folder / "selftest.html").write_text(reporter("html").render_selftest(tested), encoding="utf-8")
     return folder
 
 
@@ -50,7 +53,7 @@ def opened(browser, path: Path, **options):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("name", ["digits", "adult", "images", "table"])
+@pytest.mark.parametrize("name", ["digits", "adult", "images", "table", "selftest"])
 def test_axe_finds_no_violation(browser, pages, name, scheme):
     from axe_playwright_python.sync_playwright import Axe
 
@@ -61,7 +64,7 @@ def test_axe_finds_no_violation(browser, pages, name, scheme):
     page.close()
 
 
-@pytest.mark.parametrize("name", ["digits", "adult", "images", "table"])
+@pytest.mark.parametrize("name", ["digits", "adult", "images", "table", "selftest"])
 @pytest.mark.parametrize("width", [360, 1280])
 def test_the_page_never_scrolls_sideways(browser, pages, name, width):
     page = opened(browser, pages / f"{name}.html", viewport={"width": width, "height": 800})

@@ -1,0 +1,32 @@
+"""Not sure enough."""
+
+from __future__ import annotations
+
+import torch
+
+from audit.subject import Subject
+from audit.zoo.faults import Fault
+from audit.zoo.faults.planting import linears, subject, trained
+
+
+def plant(dose: float, seed: int) -> Subject:
+    model = trained("adult-mlp", seed)
+    head = linears(model)[-1]
+    with torch.no_grad():
+        head.weight.mul_(dose)
+        head.bias.mul_(dose)
+    return subject("adult-mlp", model)
+
+
+FAULT = Fault(
+    name="underconfident",
+    what="the logits are scaled: the answers are the same, the model is far less sure than it is right",
+    term="miscalibration (Guo et al. 2017)",
+    model="adult-mlp",
+    plant=plant,
+    unit="factor on the logits",
+    dose=0.25,
+    doses=(1.0, 0.8, 0.6, 0.5, 0.4, 0.25),
+    check="calibration.reliability",
+    metric="calibration_error",
+)

@@ -1,0 +1,54 @@
+"""Reference models: all are there, and each one's audit ends as its card declares."""
+
+import pytest
+
+import audit
+from audit.cli import main
+from audit.entrypoints import zoo
+
+NAMES = sorted(zoo())
+# What each performs at least, by the first metric of its performance check.
+QUALITY = {
+    "adult-mlp": 0.84, "credit-default-mlp": 0.80, "crime-regression": 0.55, "digits-cnn": 0.97,
+    "digits-ensemble": 0.95, "digits-mlp": 0.95, "digits-resnet": 0.97, "digits-transfer": 0.95,
+    "german-credit-mlp": 0.70, "mnist-cnn": 0.95, "mnist-cnn-robust": 0.94,
+    "shuttle-autoencoder": 0.97, "snippets-textcnn": 0.66, "snippets-transformer": 0.66,
+    "vowels-gru": 0.90, "vowels-lstm": 0.94,
+}  # fmt: skip
+
+
+def quality(subject):
+    kinds = {"regression": "regression", "anomaly": "anomaly"}
+    kind = kinds.get(subject.meta.task, "classification")
+    return audit.check(f"performance.{kind}").measure(subject).metrics[0]
+
+
+def test_every_promised_model_is_there():
+    assert set(QUALITY) == set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_default_audit_ends_as_the_card_declares(name):
+    entry = zoo()[name].load()
+    subject = audit.load(f"zoo:{name}")
+    assert quality(subject).value >= QUALITY[name]
+    record = audit.run(subject)
+    failed = {
+        f"{check.id} {e.metric}"
+        for check in record.checks for e in check.expectations
+        if e.outcome == "failed" and e.severity in ("high", "critical")
+    }  # fmt: skip
+    assert failed == set(entry.fails)
+    assert record.verdict.exit_code == entry.exit_code, record.verdict.reason
+    assert record.verdict.counts["error"] == 0
+
+
+@pytest.mark.parametrize(("name", "quality"), [
+    ("digits-mlp", "accuracy 0.9"), ("crime-regression", "r2 0.6"), ("shuttle-autoencoder", "auroc 0.9"),
+])  # fmt: skip
+def test_the_card_says_how_good_it_is(capsys, name, quality):
+    assert main(["zoo", name]) == 0
+    card = capsys.readouterr().out
+    assert quality in card
+    for line in ("CC BY 4.0", "parameters", "recipe", "limits", "digest", "exit code"):
+        assert line in card
