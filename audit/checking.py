@@ -123,6 +123,15 @@ class Context:
         logits = self.evidence(predict, self.samples())["logits"]
         return logits if samples is None else logits[samples]
 
+    def training_answers(self, most: int) -> tuple[Tensor, Tensor]:
+        """The model's answers on at most `most` training samples, and their labels."""
+        from audit.methods.predictions import predict
+
+        training = self.training
+        chosen = training.samples(most)
+        assert training.subject.y is not None
+        return training.evidence(predict, chosen)["logits"], training.subject.y[chosen]
+
     def predictions(self) -> Predictions:
         """The answers of a model that decides between classes."""
         from scipy.special import softmax

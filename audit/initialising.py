@@ -51,6 +51,10 @@ def write_config(options: argparse.Namespace, config: Config | None, path: Path)
     )
     if meta.output_index is not None:
         lines.append(f"output_index = {meta.output_index}{why('output index')}")
+    for name in ("threshold", "tolerance"):
+        value = getattr(meta, name)
+        if value is not None:
+            lines.append(f"{name} = {toml(value)}{why(name)}")
     lines.append(
         f"classes = {toml(meta.classes)}{why('classes')}" if meta.classes else '# classes = ["…"]'
     )

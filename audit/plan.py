@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from audit.subject import Subject
 
 # The order in which a reader wants the areas, and in which evidence is best shared.
-AREAS = ("performance", "calibration", "robustness", "fairness", "imbalance", "interpretability")
+AREAS = (
+    "performance", "generalisation", "calibration", "robustness", "fairness", "imbalance",
+    "interpretability", "behaviour", "privacy", "data", "training", "deployment",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

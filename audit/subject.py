@@ -187,10 +187,12 @@ class Subject:
         """Raise NotApplicable unless the subject is a classifier (with labels)."""
         self.require(CLASSIFICATION, labels=labels)
 
-    def require_training_data(self) -> None:
-        """Raise NotApplicable where no training data are given."""
+    def require_training_data(self, *, labels: bool = True) -> None:
+        """Raise NotApplicable where no training data (with labels) are given."""
         if self.train is None:
             raise NotApplicable("no training data are given (--train-data)")
+        if labels and self.train[1] is None:
+            raise NotApplicable("the training data hold no labels")
 
     def require_layers(self) -> None:
         """Raise NotApplicable where nothing inside the network can be watched."""

@@ -300,3 +300,20 @@ def test_interrupted_is_exit_130(monkeypatch, capsys):
 
     monkeypatch.setattr("audit.cli.command_checks", interrupted)
     assert main(["checks"]) == 130
+
+
+@pytest.mark.parametrize(("name", "key"), [
+    ("shuttle-autoencoder", "threshold"), ("crime-regression", "tolerance"),
+])  # fmt: skip
+def test_init_writes_what_counts_as_another_answer(here, name, key):
+    assert main(["init", f"zoo:{name}"]) == 0
+    line = next(line for line in (here / "audit.toml").read_text().splitlines() if key in line)
+    assert "# inferred: " in line
+    assert main(["run", f"zoo:{name}", "--check", "performance", "--profile", "quick"]) == 0
+
+
+def test_training_data_that_do_not_fit_are_one_sentence(here, capsys):
+    x = np.random.default_rng(0).random((50, 1, 9, 9)).astype("f4")
+    np.savez("train.npz", x=x, y=np.arange(50) % 10)
+    assert main(["run", "zoo:digits-mlp", "--train-data", "train.npz"]) == 2
+    assert "training data have samples of shape [1, 9, 9]" in capsys.readouterr().err

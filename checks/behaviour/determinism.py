@@ -4,6 +4,9 @@ The same batch is asked twice, and each sample once more with a single companion
 by more than a thousandth of their spread come from something left in training mode: dropout that draws
 lots, batch normalisation that looks at the neighbours (Ioffe and Szegedy 2015, section 3.1), or a
 random layer. Shares of samples, with Wilson intervals; beside them, how many answers change.
+
+Planted and looked for (`benchmarks/detection`): dropout of 1 % of the inputs that stays on is found
+in 10 of 10 seeds, of 0.1 % in 9. No false alarm on 100 clean models (at most 3.7 %).
 """
 
 from __future__ import annotations

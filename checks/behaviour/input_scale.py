@@ -5,6 +5,9 @@ standardised or not, −1 to 1, inverted, colours in the other order. Where anot
 better, the data do not reach the model as it was trained (Breck et al. 2017, on training–serving
 skew). Per form, the mean paired change of accuracy (for values: of minus the absolute error in
 standard deviations), with Student t intervals.
+
+Planted and looked for (`benchmarks/detection`): inputs of 0 to 255 for 0 to 1 are found in 10 of 10
+seeds, of 0 to 16 in 6, of 0 to 2 in none. No false alarm on 100 clean models (at most 3.7 %).
 """
 
 from __future__ import annotations

@@ -7,6 +7,10 @@ resampling, Bröcker and Smith 2007). Beside it: mean confidence minus accuracy,
 would calibrate the model (Guo et al. 2017, 4.2), Brier score (Brier 1950), and the area under the
 risk–coverage curve (Geifman and El-Yaniv 2017), which tells whether unsure answers are the wrong
 ones.
+
+Planted and looked for (`benchmarks/detection`): logits times 2 are found in 10 of 10 seeds, times
+1.5 in none; times 0.4 in 10 of 10, times 0.5 in 7, times 0.6 in none. No false alarm on 100 clean
+models (at most 3.7 %).
 """
 
 from __future__ import annotations

@@ -5,6 +5,10 @@ than a 255th of the range (pictures, series) or a thousandth of a standard devia
 must be the same. Discrete data hold twins by nature, so the share is set against that of training
 samples with a twin among the other training samples: what is above it, leaked (Barz and Denzler 2020
 on duplicates between splits). Difference of two shares, Welch's interval.
+
+Planted and looked for (`benchmarks/detection`): 5 % of the evaluation samples copied into the
+training data are found in 10 of 10 seeds, 3 % in none. No false alarm on 100 clean models (at most
+3.7 %).
 """
 
 from __future__ import annotations
@@ -41,7 +45,7 @@ class Duplicates(Check):
     def applies(self, subject: Subject) -> None:
         if subject.x is None:
             raise NotApplicable("no evaluation data are given")
-        subject.require_training_data()
+        subject.require_training_data(labels=False)
 
     def examine(self, context: Context) -> Measurement:
         subject = context.subject

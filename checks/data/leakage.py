@@ -7,6 +7,9 @@ settles the label alone is seldom knowledge and often leakage: something that is
 label is (Kaufman et al. 2012). Beside the skill of the three strongest, how many of the model's
 answers change when that feature is shuffled (permutation importance, Breiman 2001): whether the model
 lives on it. Bootstrap intervals.
+
+Planted and looked for (`benchmarks/detection`): a feature that holds the label in 95 % of the rows
+is found in 10 of 10 seeds, in 90 % in none. No false alarm on 100 clean models (at most 3.7 %).
 """
 
 from __future__ import annotations

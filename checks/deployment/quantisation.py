@@ -6,6 +6,10 @@ quantisation (Jacob et al. 2018; Krishnamoorthi 2018), simulated in floating poi
 does not hang on a machine's kernels. On the same samples: the paired loss of accuracy (for values: of
 minus the absolute error in standard deviations) with its Student t interval and McNemar's exact test,
 and how many answers change.
+
+Planted and looked for (`benchmarks/detection`): one unit with weights 300 times too large is found
+in 10 of 10 seeds, 100 times in 2, 30 times in none. No false alarm on 100 clean models (at most
+3.7 %).
 """
 
 from __future__ import annotations

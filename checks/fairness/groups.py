@@ -9,6 +9,10 @@ et al. 2023); the intervals of differences are the range over a box of simultane
 because a bootstrap of a maximum excludes zero for groups that are equal. Groups under `min_group`
 samples are shown and left out of the differences. Which difference matters depends on the use; no
 number here is a legal finding.
+
+Planted and looked for (`benchmarks/detection`): a group of which 90 % was withheld in training is
+found in 10 of 10 seeds, at 80 % in 2, at 50 % in none; labels of a group biased for half of its
+members in 10 of 10, for a quarter in 6. No false alarm on 100 clean models of each (at most 3.7 %).
 """
 
 from __future__ import annotations

@@ -3,6 +3,10 @@
 Accuracy on the training samples minus accuracy on the evaluation samples; for values, how much the
 absolute error grows, in standard deviations of the labels. A large gap is memory, not knowledge
 (Zhang et al. 2017). The samples differ, so the interval is Welch's for two independent means.
+
+Planted and looked for (`benchmarks/detection`): a network that has learnt 30 % of random labels by
+heart is found in 10 of 10 seeds, 20 % in 1, 10 % in none. No false alarm on 100 clean models (at
+most 3.7 %).
 """
 
 from __future__ import annotations
@@ -13,7 +17,6 @@ from pydantic import Field
 
 from audit import figures, statistics
 from audit.checking import Check, Context, Cost, Expectation, Measurement
-from audit.errors import NotApplicable
 from audit.meta import CLASSIFICATION
 from audit.record import Guidance
 from audit.words import number, span
@@ -34,22 +37,14 @@ class Gap(Check):
     def applies(self, subject: Subject) -> None:
         subject.require((*CLASSIFICATION, "regression"))
         subject.require_training_data()
-        if subject.train is not None and subject.train[1] is None:
-            raise NotApplicable("the training data hold no labels")
 
     def cost(self, subject: Subject) -> Cost:
         return Cost(forward=min(self.samples, len(subject.train[0]) if subject.train else 0))
 
     def examine(self, context: Context) -> Measurement:
-        from audit.methods.predictions import predict
-
-        subject, training = context.subject, context.training
-        known = training.subject
-        chosen = training.samples(self.samples)
+        subject = context.subject
         assert subject.y is not None
-        assert known.y is not None
-        logits = training.evidence(predict, chosen)["logits"]
-        old = subject.merit(logits, known.y[chosen]).numpy()
+        old = subject.merit(*context.training_answers(self.samples)).numpy()
         new = subject.merit(context.answers(), subject.y).numpy()
         unit = "standard deviations" if subject.is_regression else ""
         gap = statistics.difference("gap", old, new, unit=unit)

@@ -4,6 +4,10 @@ Recall and precision of each class with Wilson intervals, the rarest class's rec
 gap between recalls with a simultaneous interval, beside how unequal the classes are in the data
 (He and Garcia 2009). A class is found wanting only where its interval, corrected for the number of
 classes, lies below the bound: small classes are said to be too small to tell.
+
+Planted and looked for (`benchmarks/detection`): a class of which 98 % was withheld in training is
+found in 10 of 10 seeds, at 95 % in 3, at 80 % in none. No false alarm on 100 clean models (at most
+3.7 %).
 """
 
 from __future__ import annotations

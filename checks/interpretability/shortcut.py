@@ -7,6 +7,10 @@ answer over now and then; a watermark, a ruler, a hospital's tag does so far mor
 strongest part does it than the fifth (a mark may lie across four). The parts are ranked on one half of
 the samples and measured on the other, and the other way round, so that picking the largest does not
 make it larger. Paired Student t interval. Only a shortcut that the evaluation data hold too is seen.
+
+Planted and looked for (`benchmarks/detection`): a mark that gives the label away is found from
+correlation 0.98 in 10 of 10 training seeds, at 0.95 in 2, at 0.9 and below in none. No false alarm
+on 100 clean models (at most 3.7 %).
 """
 
 from __future__ import annotations

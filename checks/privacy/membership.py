@@ -6,6 +6,10 @@ against one threshold for all (Yeom et al. 2018). Members are training samples, 
 evaluation samples. The area under the ROC curve has DeLong's interval; the share of members found at
 1 % false accusations says what an accuser who must be sure could do (Carlini et al. 2022, section
 IV). It is a lower bound: an attacker with shadow models finds more.
+
+Planted and looked for (`benchmarks/detection`): a network that has learnt 40 % of random labels by
+heart is found in 10 of 10 seeds, 30 % in 7, 10 % in none. No false alarm on 100 clean models (at
+most 3.7 %).
 """
 
 from __future__ import annotations
@@ -17,7 +21,6 @@ from pydantic import Field
 
 from audit import figures, statistics
 from audit.checking import Check, Context, Cost, Expectation, Measurement
-from audit.errors import NotApplicable
 from audit.meta import CLASSIFICATION
 from audit.record import Guidance
 from audit.words import amount, number, share, span
@@ -43,21 +46,13 @@ class Membership(Check):
     def applies(self, subject: Subject) -> None:
         subject.require((*CLASSIFICATION, "regression"))
         subject.require_training_data()
-        if subject.train is not None and subject.train[1] is None:
-            raise NotApplicable("the training data hold no labels")
 
     def cost(self, subject: Subject) -> Cost:
         return Cost(forward=min(self.samples, len(subject.train[0]) if subject.train else 0))
 
     def examine(self, context: Context) -> Measurement:
-        from audit.methods.predictions import predict
-
-        training = context.training
-        chosen = training.samples(self.samples)
         assert context.subject.y is not None
-        assert training.subject.y is not None
-        logits = training.evidence(predict, chosen)["logits"]
-        members = self.score(context.subject, logits, training.subject.y[chosen])
+        members = self.score(context.subject, *context.training_answers(self.samples))
         others = self.score(context.subject, context.answers(), context.subject.y)
         area = statistics.auroc("membership_auc", members, others, direction="lower")
         metrics, rows = [area], []

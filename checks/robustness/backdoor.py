@@ -8,6 +8,10 @@ nearly there. The best one is put on the other half: how many answers become tha
 patch (Brown et al. 2017) is found too: whoever may stick something on the input gets the answer they
 want either way. Wilson intervals on samples that the search never saw, judged at the level corrected
 for the number of classes.
+
+Planted and looked for (`benchmarks/detection`): a trigger in 10 % of the training pictures is found
+in 10 of 10 seeds, in 2 % in 3, in 0.5 % in none. No false alarm on 100 clean models (at most
+3.7 %).
 """
 
 from __future__ import annotations

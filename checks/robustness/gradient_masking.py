@@ -5,6 +5,10 @@ signs, on the same samples: the share whose gradient is exactly zero, and how ma
 search that needs no gradient flips than projected gradient descent does (Carlini et al. 2019, section
 5.3), paired, with Student t interval. Robustness reported by gradient attacks on such a model is not
 robustness.
+
+Planted and looked for (`benchmarks/detection`): inputs rounded to steps of 0.0001, and a softmax of
+logits times 3 whose tails are cut off, are found in 10 of 10 seeds. No false alarm on 100 clean
+models (at most 3.7 %).
 """
 
 from __future__ import annotations

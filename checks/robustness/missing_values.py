@@ -4,6 +4,10 @@ One feature of a table (or channel of a series) after the other is taken for mis
 people fill it: numbers by the mean and by zero, categories by the most frequent and by none. How many
 answers change? And with every feature missing at random at once, for one value in ten and in five
 (MCAR, Rubin 1976), how much accuracy is lost. Wilson intervals, and paired Student t for losses.
+
+Planted and looked for (`benchmarks/detection`): a field that half of one class left empty in
+training is found in 10 of 10 seeds, a fifth in 3, a tenth in none. No false alarm on 100 clean
+models (at most 3.7 %).
 """
 
 from __future__ import annotations

