@@ -250,6 +250,7 @@ def auroc(
     Args:
         positive, negative: [n], [m] scores, higher for positive.
     """
+    from scipy.special import expit
     from scipy.stats import rankdata, t
 
     p, q = np.asarray(positive, dtype=np.float64), np.asarray(negative, dtype=np.float64)
@@ -272,7 +273,7 @@ def auroc(
         z = np.log(value / (1 - value)) + t.ppf(level, min(n, m) - 1) * np.sqrt(variance) / (
             value * (1 - value)
         )
-        quantiles[str(level)] = round(float(1 / (1 + np.exp(-z))), 12)
+        quantiles[str(level)] = round(float(expit(z)), 12)
     return Metric(
         name=name, value=value, low=quantiles["0.025"], high=quantiles["0.975"], n=n + m,
         direction=direction, estimator="Mann–Whitney; DeLong interval",  # type: ignore[arg-type]

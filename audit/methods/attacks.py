@@ -146,12 +146,23 @@ class Target:
     """What an attack has to achieve on a batch, as a classification to be made wrong.
 
     Attributes:
-        logits: [n, ...] → [n, classes].
         y: [n] the class that the attack has to leave.
+        now, away: [n, 1] of a value, what it is and in which direction the truth is left.
     """
 
-    logits: Callable[[Tensor], Tensor]
+    subject: Subject
     y: Tensor
+    now: Tensor | None = None
+    away: Tensor | None = None
+
+    def logits(self, point: Tensor, rows: Tensor | None = None) -> Tensor:
+        """[n, classes] at points that stand for all samples of the batch, or for some `rows`."""
+        scores = self.subject.logits(point)
+        if self.now is None or self.away is None:
+            return scores
+        now, away = (t if rows is None else t[rows] for t in (self.now, self.away))
+        further = away * (scores - now) / float(self.subject.meta.tolerance or 0) - 1
+        return torch.cat([torch.zeros_like(further), further], 1)
 
 
 def target(subject: Subject, x: Tensor, y: Tensor) -> Target:
@@ -159,17 +170,11 @@ def target(subject: Subject, x: Tensor, y: Tensor) -> Target:
     than the subject's tolerance.
     """
     if not subject.is_regression:
-        return Target(subject.logits, y)
-    tolerance = float(subject.meta.tolerance or 0)
+        return Target(subject, y)
     with torch.no_grad():
         now = subject.logits(x)
     away = torch.where(now[:, 0] >= y.to(now), 1.0, -1.0)[:, None]
-
-    def moved(point: Tensor) -> Tensor:
-        further = away * (subject.logits(point) - now) / tolerance - 1
-        return torch.cat([torch.zeros_like(further), further], 1)
-
-    return Target(moved, torch.zeros_like(y, dtype=torch.long))
+    return Target(subject, torch.zeros_like(y, dtype=torch.long), now, away)
 
 
 def expand(mask: Tensor, like: Tensor) -> Tensor:

@@ -1,0 +1,190 @@
+"""Auto-PGD: gradient ascent that chooses its own steps, on the losses that masked gradients fool least."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from audit.evidence import Batch, producer
+from audit.methods.attacks import Attacked, Budget, as_evidence, budget, expand, margin, target
+
+Loss = Literal["ce", "dlr", "targeted"]
+MOMENTUM = 0.75
+ENOUGH = 0.75  # share of steps between checkpoints that must raise the loss
+
+
+def losses(scores: Tensor, y: Tensor, kind: Loss, goal: Tensor) -> Tensor:
+    """[n] what is driven up; independent of the logits' scale but for 'ce' (Croce and Hein 2020, 4).
+
+    Args:
+        goal: [n] the class that a targeted attack aims at.
+    """
+    if kind == "ce":
+        return F.cross_entropy(scores, y, reduction="none")
+    ordered = scores.sort(1, descending=True).values
+    true = scores.gather(1, y[:, None])[:, 0]
+    k = scores.shape[1]
+    if kind == "dlr":
+        # Two classes have no third to scale by: the bare margin.
+        scale = ordered[:, 0] - ordered[:, 2] if k > 2 else torch.ones_like(true)
+        return margin(scores, y) / scale.clamp_min(1e-12)
+    aimed = scores.gather(1, goal[:, None])[:, 0]
+    scale = torch.ones_like(true)
+    if k > 2:
+        scale = ordered[:, 0] - (ordered[:, 2] + ordered[:, min(3, k - 1)]) / 2
+    return (aimed - true) / scale.clamp_min(1e-12)
+
+
+def checkpoints(steps: int) -> list[int]:
+    """Steps after which step sizes are looked at (Croce and Hein 2020, 3.1)."""
+    points, before, now = [], 0.0, 0.22
+    while now < 1:
+        points.append(max(1, round(now * steps)))
+        before, now = now, now + max(now - before - 0.03, 0.06)
+    return sorted({p for p in points if p < steps})
+
+
+def ascend(
+    logits: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor, allowed: Budget, *,
+    steps: int, kind: Loss, goal: Tensor | None = None, start: Tensor | None = None,
+) -> Attacked:  # fmt: skip
+    """Auto-PGD (Croce and Hein 2020, algorithm 1); what is broken is attacked no further.
+
+    Args:
+        logits: (points [m, ...], rows [m] of the batch that they stand for) → [m, classes].
+        goal: [n] classes to aim at, for a targeted loss.
+        start: [n, ...] uniform numbers in [0, 1); the sample itself where None.
+    """
+    low, high = allowed.around(x)
+    radius = allowed.radius.expand_as(x)
+    aim = y if goal is None else goal
+    result = x.clone()
+    broken = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+    open_ = torch.arange(len(x), device=x.device)
+    current = x if start is None else torch.clamp(x + (2 * start - 1) * radius, low, high)
+
+    def look(point: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        point = point.detach().requires_grad_(True)
+        scores = logits(point, rows)
+        value = losses(scores, y[rows], kind, aim[rows])
+        (gradient,) = torch.autograd.grad(value.sum(), point)
+        return value.detach(), gradient, scores.detach().argmax(1) != y[rows]
+
+    value, gradient, wrong = look(current, open_)
+    first, zero = value.clone(), (gradient == 0).flatten(1).all(1)
+    best, best_at, best_gradient = value.clone(), current.clone(), gradient.clone()
+    highest = best.clone()
+    previous = current
+    size = torch.full((len(x),), 2.0, device=x.device)
+    rises = torch.zeros(len(x), device=x.device)
+    best_before, size_before = best.clone(), size.clone()
+    last, marks = 0, set(checkpoints(steps))
+    for step in range(1, steps + 1):
+        if bool(wrong.any()):
+            result[open_[wrong]] = current[wrong]
+            broken[open_[wrong]] = True
+            keep = ~wrong
+            open_, current, previous, value, gradient, best, best_at, best_gradient, size, rises, \
+                best_before, size_before = (
+                    t[keep] for t in (open_, current, previous, value, gradient, best, best_at,
+                                      best_gradient, size, rises, best_before, size_before)
+                )  # fmt: skip
+        if len(open_) == 0:
+            break
+        lo, hi = low[open_], high[open_]
+        stride = expand(size, current) * radius[open_]
+        z = torch.clamp(current + stride * gradient.sign(), lo, hi)
+        weight = 1.0 if step == 1 else MOMENTUM
+        moved = current + weight * (z - current) + (1 - weight) * (current - previous)
+        previous, current = current, torch.clamp(moved, lo, hi)
+        before = value
+        value, gradient, wrong = look(current, open_)
+        rises += value > before
+        better = value > best
+        best = torch.where(better, value, best)
+        best_at = torch.where(expand(better, current), current, best_at)
+        best_gradient = torch.where(expand(better, current), gradient, best_gradient)
+        highest[open_] = best
+        if step in marks:
+            stuck = rises < ENOUGH * (step - last)
+            stuck |= (size == size_before) & (best <= best_before)
+            size_before, best_before = size.clone(), best.clone()
+            size = torch.where(stuck, size / 2, size)
+            back = expand(stuck & ~wrong, current)
+            current = torch.where(back, best_at, current)
+            previous = torch.where(back, best_at, previous)
+            gradient = torch.where(back, best_gradient, gradient)
+            value = torch.where(stuck & ~wrong, best, value)
+            rises, last = torch.zeros_like(rises), step
+    if len(open_):
+        result[open_] = torch.where(expand(wrong, current), current, best_at)
+        broken[open_[wrong]] = True
+    return Attacked(result, result, broken, (highest > first) | broken, zero)
+
+
+@producer(version=1, private=("x",))
+def apgd(
+    batch: Batch, *, eps: float, steps: int, loss: Loss, rank: int = 0
+) -> dict[str, Tensor]:
+    """Auto-PGD (Croce and Hein 2020) from a random start.
+
+    Args:
+        loss: 'ce', 'dlr', or 'targeted': the class of the `rank`-th highest score among the others.
+
+    Returns:
+        x [n, ...], broken [n], loss_rose [n], zero_gradient [n].
+    """
+    aim = target(batch.subject, batch.x, batch.y)
+    goal = None
+    if loss == "targeted":
+        with torch.no_grad():
+            others = aim.logits(batch.x).scatter(1, aim.y[:, None], float("-inf"))
+        goal = others.argsort(1, descending=True)[:, rank]
+    start = batch.uniform(rank, batch.x.shape[1:]).to(batch.x.device)
+
+    return as_evidence(ascend(
+        aim.logits, batch.x, aim.y, budget(batch.subject, eps), steps=steps, kind=loss, goal=goal,
+        start=start,
+    ))  # fmt: skip
+
+
+@producer(version=1)
+def minimum_eps(batch: Batch, *, highest: float, halvings: int, steps: int) -> dict[str, Tensor]:
+    """The smallest budget that a bisection with Auto-PGD breaks each sample with.
+
+    An upper bound of the true one, as every attack's. A sample that is wrong already needs none; one
+    that survives `highest` gets infinity. One search gives robust accuracy at every eps.
+
+    Args:
+        highest: where the search starts.
+        halvings: how often the interval is halved: the answer is `highest` / 2 ** halvings fine.
+
+    Returns:
+        eps [n].
+    """
+    aim = target(batch.subject, batch.x, batch.y)
+    unit = budget(batch.subject, 1.0)
+    start = batch.uniform(0, batch.x.shape[1:]).to(batch.x.device)
+    with torch.no_grad():
+        wrong = aim.logits(batch.x).argmax(1) != aim.y
+
+    def breaks(eps: Tensor) -> Tensor:
+        allowed = Budget(unit.radius * expand(eps, batch.x), unit.low, unit.high)
+        kind: Loss = "ce"
+        return ascend(
+            aim.logits, batch.x, aim.y, allowed, steps=steps, kind=kind, start=start
+        ).broken
+
+    top = torch.full((len(batch.x),), highest, device=batch.x.device)
+    never = ~breaks(top) & ~wrong
+    low, high = torch.zeros_like(top), top
+    for _ in range(halvings):
+        middle = (low + high) / 2
+        hit = breaks(middle)
+        high, low = torch.where(hit, middle, high), torch.where(hit, low, middle)
+    eps = torch.where(wrong, 0.0, high)
+    return {"eps": torch.where(never, torch.inf, eps)}

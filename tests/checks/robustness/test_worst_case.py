@@ -1,0 +1,114 @@
+"""The cascade is never better than any attack in it; who pays is named; masked gradients settle nothing."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import audit
+from audit.checking import unpack
+
+from ...conftest import image_data
+from .test_gradient_masking import Rounded
+
+EPS = 0.25
+
+
+def close(n=240, seed=1):
+    return image_data(n, seed=seed)
+
+
+@pytest.fixture
+def measured(images):
+    both = ["robustness.pgd", "robustness.worst_case"]
+    return audit.run(images, both, profile="quick", parameters={c: {"eps": EPS} for c in both})
+
+
+def test_the_worst_case_is_never_better_than_pgd(measured):
+    pgd, worst = (measured.check(f"robustness.{n}").per_sample[0] for n in ("pgd", "worst_case"))
+    robust = dict(zip(pgd.indices, unpack(pgd), strict=True))
+    for index, good in zip(worst.indices, unpack(worst), strict=True):
+        assert not good or robust[index]
+
+
+def test_the_cascade_adds_up(measured):
+    check = measured.check("robustness.worst_case")
+    rows = check.tables[0].rows
+    values = {m.name: m for m in check.metrics if m.slice in ({}, {"eps": EPS})}
+    n = values["clean_accuracy"].n
+    assert rows[0][1] == round(values["clean_accuracy"].value * n)
+    for before, after in itertools.pairwise(rows):
+        assert after[1] == before[1] - before[2]
+    left = rows[-1][1] - rows[-1][2]
+    assert values["robust_accuracy"].value == pytest.approx(left / n)
+
+
+def test_the_curve_falls_and_passes_through_the_cascade(measured):
+    check = measured.check("robustness.worst_case")
+    values = check.figures[0].spec["layer"][0]["data"]["values"]
+    shares = [row["robust accuracy"] for row in values]
+    assert all(a >= b for a, b in itertools.pairwise(shares))
+    at = next(row for row in values if row["eps"] == pytest.approx(EPS))
+    robust = next(m for m in check.metrics if m.name == "robust_accuracy")
+    assert at["robust accuracy"] <= robust.value + 1e-6
+    assert at["robust accuracy"] >= robust.value - 0.03
+
+
+def test_a_fair_attack_is_believed_and_a_masked_one_is_not(cnn):
+    x, y = close()
+    for model, settled in ((cnn, True), (Rounded(cnn), False)):
+        subject = audit.Subject(model, x, y, input={"range": (0, 1)})
+        check = audit.run(subject, ["robustness.worst_case"], profile="quick").checks[0]
+        gradients = next(v for v in check.validity if v.name == "gradients")
+        assert gradients.passed is settled
+        if not settled:
+            assert check.outcome == "inconclusive"
+
+
+def test_who_pays_is_named():
+    rng = np.random.default_rng(0)
+    group = np.where(np.arange(400) % 2 == 0, "far", "near")
+    y = rng.integers(0, 2, 400)
+    x = rng.normal(size=(400, 3)).astype(np.float32) * 0.1
+    x[:, 0] = (2 * y - 1) * np.where(group == "far", 3.0, 0.05)
+    model = nn.Linear(3, 2)
+    with torch.no_grad():
+        model.weight.copy_(torch.tensor([[-1.0, 0, 0], [1.0, 0, 0]]))
+        model.bias.zero_()
+    features = [{"name": n, "columns": [i], "mean": 0, "std": 1} for i, n in enumerate("abc")]
+    subject = audit.Subject(model, x, y, sensitive={"group": group}, features=features)
+    check = audit.run(subject, ["robustness.worst_case"]).checks[0]
+    gap = {e.slice["by"]: e.outcome for e in check.expectations if e.metric == "robust_gap"}
+    assert gap == {"class": "passed", "group": "failed"}
+    assert any("group" in f.title for f in check.findings)
+    of = {m.slice["group"]: m.value for m in check.metrics if "group" in m.slice}
+    assert of == {"far": 1.0, "near": 0.0}
+
+
+def test_a_model_that_draws_lots_is_not_believed(cnn):
+    class Noisy(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.core = cnn
+
+        def forward(self, x):
+            return self.core(x + 0.5 * torch.randn_like(x))
+
+    x, y = close()
+    subject = audit.Subject(Noisy(), x, y, input={"range": (0, 1)})
+    check = audit.run(subject, ["robustness.worst_case"], profile="quick").checks[0]
+    twice = next(v for v in check.validity if v.name == "the same answer twice")
+    assert twice.passed is False
+    assert check.outcome == "inconclusive"
+
+
+def test_regression_is_measured_by_its_tolerance():
+    found = audit.check("robustness.worst_case", samples=100, steps=10, queries=50).measure(
+        audit.load("zoo:crime-regression")
+    )
+    names = {m.name for m in found.metrics}
+    assert "within_tolerance" in names
+    assert "clean_accuracy" not in names
+    assert {m.slice.get("by") for m in found.metrics if m.name == "robust_gap"} == {"black_share"}
