@@ -1,0 +1,92 @@
+"""Corruptions are what they are called; what depends on one is hurt by it and by no other."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import gaussian_filter
+from torch import nn
+
+import audit
+from audit.evidence import Batch
+from audit.methods.corruptions import STRENGTHS, blurred, compressed, corrupt, occluded, rotated
+
+from ...conftest import image_data
+
+
+class Contrast(nn.Module):
+    """Bright stripes against dark ones: how much lighter is the left than the right?"""
+
+    def forward(self, x):
+        return 40 * ((x[..., :4].mean((1, 2, 3)) - x[..., 4:].mean((1, 2, 3)))[:, None] - 0.3)
+
+
+def stripes(n=200):
+    y = np.arange(n) % 2
+    x = np.full((n, 1, 8, 8), 0.3, dtype=np.float32)
+    x[y == 1, :, :, :4] += 0.5
+    return x, y
+
+
+def test_what_rests_on_contrast_falls_with_it():
+    x, y = stripes()
+    check = audit.run(audit.Subject(Contrast(), x, y, input={"range": (0, 1)}, task="binary"),
+                      ["robustness.corruptions"]).checks[0]  # fmt: skip
+    losses = {m.slice["corruption"]: m.value for m in check.metrics if m.name == "loss"}
+    # severities 2 to 5 leave half of the difference or less: every second sample is lost
+    assert losses["contrast"] == pytest.approx(0.4, abs=0.01)
+    assert losses["brightness"] == pytest.approx(0.0, abs=0.01)
+    assert check.outcome == "failed"
+    assert "contrast" in check.findings[0].title
+    assert len(check.figures) == 2
+
+
+def test_a_sound_model_passes(cnn):
+    x, y = image_data(200, seed=1)
+    check = audit.run(audit.Subject(cnn, x, y, input={"range": (0, 1)}), ["robustness.corruptions"])
+    losses = {m.slice["corruption"]: m.value for m in check.checks[0].metrics if m.name == "loss"}
+    assert losses["brightness"] < 0.1
+
+
+def batch(n=6, shape=(1, 16, 16)):
+    x = torch.rand(n, *shape, generator=torch.Generator().manual_seed(0))
+    return Batch(None, x, torch.zeros(n).long(), np.arange(n, dtype=np.uint64) + 1)
+
+
+def test_blur_is_scipys():
+    x = batch().x
+    expected = np.stack([gaussian_filter(p[0], 0.8, mode="nearest", truncate=3.75) for p in x.numpy()])
+    assert np.abs(blurred(x, 0.8)[:, 0].numpy() - expected).max() < 1e-3
+
+
+def test_rotation_by_a_right_angle_is_exact():
+    x = batch().x
+    turned = rotated(x, torch.full((6,), 90.0))
+    either = [torch.rot90(x, k, (2, 3)) for k in (1, 3)]
+    assert min(float((turned - e).abs().max()) for e in either) < 1e-4
+
+
+def test_the_square_is_as_large_as_said_and_inside():
+    x = torch.zeros(50, 1, 20, 20)
+    where = torch.rand(50, 2)
+    covered = (occluded(x, where, 0.1) == 0.5).float().mean((1, 2, 3))
+    assert covered.tolist() == pytest.approx([0.09] * 50, abs=0.02)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_compression_keeps_shape_and_most_of_a_smooth_picture(channels):
+    smooth = torch.linspace(0, 1, 32)[None, None, None].expand(4, channels, 32, 32)
+    assert float((compressed(smooth, 80) - smooth).abs().max()) < 0.1
+
+
+@pytest.mark.parametrize("kind", STRENGTHS)
+def test_severity_grows_and_samples_keep_their_own_draws(kind):
+    b = batch()
+    changes = [float((corrupt(b, b.x, kind, s) - b.x).abs().mean()) for s in (1, 3, 5)]
+    assert changes[0] < changes[1] < changes[2]
+    some = Batch(None, b.x[2:4], b.y[2:4], b.seeds[2:4])
+    assert torch.allclose(corrupt(some, some.x, kind, 3), corrupt(b, b.x, kind, 3)[2:4], atol=1e-5)
+
+
+def test_tables_are_refused(table):
+    with pytest.raises(audit.NotApplicable, match="not pictures"):
+        audit.check("robustness.corruptions").measure(table)
