@@ -336,6 +336,9 @@ def command_selftest(options: argparse.Namespace) -> int:
         for fault in chosen(options.fault):
             print(f"{fault.name:<22} {fault.check:<28} {fault.what}")
         return 0
+    import torch
+
+    torch.set_num_threads(1)  # tiny models: a second thread costs more than it saves
     chosen(options.fault)
     out = Path(options.out)
     make_folder(out)
