@@ -255,7 +255,7 @@ def free_pgd(batch: Batch, *, steps: int) -> dict[str, Tensor]:
     return {"broken": made.broken}
 
 
-@producer(version=1)
+@producer(version=2, private=("x",))
 def random_search(batch: Batch, *, eps: float, queries: int) -> dict[str, Tensor]:
     """A black-box attack: flip the sign of the change in random blocks, keep what raises the loss.
 
@@ -264,7 +264,7 @@ def random_search(batch: Batch, *, eps: float, queries: int) -> dict[str, Tensor
     shape; ART's Square knows images only.
 
     Returns:
-        broken [n].
+        x [n, ...], broken [n].
     """
     allowed = budget(batch.subject, eps)
     x, aim = batch.x, target(batch.subject, batch.x, batch.y)
@@ -276,7 +276,8 @@ def random_search(batch: Batch, *, eps: float, queries: int) -> dict[str, Tensor
         signs = torch.where(batch.uniform(0, shape) < 0.5, -1.0, 1.0).to(x.device)
         scores = logits(torch.clamp(x + signs * allowed.radius, low, high))
         best = margin(scores, y)
-        broken = (scores.argmax(1) != y) | (logits(x).argmax(1) != y)
+        wrong = logits(x).argmax(1) != y  # already; such a sample stays as it is
+        broken = (scores.argmax(1) != y) | wrong
         position = torch.arange(size, device=x.device)
         for query in range(1, queries):
             if bool(broken.all()):
@@ -293,7 +294,8 @@ def random_search(batch: Batch, *, eps: float, queries: int) -> dict[str, Tensor
             signs = torch.where(expand(better, x), proposal, signs)
             best = torch.where(better, gained, best)
             broken = broken | (scores.argmax(1) != y)
-    return {"broken": broken}
+        found = torch.clamp(x + signs * allowed.radius, low, high)
+    return {"x": torch.where(expand(wrong, x), x, found), "broken": broken}
 
 
 def margin(scores: Tensor, y: Tensor) -> Tensor:

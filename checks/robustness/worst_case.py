@@ -102,13 +102,12 @@ class WorstCase(Evasion):
             open_ = (~found["broken"] & right).nonzero()[:, 0]
             if len(open_) == 0:
                 break
-            has_x = "x" in fields and produce.__name__ != "random_search"
-            needed = ["broken", "x"] if has_x else ["broken"]
+            needed = ["broken", "x"] if "x" in fields else ["broken"]
             next_ = context.evidence(produce, samples[open_.numpy()], needed, **parameters)
             hit = open_[next_["broken"]]
             found["broken"][hit] = True
             found["stage"][hit] = number_
-            if has_x:
+            if "x" in fields:
                 found["x"][hit] = next_["x"][next_["broken"]]
         return found
 

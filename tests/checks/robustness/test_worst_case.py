@@ -45,6 +45,21 @@ def test_the_cascade_adds_up(measured):
     assert values["robust_accuracy"].value == pytest.approx(left / n)
 
 
+def test_what_each_attack_broke_is_shown_broken(cnn):
+    """Also what only the search without gradients breaks: here all others see none."""
+    x, y = close()
+    x = 0.5 + (x - 0.5) * 0.2  # closer classes
+    subject = audit.Subject(Rounded(cnn), x, y, input={"range": (0, 1)})
+    context = audit.checking.Context.of(subject)
+    check = audit.check("robustness.worst_case", samples=100, steps=3, queries=300)
+    chosen = context.samples(100)
+    found = check.attack(context, chosen, check.budget_of(subject), ["broken", "x"])
+    blind = len(check.stages(context, 0.1))
+    assert int((found["stage"] == blind).sum()) > 0
+    wrong = subject.logits(found["x"]).argmax(1) != subject.y[chosen]
+    assert torch.equal(wrong, found["broken"])
+
+
 def test_the_curve_falls_and_passes_through_the_cascade(measured):
     check = measured.check("robustness.worst_case")
     values = check.figures[0].spec["layer"][0]["data"]["values"]
