@@ -127,8 +127,8 @@ class Subject:
         self.check_labels()
         self.check_features()
         self.model = evaluating(Logits(self.core, self.preprocess, self.meta))
-        # Copies with weights drawn anew, by seed: made by the attribution methods.
-        self.randomised: dict[int, Logits] = {}
+        # Copies with other weights (drawn anew, rounded), by what was done to them.
+        self.copies: dict[str, Logits] = {}
         self._digests: list[str] | None = None
 
     # What it is
@@ -219,6 +219,11 @@ class Subject:
                         normal = normal[self.train[1] == 0]
                 elif self.y is not None:
                     normal, whose = self.x[self.y == 0], "normal evaluation samples"
+                if len(normal) == 0:
+                    raise AuditError(
+                        f"None of the {whose} is normal (label 0), so no threshold follows from them; "
+                        "give [subject] threshold."
+                    )
                 scores = torch.cat([
                     select_output(probe(network, part.to(self.device)), self.meta.output_index)[0]
                     .flatten() for part in normal.split(self.batch_size)
@@ -228,6 +233,11 @@ class Subject:
             self.tell_scale("threshold", self.meta.threshold, reason)
         if self.is_regression:
             reason = ""
+            if self.answer_spread == 0:
+                what = "answers" if self.y is None else "labels"
+                raise AuditError(
+                    f"All {what} are the same number; a regression cannot be judged on them."
+                )
             if self.meta.tolerance is None:
                 self.meta.tolerance = self.answer_spread / 4
                 reason = "a quarter of the labels' standard deviation"
@@ -247,7 +257,7 @@ class Subject:
     def answer_spread(self) -> float:
         """Standard deviation of a regression's labels, or of its first answers without labels."""
         values = self.probe_scores if self.y is None else self.y
-        return float(values.double().std()) or 1.0
+        return float(values.double().std())
 
     def changed(self, before: Tensor, after: Tensor) -> Tensor:
         """[n] is it another answer: another class, or a value further off than the tolerance?

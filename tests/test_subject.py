@@ -244,3 +244,12 @@ def test_merit_is_right_or_wrong_or_how_far_off():
     value = audit.Subject(Ends(1, lambda z: z), x, x[:, 0])
     off = value.merit(torch.tensor([[1.0], [3.0]]), torch.tensor([1.0, 1.0]))
     assert off.tolist() == pytest.approx([0.0, -2 / float(np.std(x[:, 0], ddof=1))], rel=1e-5)
+
+
+def test_what_a_threshold_or_tolerance_would_be_made_up_from_is_refused():
+    x, _ = table_data(60)
+    model = Ends(1, lambda z: z)
+    with pytest.raises(AuditError, match="None of the training samples is normal"):
+        audit.Subject(model, x, np.zeros(60), train=(x, np.ones(60)), task="anomaly")
+    with pytest.raises(AuditError, match="All labels are the same number"):
+        audit.Subject(model, x, np.full(60, 3.5), task="regression")

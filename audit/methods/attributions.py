@@ -57,7 +57,8 @@ def randomised_copy(subject: Subject, seed: int) -> Logits:
 
     The null of the model randomisation test (Adebayo et al. 2018, 3.1).
     """
-    if seed not in subject.randomised:
+    name = f"randomised {seed}"
+    if name not in subject.copies:
         model: Logits = copy.deepcopy(subject.model)
         generator = torch.Generator().manual_seed(seed)
         with torch.no_grad():
@@ -65,8 +66,8 @@ def randomised_copy(subject: Subject, seed: int) -> Logits:
                 if parameter.is_floating_point() and parameter.numel() > 1:
                     fresh = torch.randn(parameter.shape, generator=generator).to(parameter)
                     parameter.copy_(fresh * parameter.std() + parameter.mean())
-        subject.randomised[seed] = model
-    return subject.randomised[seed]
+        subject.copies[name] = model
+    return subject.copies[name]
 
 
 def baseline(subject: Subject) -> Tensor:

@@ -26,7 +26,6 @@ STRENGTHS: dict[str, tuple[float, ...]] = {
     "occlusion": (0.02, 0.05, 0.1, 0.15, 0.2),  # share of the picture, a grey square
     "rotation": (5, 10, 15, 20, 30),  # degrees, either way
 }
-NOISE = (0.05, 0.1, 0.2, 0.3, 0.5)  # of a table's or series' values, in standard deviations
 
 
 def normal(batch: Batch, stream: int, shape: tuple[int, ...]) -> Tensor:

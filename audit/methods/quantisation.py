@@ -36,6 +36,8 @@ def int8_copy(subject: Subject) -> Logits:
     The arithmetic of dynamic quantisation (Jacob et al. 2018, section 2; Krishnamoorthi 2018), in
     floating point: the same rounding, whatever kernels the machine has.
     """
+    if "int8" in subject.copies:
+        return subject.copies["int8"]
     model: Logits = copy.deepcopy(subject.model)
 
     def round_input(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -52,6 +54,7 @@ def int8_copy(subject: Subject) -> Logits:
                     parameter.copy_(to_int8(parameter))
             if not isinstance(module, nn.RNNBase):
                 module.register_forward_pre_hook(round_input)
+    subject.copies["int8"] = model
     return model
 
 

@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 
     from audit.subject import Subject
 
-KINDS = ("noise", "blur", "contrast", "brightness", "compression", "occlusion", "rotation")
-SEVERITIES = (1, 2, 3, 4, 5)
-
 
 class Corruptions(Check):
     """How right does the model stay on pictures as bad cameras, bad light and bad files make them?"""
@@ -50,17 +47,21 @@ class Corruptions(Check):
             raise NotApplicable(f"the inputs are {subject.kind}, not pictures")
 
     def kinds(self, subject: Subject) -> list[str]:
+        from audit.methods.corruptions import STRENGTHS
+
         assert subject.x is not None
         shape = subject.x.shape[1:]
         channels = shape[0] if shape[0] in (1, 2, 3, 4) else shape[-1]
-        return [k for k in KINDS if k != "compression" or channels in (1, 3)]
+        return [k for k in STRENGTHS if k != "compression" or channels in (1, 3)]
 
     def cost(self, subject: Subject) -> Cost:
+        from audit.methods.corruptions import SEVERITIES
+
         n = min(self.samples, subject.n)
         return Cost(forward=n * len(self.kinds(subject)) * len(SEVERITIES))
 
     def examine(self, context: Context) -> Measurement:
-        from audit.methods.corruptions import corrupted
+        from audit.methods.corruptions import SEVERITIES, corrupted
 
         subject = context.subject
         assert subject.y is not None
