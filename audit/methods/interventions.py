@@ -13,12 +13,12 @@ from audit.methods.attributions import players
 from audit.subject import Subject
 
 
-@producer(version=1)
+@producer(version=2)
 def swapped_parts(batch: Batch) -> dict[str, Tensor]:
     """One part of the input after the other taken from a sample of another class.
 
     Returns:
-        follows: [n, parts] does the model then answer the donor's class, and did not before?
+        answered: [n, parts] the class that the model answers then; donor: [n] the donor's class.
     """
     subject, x = batch.subject, batch.x
     assert subject.x is not None
@@ -34,14 +34,12 @@ def swapped_parts(batch: Batch) -> dict[str, Tensor]:
     pick = torch.where(pick >= first[batch.y], pick + counts[batch.y], pick)
     donors = order[pick]
     donor_x, donor_y = subject.x[donors.cpu()].to(x.device), labels[donors]
-    follows = torch.zeros(len(x), parts.count, dtype=torch.bool)
+    answered = torch.zeros(len(x), parts.count, dtype=torch.long)
     with torch.no_grad():
-        before = subject.logits(x).argmax(1)
         for part in range(parts.count):
             mixed = torch.where((parts.member == part).to(x.device), donor_x, x)
-            after = subject.logits(mixed).argmax(1)
-            follows[:, part] = ((after == donor_y) & (before != donor_y)).cpu()
-    return {"follows": follows}
+            answered[:, part] = subject.logits(mixed).argmax(1).cpu()
+    return {"answered": answered, "donor": donor_y}
 
 
 def rescalings(subject: Subject) -> list[str]:
@@ -121,22 +119,21 @@ def fillable(subject: Subject) -> Iterator[tuple[Feature, str]]:
         yield named.get(name) or Feature(name=name, columns=[column]), how
 
 
-@producer(version=1)
+@producer(version=2)
 def imputed(batch: Batch) -> dict[str, Tensor]:
     """One feature (or channel) after the other taken for missing, and filled.
 
     Returns:
-        changed: [n, gaps] is it another answer? In the order of `gaps`.
+        logits: [n, gaps, classes] (or values [n, gaps, 1]), in the order of `gaps`.
     """
     subject = batch.subject
-    changed = []
+    answers = []
     with torch.no_grad():
-        before = subject.logits(batch.x)
         for feature, how in fillable(subject):
             x = batch.x.float().clone()
             fill(subject, x, feature, how)
-            changed.append(subject.changed(before, subject.logits(x)))
-    return {"changed": torch.stack(changed, 1)}
+            answers.append(subject.logits(x).float())
+    return {"logits": torch.stack(answers, 1)}
 
 
 @producer(version=1)

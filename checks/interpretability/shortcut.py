@@ -57,7 +57,7 @@ class Shortcut(Check):
     def cost(self, subject: Subject) -> Cost:
         from audit.methods.attributions import players
 
-        return Cost(forward=min(self.samples, subject.n) * (players(subject).count + 1))
+        return Cost(forward=min(self.samples, subject.n) * players(subject).count)
 
     def examine(self, context: Context) -> Measurement:
         from audit.methods.attributions import players
@@ -65,7 +65,9 @@ class Shortcut(Check):
 
         chosen = context.samples(self.samples)
         clusters = context.clusters(chosen)
-        follows = context.evidence(swapped_parts, chosen)["follows"].numpy()
+        found = context.evidence(swapped_parts, chosen)
+        donor, before = found["donor"][:, None], context.answers(chosen).argmax(1)[:, None]
+        follows = ((found["answered"] == donor) & (before != donor)).numpy()
         parts = players(context.subject)
         metrics = [
             statistics.proportion(

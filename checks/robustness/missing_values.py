@@ -51,7 +51,7 @@ class MissingValues(Check):
     def cost(self, subject: Subject) -> Cost:
         from audit.methods.interventions import gaps
 
-        return Cost(forward=min(self.samples, subject.n) * (len(gaps(subject)) + len(SHARES) + 1))
+        return Cost(forward=min(self.samples, subject.n) * (len(gaps(subject)) + len(SHARES)))
 
     def examine(self, context: Context) -> Measurement:
         from audit.methods.interventions import gaps, imputed, missing_at_random
@@ -60,15 +60,16 @@ class MissingValues(Check):
         assert subject.y is not None
         chosen = context.samples(self.samples)
         clusters, y = context.clusters(chosen), subject.y[chosen]
-        changed = context.evidence(imputed, chosen)["changed"].numpy()
+        known, filled = context.answers(chosen), context.evidence(imputed, chosen)["logits"]
         flips = [
             statistics.proportion(
-                "answers_changed", changed[:, i], clusters=clusters, direction="lower",
+                "answers_changed", subject.changed(known, filled[:, i]).numpy(), clusters=clusters,
+                direction="lower",
                 slice={"missing": name, "filled by": how},
             )
             for i, (name, how) in enumerate(gaps(subject))
         ]  # fmt: skip
-        before = subject.merit(context.answers(chosen), y).numpy()
+        before = subject.merit(known, y).numpy()
         unit = "standard deviations" if subject.is_regression else ""
         losses = []
         for at in SHARES:

@@ -56,7 +56,9 @@ class WorstCase(Evasion):
 
     def cost(self, subject: Subject) -> Cost:
         n = min(self.samples, subject.n)
-        gradient = n * self.steps * (3 + self.targets + HALVINGS // 2)
+        first = PGD()  # on as many samples as its own check attacks
+        gradient = min(max(first.samples, n), subject.n) * first.steps
+        gradient += n * self.steps * (2 + self.targets + HALVINGS + 1)
         few = min(self.diagnostic_samples, n)
         return Cost(
             forward=gradient + n * self.queries + few * (self.queries + self.free_steps),
