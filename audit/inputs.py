@@ -49,6 +49,12 @@ def as_inputs(x: Any) -> Tensor:
     return x
 
 
+def has_channels_last(x: Tensor) -> bool:
+    """Are these [n, ...] pictures with their channels on the last axis?"""
+    few = (1, 2, 3, 4)
+    return x.ndim == 4 and x.shape[1] not in few and x.shape[-1] in few
+
+
 def as_tensor(array: np.ndarray) -> Tensor:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a read-only array is only read

@@ -83,6 +83,9 @@ class Feature(MetaPart):
     mutable: bool | None = Field(
         default=None, description="may an adversary change it? numeric features: yes, unless said"
     )
+    whole: bool | None = Field(
+        default=None, description="numeric: does it count in whole numbers? as the data do, unless said"
+    )
 
     @model_validator(mode="after")
     def _columns_fit(self) -> Feature:

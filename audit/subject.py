@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from audit.errors import AuditError, NotApplicable
 from audit.inference import UNUSABLE, complete, probe, select_output
-from audit.inputs import as_inputs, as_labels, as_strings
+from audit.inputs import as_inputs, as_labels, as_strings, has_channels_last
 from audit.meta import CLASSIFICATION, DECISIONS, Feature, SubjectMeta, describe_errors
 from audit.record import Fact, SubjectRecord
 from audit.words import number
@@ -153,6 +153,11 @@ class Subject:
         if self.x is None or self.kind != "tabular":
             return []
         return [Feature(name=f"column {i}", columns=[i]) for i in range(self.x.shape[1])]
+
+    @property
+    def channels_last(self) -> bool:
+        """Are its pictures [height, width, channels]?"""
+        return self.x is not None and has_channels_last(self.x)
 
     @property
     def range(self) -> tuple[float, float] | None:
@@ -331,6 +336,14 @@ class Subject:
                 f"The features name the columns {sorted(used)[:5]}… and the data have {width} "
                 "columns; each column must belong to exactly one feature."
             )
+        if self.whole is not None:
+            names = [f.name for f in self.features
+                     if f.whole is None and bool(self.whole[0, f.columns[0]])]  # fmt: skip
+            if names:
+                self.facts.append(Fact(
+                    name="whole numbers", value=names, source="inferred",
+                    reason="no value of theirs in the data has a fraction",
+                ))  # fmt: skip
 
     def training_samples(self, x: Any, y: Any) -> tuple[Tensor, Tensor | None]:
         """Training data, of the same kind as the evaluation data.
@@ -356,7 +369,7 @@ class Subject:
         twin.x, twin.y = self.train
         twin.data_name, twin.sensitive, twin.groups = f"{self.data_name} (training)", {}, None
         twin.train, twin._digests = None, None
-        for name in ("moments", "training_part"):
+        for name in ("moments", "training_part", "whole"):
             twin.__dict__.pop(name, None)
         return twin
 
@@ -366,6 +379,20 @@ class Subject:
         assert self.x is not None
         x = self.x.float()
         return Moments(*(m[None].to(self.device) for m in (x.mean(0), x.std(0), x.amin(0), x.amax(0))))
+
+    @functools.cached_property
+    def whole(self) -> Tensor | None:
+        """[1, columns] the numeric features of a table that count in whole numbers; None: none do."""
+        if self.kind != "tabular":
+            return None
+        assert self.x is not None
+        whole = (self.x == self.x.round()).all(0, keepdim=True)
+        for feature in self.features:
+            if feature.kind != "numeric":
+                whole[0, feature.columns] = False
+            elif feature.whole is not None:
+                whole[0, feature.columns] = feature.whole
+        return whole.to(self.device) if bool(whole.any()) else None
 
     # What the model answers
 

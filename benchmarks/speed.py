@@ -29,7 +29,8 @@ from torch import nn
 import audit
 from audit.evidence import Batch
 from audit.methods import attributions
-from audit.methods.attacks import budget, linf_ascent
+from audit.methods.attacks.ascent import ascent
+from audit.methods.attacks.budgets import budget
 
 ROUNDS = 5
 STEPS = 10
@@ -106,7 +107,7 @@ def attacks() -> None:
 
         def ours(subject=subject, x=x, y=y, best=best, allowed=allowed) -> None:
             for a, b in zip(x.split(best), y.split(best), strict=True):
-                linf_ascent(subject.logits, a, b, allowed, steps=STEPS, step=0.25)
+                ascent(subject.logits, a, b, allowed, steps=STEPS, step=0.25)
 
         def art(batch: int, frozen: bool, model=model, shape=shape, x=x, y=y) -> Callable[[], None]:
             def work() -> None:

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 import audit
 from audit.checking import Check, Context, Measurement
 from audit.evidence import Store
-from audit.methods.attacks import pgd
+from audit.methods.attacks.ascent import pgd
 from audit.runner import condition
 
 

@@ -8,7 +8,8 @@ from torch import nn
 import audit
 from audit.checking import Context
 from audit.errors import AuditError
-from audit.methods.attacks import budget, linf_ascent
+from audit.methods.attacks.ascent import ascent
+from audit.methods.attacks.budgets import budget
 
 from .conftest import table_data
 
@@ -65,7 +66,7 @@ def test_a_saturated_softmax_keeps_its_gradient(function):
     model = Ends(1 if one else 2, lambda z: function(200 * z))
     subject = audit.Subject(model, x, y)
     batch, labels = subject.batch(range(100))
-    found = linf_ascent(subject.logits, batch, labels, budget(subject, 5.0), steps=20, step=0.2)
+    found = ascent(subject.logits, batch, labels, budget(subject, 5.0), steps=20, step=0.2)
     assert (found.zero_gradient.float().mean()) < 0.9
     point = batch.clone().requires_grad_(True)
     (gradient,) = torch.autograd.grad(subject.logits(point)[:, -1].sum(), point)

@@ -118,7 +118,7 @@ def players(subject: Subject) -> Players:
             member[feature.columns] = i
         return Players(member, [f.name for f in subject.features], None)
     if subject.kind == "image":
-        last = shape[0] not in (1, 2, 3, 4) and shape[-1] in (1, 2, 3, 4)
+        last = subject.channels_last
         height, width = (shape[0], shape[1]) if last else (shape[1], shape[2])
         rows, columns = grid_of(height, 8), grid_of(width, 8)
         cell = blocks(height, rows)[:, None] * columns + blocks(width, columns)[None, :]

@@ -119,7 +119,7 @@ def corrupted_x(batch: Batch, kind: str, severity: int) -> Tensor:
     subject = batch.subject
     assert subject.range is not None
     low, high = subject.range
-    last = batch.x.shape[1] not in (1, 2, 3, 4)
+    last = subject.channels_last
     unit = (batch.x.float() - low) / (high - low)
     unit = unit.permute(0, 3, 1, 2) if last else unit
     changed = corrupt(batch, unit, kind, severity)

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from audit.inputs import has_channels_last
 from audit.subject import Subject
 
 SCANNED = 64  # samples that the scan looks at
@@ -44,7 +45,7 @@ class Canvas:
 
     @property
     def last(self) -> bool:
-        return self.x.shape[1] not in (1, 2, 3, 4)
+        return has_channels_last(self.x)
 
     @property
     def size(self) -> tuple[int, int]:

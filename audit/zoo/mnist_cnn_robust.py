@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from audit.data import Dataset
-from audit.methods.attacks import Budget, linf_ascent
+from audit.methods.attacks.ascent import ascent
+from audit.methods.attacks.budgets import Budget
 from audit.zoo import ZooModel
 from audit.zoo.datasets import MNIST, MNIST_SOURCE, mnist
 from audit.zoo.mnist_cnn import MnistCNN
@@ -19,7 +20,7 @@ def adversarial(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     """PGD examples of `EPS` from random starts (Madry et al. 2018)."""
     like = torch.ones_like(x[:1])
     budget = Budget(EPS * like, 0 * like, like)
-    return linf_ascent(
+    return ascent(
         model, x, y, budget, steps=STEPS, step=2.5 / STEPS, start=torch.rand_like(x)
     ).final.detach()
 

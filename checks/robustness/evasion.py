@@ -274,7 +274,8 @@ def white_box_validity(
         samples: [n] indices attacked. clean: [n] answered right before.
         found: the attack's evidence on them.
     """
-    from audit.methods.attacks import free_pgd, random_search
+    from audit.methods.attacks.ascent import free_pgd
+    from audit.methods.attacks.search import square
 
     subject = context.subject
     zero = found["zero_gradient"].numpy()[clean]
@@ -293,7 +294,7 @@ def white_box_validity(
     ))  # fmt: skip
     some = np.isin(samples, context.samples(min(check.diagnostic_samples, len(samples))))
     few = samples[some]
-    black = ~context.evidence(random_search, few, eps=eps, queries=check.queries)["broken"].numpy()
+    black = ~context.evidence(square, few, eps=eps, queries=check.queries)["broken"].numpy()
     white = ~found["broken"].numpy()[some]
     lost, gained, p = statistics.mcnemar(white & clean[some], black & clean[some])
     result.append(Validity(

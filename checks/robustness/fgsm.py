@@ -44,7 +44,7 @@ class FGSM(Evasion):
     def attack(
         self, context: Context, samples: NDArray[np.intp], eps: float, fields: list[str]
     ) -> dict[str, Tensor]:
-        from audit.methods.attacks import fgsm
+        from audit.methods.attacks.ascent import fgsm
 
         return context.evidence(fgsm, samples, fields, eps=eps)
 

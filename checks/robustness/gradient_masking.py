@@ -43,7 +43,7 @@ class GradientMasking(Check):
         return PGD().cost(subject)
 
     def examine(self, context: Context) -> Measurement:
-        from audit.methods.attacks import random_search
+        from audit.methods.attacks.search import square
 
         subject = context.subject
         attack = PGD(**PGD.profiles.get(context.profile, {}))
@@ -60,7 +60,7 @@ class GradientMasking(Check):
         )  # fmt: skip
         some = np.isin(chosen, context.samples(min(attack.diagnostic_samples, len(chosen))))
         few = chosen[some]
-        blind = context.evidence(random_search, few, eps=eps, queries=attack.queries)["broken"]
+        blind = context.evidence(square, few, eps=eps, queries=attack.queries)["broken"]
         white = found["broken"].numpy()[some] & clean[some]
         black = blind.numpy() & clean[some]
         hidden = statistics.mean(

@@ -62,7 +62,7 @@ class PGD(Evasion):
     def attack(
         self, context: Context, samples: NDArray[np.intp], eps: float, fields: list[str]
     ) -> dict[str, Tensor]:
-        from audit.methods.attacks import pgd
+        from audit.methods.attacks.ascent import pgd
 
         return context.evidence(
             pgd, samples, fields, eps=eps, steps=self.steps, restarts=self.restarts

@@ -67,8 +67,8 @@ class WorstCase(Evasion):
 
     def stages(self, context: Context, eps: float) -> list[tuple[str, Any, dict[str, Any]]]:
         """(name, producer, parameters) of the attacks that follow on PGD."""
-        from audit.methods.apgd import apgd
-        from audit.methods.attacks import random_search
+        from audit.methods.attacks.apgd import apgd
+        from audit.methods.attacks.search import square
 
         k = 2 if context.subject.is_regression else len(context.subject.classes)
         common = {"eps": eps, "steps": self.steps}
@@ -82,7 +82,7 @@ class WorstCase(Evasion):
                  {**common, "loss": "targeted", "rank": rank})
                 for rank in range(min(self.targets, k - 1))
             ]  # fmt: skip
-        found.append(("search without gradients", random_search, {"eps": eps, "queries": self.queries}))
+        found.append(("search without gradients", square, {"eps": eps, "queries": self.queries}))
         return found
 
     def attack(
@@ -161,7 +161,7 @@ class WorstCase(Evasion):
         robust: NDArray[np.bool_], eps: float,
     ) -> tuple[Metric, Figure]:  # fmt: skip
         """Median smallest budget, and accuracy at every budget."""
-        from audit.methods.apgd import minimum_eps
+        from audit.methods.attacks.apgd import minimum_eps
 
         clusters = context.clusters(chosen)
         smallest = context.evidence(

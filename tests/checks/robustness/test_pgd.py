@@ -44,7 +44,7 @@ FEATURES = [
 
 
 def test_fragile_model_fails_and_robust_twin_passes():
-    x, y = rows(1.0)
+    x, y = rows(1.1)
     robust = outcome(audit.Subject(Steep(0.0), x, y), eps=0.3)
     assert robust.outcome == "passed", robust.reason
     assert robust.metrics[2].value == 1.0

@@ -8,8 +8,9 @@ from art.estimators.classification import PyTorchClassifier
 
 import audit
 from audit.checking import Context
-from audit.methods.apgd import apgd, checkpoints, losses, minimum_eps
-from audit.methods.attacks import budget
+from audit.methods.attacks.apgd import apgd, checkpoints, minimum_eps
+from audit.methods.attacks.budgets import budget
+from audit.methods.attacks.goals import losses
 
 
 def test_checkpoints_are_the_papers():
@@ -52,8 +53,8 @@ def test_the_budget_is_kept_and_what_is_called_broken_is(images, loss):
     n, eps = 100, 0.25
     found = Context.of(images).evidence(apgd, np.arange(n), eps=eps, steps=15, loss=loss)
     x = images.x[:n]
-    low, high = budget(images, eps).around(x)
-    assert bool(((found["x"] >= low - 1e-6) & (found["x"] <= high + 1e-6)).all())
+    ball = budget(images, eps).around(x)
+    assert bool(((found["x"] >= ball.low - 1e-6) & (found["x"] <= ball.high + 1e-6)).all())
     wrong = images.logits(found["x"]).argmax(1) != images.y[:n]
     assert torch.equal(wrong, found["broken"])
 

@@ -9,7 +9,9 @@ from art.estimators.classification import PyTorchClassifier
 import audit
 from audit.checking import Context
 from audit.evidence import Batch
-from audit.methods.attacks import Budget, budget, linf_ascent, pgd, random_search
+from audit.methods.attacks.ascent import ascent, pgd
+from audit.methods.attacks.budgets import Budget, budget
+from audit.methods.attacks.search import square
 
 
 @pytest.fixture
@@ -22,7 +24,7 @@ def classifier(cnn):
 def ascend(subject, n, eps=0.1, **parameters):
     x, y = subject.batch(range(n))
     allowed = budget(subject, eps)
-    return x, y, allowed, linf_ascent(subject.logits, x, y, allowed, **parameters)
+    return x, y, allowed, ascent(subject.logits, x, y, allowed, **parameters)
 
 
 def test_fgsm_is_arts_point_for_point(images, classifier):
@@ -60,7 +62,7 @@ def test_a_linear_model_breaks_exactly_where_the_margin_ends(table):
     x, y = table.batch(range(200))
     eps = 0.3
     allowed = Budget(torch.full((1, 4), eps), torch.full((1, 4), -9.0), torch.full((1, 4), 9.0))
-    found = linf_ascent(table.logits, x, y, allowed, steps=10, step=0.25)
+    found = ascent(table.logits, x, y, allowed, steps=10, step=0.25)
     margin = (x[:, :2].sum(1)).abs()
     assert torch.equal(found.broken, margin < 2 * eps)
 
@@ -68,7 +70,7 @@ def test_a_linear_model_breaks_exactly_where_the_margin_ends(table):
 def test_zero_gradients_are_seen(images):
     masked = lambda x: images.logits(x.round())  # noqa: E731 - round has a gradient of zero
     x, y = images.batch(range(16))
-    found = linf_ascent(masked, x, y, budget(images, 0.1), steps=2, step=0.5)
+    found = ascent(masked, x, y, budget(images, 0.1), steps=2, step=0.5)
     assert found.zero_gradient.all()
 
 
@@ -120,7 +122,7 @@ def test_restarts_break_no_less(images):
 
 def test_random_search_breaks_without_gradients(images):
     context = Context.of(images)
-    found = context.evidence(random_search, context.samples(100), eps=0.4, queries=200)["broken"]
+    found = context.evidence(square, context.samples(100), eps=0.4, queries=200)["broken"]
     assert found.float().mean() > 0.3
 
 
@@ -143,7 +145,7 @@ def test_a_value_is_moved_exactly_as_far_as_can_be(slope, broken):
     # 0.1 standard deviations on four features: 0.4 or 0.16, against a tolerance of 0.2
     context = Context.of(regression(slope))
     inside = (context.subject.x.abs() < 1).all(1).numpy()  # far from the bounds of the data
-    for attack, parameters in ((pgd, {"steps": 5}), (random_search, {"queries": 100})):
+    for attack, parameters in ((pgd, {"steps": 5}), (square, {"queries": 100})):
         found = context.evidence(attack, np.arange(100), eps=0.1, **parameters)["broken"].numpy()
         assert (found[inside] == broken).all()
 

@@ -3,40 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from audit.evidence import Batch, producer
-from audit.methods.attacks import Attacked, Budget, as_evidence, budget, expand, margin, target
+from audit.methods.attacks.ascent import Attacked, as_evidence
+from audit.methods.attacks.budgets import Budget, Norm, budget, expand
+from audit.methods.attacks.goals import Loss, goal, gradient_of, losses
 
-Loss = Literal["ce", "dlr", "targeted"]
 MOMENTUM = 0.75
 ENOUGH = 0.75  # share of steps between checkpoints that must raise the loss
-
-
-def losses(scores: Tensor, y: Tensor, kind: Loss, goal: Tensor) -> Tensor:
-    """[n] what is driven up; independent of the logits' scale but for 'ce' (Croce and Hein 2020, 4).
-
-    Args:
-        goal: [n] the class that a targeted attack aims at.
-    """
-    if kind == "ce":
-        return F.cross_entropy(scores, y, reduction="none")
-    ordered = scores.sort(1, descending=True).values
-    true = scores.gather(1, y[:, None])[:, 0]
-    k = scores.shape[1]
-    if kind == "dlr":
-        # Two classes have no third to scale by: the bare margin.
-        scale = ordered[:, 0] - ordered[:, 2] if k > 2 else torch.ones_like(true)
-        return margin(scores, y) / scale.clamp_min(1e-12)
-    aimed = scores.gather(1, goal[:, None])[:, 0]
-    scale = torch.ones_like(true)
-    if k > 2:
-        scale = ordered[:, 0] - (ordered[:, 2] + ordered[:, min(3, k - 1)]) / 2
-    return (aimed - true) / scale.clamp_min(1e-12)
 
 
 def checkpoints(steps: int) -> list[int]:
@@ -50,28 +27,27 @@ def checkpoints(steps: int) -> list[int]:
 
 def ascend(
     logits: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor, allowed: Budget, *,
-    steps: int, kind: Loss, goal: Tensor | None = None, start: Tensor | None = None,
+    steps: int, kind: Loss, aimed: Tensor | None = None, start: Tensor | None = None,
 ) -> Attacked:  # fmt: skip
     """Auto-PGD (Croce and Hein 2020, algorithm 1); what is broken is attacked no further.
 
     Args:
         logits: (points [m, ...], rows [m] of the batch that they stand for) → [m, classes].
-        goal: [n] classes to aim at, for a targeted loss.
+        aimed: [n] classes to aim at, for a targeted loss.
         start: [n, ...] uniform numbers in [0, 1); the sample itself where None.
     """
-    low, high = allowed.around(x)
-    radius = allowed.radius.expand_as(x)
-    aim = y if goal is None else goal
+    ball = allowed.around(x)
+    aimed = y if aimed is None else aimed
     result = x.clone()
     broken = torch.zeros(len(x), dtype=torch.bool, device=x.device)
     open_ = torch.arange(len(x), device=x.device)
-    current = x if start is None else torch.clamp(x + (2 * start - 1) * radius, low, high)
+    current = x if start is None else ball.start(start)
 
     def look(point: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         point = point.detach().requires_grad_(True)
         scores = logits(point, rows)
-        value = losses(scores, y[rows], kind, aim[rows])
-        (gradient,) = torch.autograd.grad(value.sum(), point)
+        value = losses(scores, y[rows], kind, aimed[rows])
+        gradient = gradient_of(value.sum(), point)
         return value.detach(), gradient, scores.detach().argmax(1) != y[rows]
 
     value, gradient, wrong = look(current, open_)
@@ -88,6 +64,7 @@ def ascend(
             result[open_[wrong]] = current[wrong]
             broken[open_[wrong]] = True
             keep = ~wrong
+            ball = ball[keep]
             open_, current, previous, value, gradient, best, best_at, best_gradient, size, rises, \
                 best_before, size_before = (
                     t[keep] for t in (open_, current, previous, value, gradient, best, best_at,
@@ -95,12 +72,10 @@ def ascend(
                 )  # fmt: skip
         if len(open_) == 0:
             break
-        lo, hi = low[open_], high[open_]
-        stride = expand(size, current) * radius[open_]
-        z = torch.clamp(current + stride * gradient.sign(), lo, hi)
+        z = ball.project(current + expand(size, current) * ball.direction(gradient))
         weight = 1.0 if step == 1 else MOMENTUM
         moved = current + weight * (z - current) + (1 - weight) * (current - previous)
-        previous, current = current, torch.clamp(moved, lo, hi)
+        previous, current = current, ball.project(moved)
         before = value
         value, gradient, wrong = look(current, open_)
         rises += value > before
@@ -126,35 +101,37 @@ def ascend(
     return Attacked(result, result, broken, (highest > first) | broken, zero)
 
 
-@producer(version=1, private=("x",))
+@producer(version=2, private=("x",))
 def apgd(
-    batch: Batch, *, eps: float, steps: int, loss: Loss, rank: int = 0
-) -> dict[str, Tensor]:
+    batch: Batch, *, eps: float, steps: int, loss: Loss, rank: int = 0, norm: Norm = "linf",
+    margin: float = 0.0,
+) -> dict[str, Tensor]:  # fmt: skip
     """Auto-PGD (Croce and Hein 2020) from a random start.
 
     Args:
         loss: 'ce', 'dlr', or 'targeted': the class of the `rank`-th highest score among the others.
+        margin: by how much another class must lead before the sample counts as broken.
 
     Returns:
         x [n, ...], broken [n], loss_rose [n], zero_gradient [n].
     """
-    aim = target(batch.subject, batch.x, batch.y)
-    goal = None
+    aim = goal(batch.subject, batch.x, batch.y, margin)
+    aimed = None
     if loss == "targeted":
         with torch.no_grad():
             others = aim.logits(batch.x).scatter(1, aim.y[:, None], float("-inf"))
-        goal = others.argsort(1, descending=True)[:, rank]
-    start = batch.uniform(rank, batch.x.shape[1:]).to(batch.x.device)
+        aimed = others.argsort(1, descending=True)[:, rank]
+    start = batch.uniform(rank, batch.x.shape[1:])
+    allowed = budget(batch.subject, eps, norm)
+    made = ascend(
+        aim.logits, batch.x, aim.y, allowed, steps=steps, kind=loss, aimed=aimed, start=start
+    )
+    return as_evidence(made, aim)
 
-    return as_evidence(ascend(
-        aim.logits, batch.x, aim.y, budget(batch.subject, eps), steps=steps, kind=loss, goal=goal,
-        start=start,
-    ))  # fmt: skip
 
-
-@producer(version=1)
+@producer(version=2)
 def minimum_eps(batch: Batch, *, highest: float, halvings: int, steps: int) -> dict[str, Tensor]:
-    """The smallest budget that a bisection with Auto-PGD breaks each sample with.
+    """The smallest Linf budget that a bisection with Auto-PGD breaks each sample with.
 
     An upper bound of the true one, as every attack's. A sample that is wrong already needs none; one
     that survives `highest` gets infinity. One search gives robust accuracy at every eps.
@@ -166,17 +143,15 @@ def minimum_eps(batch: Batch, *, highest: float, halvings: int, steps: int) -> d
     Returns:
         eps [n].
     """
-    aim = target(batch.subject, batch.x, batch.y)
+    aim = goal(batch.subject, batch.x, batch.y)
     unit = budget(batch.subject, 1.0)
-    start = batch.uniform(0, batch.x.shape[1:]).to(batch.x.device)
+    start = batch.uniform(0, batch.x.shape[1:])
     with torch.no_grad():
         wrong = aim.logits(batch.x).argmax(1) != aim.y
 
     def breaks(eps: Tensor) -> Tensor:
-        allowed = Budget(unit.radius * expand(eps, batch.x), unit.low, unit.high)
-        kind: Loss = "ce"
         return ascend(
-            aim.logits, batch.x, aim.y, allowed, steps=steps, kind=kind, start=start
+            aim.logits, batch.x, aim.y, unit.times(eps), steps=steps, kind="ce", start=start
         ).broken
 
     top = torch.full((len(batch.x),), highest, device=batch.x.device)

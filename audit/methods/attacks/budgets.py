@@ -1,0 +1,136 @@
+"""What an adversary may do to a sample, as a budget around it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from audit.subject import Subject
+
+Norm = Literal["linf", "l2"]
+TINY = 1e-30
+# An L2 budget for the eps of every value: this share of the longest change that eps allows. It meets
+# the field's habits: 0.4 on 3x32x32 pixels for 8/255, 1.4 on 28x28 for 0.2.
+L2_SHARE = 0.25
+
+
+def expand(per_sample: Tensor, like: Tensor) -> Tensor:
+    return per_sample.reshape(-1, *([1] * (like.ndim - 1)))
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What an adversary may do to a sample: a unit ball of the change divided by `radius`.
+
+    Attributes:
+        radius: [1 or n, ...] largest change of each input; 0 where it may not be touched.
+        low, high: [1, ...] bounds that every input keeps.
+        norm: 'linf', each value on its own; or 'l2', all together.
+        whole: [1, ...] values that stay whole numbers.
+    """
+
+    radius: Tensor
+    low: Tensor
+    high: Tensor
+    norm: Norm = "linf"
+    whole: Tensor | None = None
+
+    def around(self, x: Tensor) -> Ball:
+        """The points that samples [n, ...] may be moved to."""
+        low = torch.maximum(x - self.radius, self.low.minimum(x))
+        high = torch.minimum(x + self.radius, self.high.maximum(x))
+        if self.whole is not None:
+            low = torch.where(self.whole, low.ceil(), low)
+            high = torch.where(self.whole, high.floor(), high)
+        return Ball(x, self.radius.expand_as(x), low, high, self.norm)
+
+    def times(self, factor: Tensor) -> Budget:
+        """The budget with every sample's radius times its own factor [n]."""
+        return replace(self, radius=self.radius * expand(factor, self.radius))
+
+
+@dataclass(frozen=True)
+class Ball:
+    """The points that a budget allows around samples `x` [n, ...], within `low` and `high`."""
+
+    x: Tensor
+    radius: Tensor
+    low: Tensor
+    high: Tensor
+    norm: Norm
+
+    def __getitem__(self, rows: Tensor) -> Ball:
+        return Ball(self.x[rows], self.radius[rows], self.low[rows], self.high[rows], self.norm)
+
+    def project(self, point: Tensor) -> Tensor:
+        """The allowed points nearest to [n, ...]."""
+        if self.norm == "l2":
+            change = point - self.x
+            point = self.x + change / self.length(change).clamp_min(1)
+        return torch.clamp(point, self.low, self.high)
+
+    def length(self, change: Tensor) -> Tensor:
+        """[n, 1, ...] Euclidean length of changes, in radii."""
+        unit = torch.where(self.radius > 0, change / self.radius.clamp_min(TINY), 0.0)
+        return expand(unit.flatten(1).norm(dim=1), change)
+
+    def direction(self, gradient: Tensor) -> Tensor:
+        """Where the function of a gradient [n, ...] rises fastest, one radius long."""
+        if self.norm == "linf":
+            return gradient.sign() * self.radius
+        pull = gradient * self.radius
+        # Scaled first: the square of a small gradient is zero in single precision.
+        pull = pull / expand(pull.flatten(1).abs().amax(1), pull).clamp_min(TINY)
+        return self.radius * pull / expand(pull.flatten(1).norm(dim=1), pull).clamp_min(TINY)
+
+    def step(self, point: Tensor, gradient: Tensor, share: float) -> Tensor:
+        """The next point of an ascent, `share` of the radius further; may write in `gradient`."""
+        if self.norm == "linf":
+            return gradient.sign_().mul_(share * self.radius).add_(point).clamp_(self.low, self.high)
+        return self.project(point + share * self.direction(gradient))
+
+    def start(self, uniform: Tensor) -> Tensor:
+        """A random point for uniform numbers [n, ...] in [0, 1)."""
+        if self.norm == "linf":
+            return self.project(self.x + (2 * uniform - 1) * self.radius)
+        normal = torch.erfinv((2 * uniform - 1).clamp(-1 + 1e-6, 1 - 1e-6))
+        return self.project(self.x + self.direction(normal))
+
+
+def budget(subject: Subject, eps: float, norm: Norm = "linf", *, free: bool = False) -> Budget:
+    """The budget that `eps` means for a subject.
+
+    Images and series: `eps` in input units, on every value (Linf) or on the root of the sum of
+    squares (L2), within the input range. Tables: `eps` in standard deviations on mutable numeric
+    features, within the range of the data; whole numbers stay whole, categories stay.
+
+    Args:
+        free: the diagnostic of a budget removed: every input, anywhere in its range.
+    """
+    moments = subject.moments
+    whole = subject.whole
+    if subject.kind == "tabular":
+        low, high = moments.low, moments.high
+        radius = torch.zeros_like(low)
+        for feature in subject.features:
+            if feature.attackable:
+                column = feature.columns[0]
+                spread = feature.std if feature.std is not None else moments.std[0, column]
+                radius[0, column] = eps * spread
+    else:
+        assert subject.range is not None
+        low = torch.full_like(moments.low, subject.range[0])
+        high = torch.full_like(moments.low, subject.range[1])
+        radius = torch.full_like(moments.low, eps)
+    if free:
+        return Budget(high - low, low, high)
+    return Budget(radius, low, high, norm, whole)
+
+
+def l2_eps(subject: Subject, eps: float) -> float:
+    """The L2 budget that belongs to an Linf budget of `eps`."""
+    assert subject.x is not None
+    return float(L2_SHARE * eps * subject.x[0].numel() ** 0.5)
