@@ -62,6 +62,13 @@ class InputMeta(MetaPart):
     shape: list[int] | None = Field(default=None, description="of one sample")
     dtype: str | None = None
     range: tuple[Number, Number] | None = Field(default=None, description="lowest, highest value")
+    eps: Number | None = Field(
+        default=None, gt=0, description="the change of a value that should not change the answer: what "
+        "robustness is measured at; 8/255 of the range's width, for tables 0.1 standard deviations"
+    )
+    vocabulary: list[str] | None = Field(
+        default=None, description="tokens: the word of each number, from 0"
+    )
     preprocess: Preprocess | None = None
 
     @model_validator(mode="after")

@@ -287,7 +287,10 @@ def weigh_validity(
     broken = [v.name for v in relevant if v.passed is False]
     open_ = [v.name for v in relevant if v.passed is None]
     if outcome in ("passed", "failed") and broken:
-        return "inconclusive", f"the validity evidence fails: {', '.join(broken)}"
+        doubts = "".join(f"{d}: " for d in dict.fromkeys(
+            v.doubt for v in relevant if v.passed is False and v.doubt
+        ))  # fmt: skip
+        return "inconclusive", f"{doubts}the validity evidence fails: {', '.join(broken)}"
     if outcome == "passed" and open_ and gating(expectation.severity, "high"):
         return "inconclusive", f"the validity evidence is missing: {', '.join(open_)}"
     return outcome, reason

@@ -121,6 +121,7 @@ class Validity(Part):
     metrics: list[str] = Field(
         default_factory=list, description="the metrics that rest on it; empty: all of the check"
     )
+    doubt: str = Field(default="", description="what is suspected where it does not hold")
 
 
 class Table(Part):

@@ -127,8 +127,8 @@ class Subject:
         self.check_labels()
         self.check_features()
         self.model = evaluating(Logits(self.core, self.preprocess, self.meta))
-        # Copies with other weights (drawn anew, rounded), by what was done to them.
-        self.copies: dict[str, Logits] = {}
+        # Networks made from this one (weights drawn anew, rounded, a surrogate), by their making.
+        self.copies: dict[str, nn.Module] = {}
         self._digests: list[str] | None = None
 
     # What it is

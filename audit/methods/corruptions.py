@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from audit.evidence import Batch, producer
+from audit.methods.attacks.spatial import turned
 
 SEVERITIES = (1, 2, 3, 4, 5)
 STRENGTHS: dict[str, tuple[float, ...]] = {
@@ -45,14 +46,6 @@ def blurred(x: Tensor, sigma: float) -> Tensor:
     down = kernel.reshape(1, 1, -1, 1).expand(channels, 1, -1, 1)
     padded = F.pad(x, (radius, radius, radius, radius), mode="replicate")
     return F.conv2d(F.conv2d(padded, across, groups=channels), down, groups=channels)
-
-
-def rotated(x: Tensor, degrees: Tensor) -> Tensor:
-    angle = degrees * math.pi / 180
-    cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
-    theta = torch.stack([torch.stack([cos, -sin, zero], 1), torch.stack([sin, cos, zero], 1)], 1)
-    grid = F.affine_grid(theta, list(x.shape), align_corners=False)
-    return F.grid_sample(x, grid, padding_mode="border", align_corners=False)
 
 
 def occluded(x: Tensor, where: Tensor, share: float) -> Tensor:
@@ -103,7 +96,7 @@ def corrupt(batch: Batch, x: Tensor, kind: str, severity: int) -> Tensor:
         x = occluded(x, batch.uniform(0, (2,)).to(x.device), strength)
     else:
         turn = torch.where(batch.uniform(0, ()) < 0.5, -strength, strength)
-        x = rotated(x, turn.to(x.device))
+        x = turned(x, turn.to(x.device))
     return x.clamp(0, 1)
 
 

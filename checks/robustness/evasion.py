@@ -1,18 +1,20 @@
-"""What the evasion attacks share: budget in words, validity, metrics, figures. No check itself."""
+"""What the evasion attacks share: one examination, told in one way. No check itself."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
 from audit import figures, statistics
 from audit.checking import Check, Context, Expectation, Measurement, pack
+from audit.checks.robustness.examples import show
 from audit.errors import NotApplicable
 from audit.meta import ANSWERS, Number
-from audit.record import Figure, Guidance, Metric, Table, Validity
+from audit.record import Figure, Guidance, Metric, Severity, Validity
 from audit.words import amount, number, out_of_ten, share
 
 if TYPE_CHECKING:
@@ -28,209 +30,256 @@ TAGS = [
 ]  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What an attack of one size left of some samples.
+
+    Attributes:
+        samples: [n] indices. clean: [n] good before. broken: [n] the attack won.
+        found: the attack's evidence on them.
+        robust: the share that stayed good.
+    """
+
+    size: float
+    samples: NDArray[np.intp]
+    clean: NDArray[np.bool_]
+    broken: NDArray[np.bool_]
+    robust: Metric
+    found: dict[str, Tensor]
+
+    @property
+    def standing(self) -> NDArray[np.bool_]:
+        return self.clean & ~self.broken
+
+
 class Evasion(Check):
-    """An attack under an Linf budget. A subclass says which and how strong."""
+    """An adversary who changes inputs. A subclass says in what way, and how much of it."""
 
-    eps: Annotated[Number, Field(ge=0)] | None = Field(
-        default=None,
-        description="largest change of an input: in its units; for tables, in standard deviations "
-        "of each mutable numeric feature. Default: 8/255 of the range's width; for tables 0.1",
-    )
-    samples: int = Field(default=500, ge=10, description="at most this many samples are attacked")
-    diagnostic_samples: int = Field(default=100, ge=10, description="for the validity evidence")
-    queries: int = Field(default=200, ge=10, description="of the black-box comparison")
-    free_steps: int = Field(default=60, ge=5, description="of the attack with the budget removed")
+    samples: int = Field(default=200, ge=10, description="at most this many samples are attacked")
 
-    grid: ClassVar[tuple[float, ...]] = (1.0,)
+    bound: ClassVar[float] = 0.3
+    severity: ClassVar[Severity] = "high"
+    size_name: ClassVar[str] = "eps"
+    fields: ClassVar[tuple[str, ...]] = ("broken",)
     finding_title: ClassVar[str]
+    todo: ClassVar[str] = (
+        "Train with adversarial examples of this kind (Madry et al. 2018), reject answers with a "
+        "small margin, or keep untrusted inputs away from it."
+    )
 
-    def applies(self, subject: Subject) -> None:
-        subject.require(ANSWERS)
-        subject.require_continuous_inputs()
-        if subject.kind == "tabular" and not any(f.attackable for f in subject.features):
-            raise NotApplicable("no numeric feature is mutable")
+    @abstractmethod
+    def size(self, subject: Subject) -> float:
+        """How much the adversary may change."""
 
-    def budget_of(self, subject: Subject) -> float:
-        if self.eps is not None:
-            return self.eps
-        if subject.kind == "tabular":
-            return TABULAR_EPS
-        assert subject.range is not None
-        return 8 / 255 * (subject.range[1] - subject.range[0])
+    @abstractmethod
+    def change(self, subject: Subject, size: float) -> str:
+        """'Changing each pixel by at most 3 % of its range (eps 0.03)'."""
+
+    @abstractmethod
+    def attack(
+        self, context: Context, samples: NDArray[np.intp], size: float, fields: list[str]
+    ) -> dict[str, Tensor]:
+        """Evidence of this attack: the fields asked for, such as 'broken' and 'x'."""
+
+    def sizes(self, subject: Subject) -> list[float]:
+        """What is measured, `size` among them."""
+        return [self.size(subject)]
+
+    def validity(self, context: Context, outcome: Outcome) -> list[Validity]:
+        """Evidence that the attack was fair: a weak attack proves nothing."""
+        return []
+
+    def add(self, context: Context, outcome: Outcome, measurement: Measurement) -> None:
+        """What a subclass has to tell beyond the share that stands."""
 
     @staticmethod
     def measure_of(subject: Subject) -> str:
         """Name of the metric that counts what the attack leaves."""
         return "within_tolerance" if subject.is_regression else "robust_accuracy"
 
-    def multiples(self) -> tuple[float, ...]:
-        return self.grid
-
-    @abstractmethod
-    def attack(
-        self, context: Context, samples: NDArray[np.intp], eps: float, fields: list[str]
-    ) -> dict[str, Tensor]:
-        """Evidence of this attack."""
+    def outcome(self, context: Context, size: float) -> Outcome:
+        chosen = context.samples(self.samples)
+        clean = unattacked(context, chosen)
+        found = self.attack(context, chosen, size, list(self.fields))
+        broken = found["broken"].numpy() & clean
+        robust = statistics.proportion(
+            self.measure_of(context.subject), ~broken & clean, clusters=context.clusters(chosen),
+            slice={self.size_name: size},
+        )  # fmt: skip
+        return Outcome(size, chosen, clean, broken, robust, found)
 
     def examine(self, context: Context) -> Measurement:
         subject = context.subject
-        eps = self.budget_of(subject)
-        chosen = context.samples(self.samples)
+        size = self.size(subject)
+        outcomes = [self.outcome(context, at) for at in self.sizes(subject)]
+        main = next(o for o in outcomes if o.size == size)
+        chosen, clean = main.samples, main.clean
         clusters = context.clusters(chosen)
-        clean = unattacked(context, chosen)
         base = statistics.proportion("clean_accuracy", clean, clusters=clusters)
-        # What was not attacked has not moved: that is no measurement of a regression.
-        metrics: list[Metric] = [] if subject.is_regression else [base]
-        rows = [{"eps": 0.0, "robust accuracy": base.value, "low": base.low, "high": base.high,
-                 "attack": self.id.split(".")[1].upper()}]  # fmt: skip
-        main: dict[str, Tensor] = {}
-        for multiple in self.multiples():
-            at = eps * multiple
-            found = self.attack(context, chosen, at, ["broken", "loss_rose", "zero_gradient"])
-            robust = ~found["broken"].numpy() & clean
-            metric = statistics.proportion(
-                self.measure_of(subject), robust, clusters=clusters, slice={"eps": at}
-            )
-            metrics.append(metric)
-            rows.append({**rows[0], "eps": at, "robust accuracy": metric.value,
-                         "low": metric.low, "high": metric.high})  # fmt: skip
-            if multiple == 1.0:
-                main = found
-                bits = pack(metric.name, robust, samples=chosen, slice={"eps": at})
-                headline = metric
-        broken = main["broken"].numpy() & clean
         flips = statistics.proportion(
-            "attack_success", broken[clean], direction="lower", slice={"eps": eps},
+            "attack_success", main.broken[clean], direction="lower", slice={self.size_name: size},
             clusters=None if clusters is None else clusters[clean],
         )  # fmt: skip
-        metrics.append(flips)
-        words = budget_words(subject, eps)
+        # What was not attacked has not moved: that is no measurement of a regression.
+        known = [] if subject.is_regression else [base]
+        change = self.change(subject, size)
         kept = f"right, of {amount(base)} without"
         if subject.is_regression:
             kept = f"no more than {number(subject.meta.tolerance)} further from the truth"
-        what = "share within the tolerance" if subject.is_regression else "accuracy"
-        flipped = float(flips.value or 0.0)
-        moved = (
-            f"Changing {words} moves {out_of_ten(flipped)} of the answers further from the truth by "
-            f"more than {number(subject.meta.tolerance)}; {amount(headline)} of {len(chosen):,} stay "
-            "within."
-        )
-        answer = moved if subject.is_regression else (
-            f"Changing {words} flips {out_of_ten(flipped)} of the answers that were right: accuracy "
-            f"falls from {amount(base)} to {amount(headline)} of {len(chosen):,} samples."
-        )
-        if flipped == 0 and not subject.is_regression:
-            answer = (
-                f"Changing {words} flipped no answer that was right: accuracy stays at "
-                f"{amount(headline)} of {len(chosen):,} samples."
-            )
-        pictures = [
-            figures.curve(
-                sorted(rows, key=lambda r: float(r["eps"] or 0)), x="eps", y="robust accuracy",
-                series="attack", title=f"{what.capitalize()} under attack, against the size of the "
-                "change", bound=self.bound,
-                caption=f"{what.capitalize()} falls " + ", ".join(
-                    f"to {share(float(r['robust accuracy'] or 0))} at eps {number(float(r['eps'] or 0))}"
-                    for r in rows[1:]
-                ) + f", from {share(float(base.value or 0))} without an attack. The dashed line is "
-                "the default bound.",
-            )
-        ]  # fmt: skip
-        tables: list[Table] = []
-        if context.examples and broken.any():
-            self.show(context, chosen, broken, eps, pictures, tables)
-        return Measurement(
-            answer=answer,
-            metrics=metrics,
-            validity=self.validity(context, chosen, clean, eps),
-            figures=pictures,
-            tables=tables,
-            per_sample=[bits],
+        measurement = Measurement(
+            answer=self.answer(subject, main, base, flips),
+            metrics=[*known, *(o.robust for o in outcomes), flips],
+            figures=self.pictures(context, base, outcomes),
+            per_sample=[pack(main.robust.name, main.standing, samples=chosen,
+                             slice={self.size_name: size})],
             guidance={
-                self.measure_of(subject): Guidance(
+                main.robust.name: Guidance(
                     title=self.finding_title,
-                    what_happened=f"Changing {words} leaves {{value}} of {{n}} answers {kept} "
+                    what_happened=f"{change} leaves {{value}} of {{n}} answers {kept} "
                     "({low} to {high}); the bound is {bound}.",
                     why_it_matters="Somebody who may choose the input, or mere noise in a bad spot, "
                     "can make the model say something else without a person noticing.",
-                    what_to_do="Train with adversarial examples of this size (Madry et al. 2018), "
-                    "reject answers with a small margin, or keep untrusted inputs away from it.",
+                    what_to_do=self.todo,
                     tags=TAGS,
                 )
             },
+        )  # fmt: skip
+        measurement.validity = self.validity(context, main)
+        self.add(context, main, measurement)
+        rests = [m.name for m in measurement.metrics if m is not base]
+        for piece in measurement.validity:
+            piece.metrics = sorted(set(rests))
+        if any(v.passed is False for v in measurement.validity):
+            measurement.answer = (
+                "Gradient masking is suspected, so what follows bounds the model's robustness from "
+                f"above and may be far too good. {measurement.answer}"
+            )
+        if context.examples and main.broken.any():
+            show(self, context, main, measurement)
+        return measurement
+
+    def answer(self, subject: Subject, main: Outcome, base: Metric, flips: Metric) -> str:
+        """The result in a sentence."""
+        change, n = self.change(subject, main.size), len(main.samples)
+        flipped = float(flips.value or 0.0)
+        if subject.is_regression:
+            return (
+                f"{change} moves {out_of_ten(flipped)} of the answers further from the truth by more "
+                f"than {number(subject.meta.tolerance)}; {amount(main.robust)} of {n:,} stay within."
+            )
+        if flipped == 0:
+            return (
+                f"{change} flipped no answer that was right: accuracy stays at "
+                f"{amount(main.robust)} of {n:,} samples."
+            )
+        return (
+            f"{change} flips {out_of_ten(flipped)} of the answers that were right: accuracy falls "
+            f"from {amount(base)} to {amount(main.robust)} of {n:,} samples."
         )
 
-    bound: ClassVar[float] = 0.3
+    def pictures(
+        self, context: Context, base: Metric, outcomes: list[Outcome]
+    ) -> list[Figure]:
+        """The accuracy that is left, against the size of the change."""
+        what = "share within the tolerance" if context.subject.is_regression else "accuracy"
+        measured = [(0.0, base), *((o.size, o.robust) for o in outcomes)]
+        rows = [
+            {self.size_name: at, "robust accuracy": m.value, "low": m.low, "high": m.high,
+             "attack": self.id.split(".")[1].upper()}
+            for at, m in sorted(measured, key=lambda pair: pair[0])
+        ]  # fmt: skip
+        falls = ", ".join(
+            f"to {share(float(m.value or 0))} at {self.size_name} {number(at)}"
+            for at, m in sorted(measured[1:], key=lambda pair: pair[0])
+        )
+        return [figures.curve(
+            rows, x=self.size_name, y="robust accuracy", series="attack",
+            title=f"{what.capitalize()} under attack, against the size of the change",
+            bound=self.bound,
+            caption=f"{what.capitalize()} falls {falls}, from {share(float(base.value or 0))} without "
+            "an attack. The dashed line is the default bound.",
+        )]  # fmt: skip
 
     def expectations(self, subject: Subject) -> list[Expectation]:
-        at = self.budget_of(subject)
-        return [
-            Expectation(
-                metric=self.measure_of(subject), slice={"eps": at}, op=">=", bound=self.bound,
-                severity="high",
-            )
-        ]  # fmt: skip
+        return [Expectation(
+            metric=self.measure_of(subject), slice={self.size_name: self.size(subject)},
+            op=">=" if self.severity in ("high", "critical") else "not_shown_below",
+            bound=self.bound, severity=self.severity,
+        )]  # fmt: skip
 
-    @abstractmethod
-    def validity(
-        self, context: Context, chosen: NDArray[np.intp], clean: NDArray[np.bool_], eps: float
-    ) -> list[Validity]:
-        """Evidence that the attack was fair: a weak attack proves nothing."""
 
-    def show(
-        self,
-        context: Context,
-        chosen: NDArray[np.intp],
-        broken: NDArray[np.bool_],
-        eps: float,
-        pictures: list[Figure],
-        tables: list[Table],
-    ) -> None:
-        """A few adversarial examples: pictures, or rows as a readable difference."""
-        subject = context.subject
-        assert subject.x is not None
-        at = np.flatnonzero(broken)[:4]
-        picked = chosen[at]
-        adversarial = self.attack(context, chosen, eps, ["x"])["x"][at]
-        original = subject.x[picked].float()
-        import torch
+class NormBounded(Evasion):
+    """An adversary whose change is small in a norm. A subclass says how it searches."""
 
-        with torch.no_grad():
-            after = subject.logits(adversarial).cpu()
-        pairs = zip(context.answers(picked), after, strict=True)
-        said = [f"{subject.answer_text(b)} → {subject.answer_text(a)}" for b, a in pairs]
-        if subject.kind == "image":
-            assert subject.range is not None
-            low, high = subject.range
-            sheet = []
-            for clean_picture, changed in zip(original.numpy(), adversarial.numpy(), strict=True):
-                difference = changed - clean_picture
-                flat = difference.mean(0) if difference.shape[0] <= 4 else difference.mean(-1)
-                sheet.append([
-                    figures.grey_or_rgb(clean_picture, low, high), figures.signed_colours(flat),
-                    figures.grey_or_rgb(changed, low, high),
-                ])  # fmt: skip
-            pictures.append(
-                figures.tiles(
-                    sheet, title="Original, change (amplified), result",
-                    caption=f"{len(at)} samples, one a row; the answers went {'; '.join(said)}. The "
-                    "middle picture scales the change to full colour: orange is brighter, blue "
-                    "darker.",
+    eps: Annotated[Number, Field(ge=0)] | None = Field(
+        default=None,
+        description="largest change of an input: in its units; for tables, in standard deviations "
+        "of each mutable numeric feature. Default: [subject.input] eps, else 8/255 of the range's "
+        "width; for tables 0.1. An L2 check takes a quarter of the longest change that this allows",
+    )
+    samples: int = Field(default=500, ge=10, description="at most this many samples are attacked")
+    diagnostic_samples: int = Field(default=100, ge=10, description="for the validity evidence")
+    queries: int = Field(default=200, ge=10, description="of the black-box comparison")
+    free_steps: int = Field(default=60, ge=5, description="of the attack with the budget removed")
+
+    norm: ClassVar[Literal["linf", "l2"]] = "linf"
+    fields: ClassVar[tuple[str, ...]] = ("broken", "loss_rose", "zero_gradient")
+
+    def applies(self, subject: Subject) -> None:
+        subject.require(ANSWERS)
+        subject.require_continuous_inputs()
+        if subject.kind == "tabular":
+            if self.norm == "l2":
+                raise NotApplicable("the features of a table have no common length; each has its own eps")
+            from audit.methods.attacks.budgets import budget
+
+            if not any(f.attackable for f in subject.features):
+                raise NotApplicable("no numeric feature is mutable")
+            allowed = budget(subject, self.size(subject))
+            movable = allowed.radius > 0
+            if allowed.whole is not None:
+                movable &= (allowed.radius >= 1) | ~allowed.whole
+            if self.size(subject) and not bool(movable.any()):
+                raise NotApplicable(
+                    f"eps {number(self.size(subject))} is less than one whole step of every mutable "
+                    "feature"
                 )
-            )  # fmt: skip
-        elif subject.kind == "tabular":
-            rows: list[list[str | float | int | bool | None]] = []
-            for i in range(len(at)):
-                for feature in subject.features:
-                    if feature.attackable:
-                        column = feature.columns[0]
-                        old, new = float(original[i, column]), float(adversarial[i, column])
-                        if old != new:
-                            rows.append([i + 1, said[i], feature.name, old, new])
-            tables.append(Table(
-                title="Examples: what was changed in a row",
-                columns=["example", "answer", "feature", "before", "after"], rows=rows[:40],
-            ))  # fmt: skip
+
+    def size(self, subject: Subject) -> float:
+        if self.eps is not None:
+            return self.eps
+        eps = subject.meta.input.eps
+        if eps is None and subject.kind == "tabular":
+            eps = TABULAR_EPS
+        if eps is None:
+            assert subject.range is not None
+            eps = 8 / 255 * (subject.range[1] - subject.range[0])
+        if self.norm == "linf":
+            return eps
+        from audit.methods.attacks.budgets import l2_eps
+
+        return l2_eps(subject, eps)
+
+    def change(self, subject: Subject, size: float) -> str:
+        if subject.kind == "tabular":
+            names = [f.name for f in subject.features if f.attackable]
+            listed = ", ".join(names[:4]) + (", …" if len(names) > 4 else "")
+            return f"Changing {listed} by at most {number(size)} standard deviations each"
+        assert subject.range is not None
+        assert subject.x is not None
+        width = subject.range[1] - subject.range[0]
+        noun = "pixel" if subject.kind == "image" else "value"
+        if self.norm == "linf":
+            return f"Changing each {noun} by at most {share(size / width)} of the range (eps {number(size)})"
+        mean = size / width / subject.x[0].numel() ** 0.5
+        return (
+            f"Changing the {noun}s together by a length of at most {number(size)} (in root mean square "
+            f"{share(mean)} of the range)"
+        )
+
+    def parts(self) -> dict[str, Any]:
+        """What the producers are told of the norm."""
+        return {} if self.norm == "linf" else {"norm": self.norm}
 
 
 def unattacked(context: Context, samples: NDArray[np.intp]) -> NDArray[np.bool_]:
@@ -238,82 +287,3 @@ def unattacked(context: Context, samples: NDArray[np.intp]) -> NDArray[np.bool_]
     if context.subject.is_regression:
         return np.ones(len(samples), dtype=bool)
     return context.predictions().correct[samples]
-
-
-def best_constant(context: Context, samples: NDArray[np.intp]) -> float:
-    """Share that the best constant answer gets right, or keeps within the tolerance."""
-    subject = context.subject
-    assert subject.y is not None
-    if subject.is_regression:
-        values = np.sort(context.answers(samples)[:, 0].numpy())
-        reach = 2 * float(subject.meta.tolerance or 0)
-        return float((np.searchsorted(values, values + reach, "right") - np.arange(len(values))).max()
-                     / len(values))  # fmt: skip
-    return float(np.bincount(subject.y.numpy()[samples]).max() / len(samples))
-
-
-def budget_words(subject: Subject, eps: float) -> str:
-    """'each pixel by at most 3.1 % of its range (eps 0.5)'."""
-    if subject.kind == "tabular":
-        names = [f.name for f in subject.features if f.attackable]
-        listed = ", ".join(names[:4]) + (", …" if len(names) > 4 else "")
-        return f"{listed} by at most {number(eps)} standard deviations each"
-    assert subject.range is not None
-    width = subject.range[1] - subject.range[0]
-    noun = "pixel" if subject.kind == "image" else "value"
-    return f"each {noun} by at most {share(eps / width)} of the range (eps {number(eps)})"
-
-
-def white_box_validity(
-    context: Context, check: Evasion, samples: NDArray[np.intp], clean: NDArray[np.bool_],
-    eps: float, found: dict[str, Tensor],
-) -> list[Validity]:  # fmt: skip
-    """The four tests of a fair attack (Athalye et al. 2018; Carlini et al. 2019; Tramèr 2020).
-
-    Args:
-        samples: [n] indices attacked. clean: [n] answered right before.
-        found: the attack's evidence on them.
-    """
-    from audit.methods.attacks.ascent import free_pgd
-    from audit.methods.attacks.search import square
-
-    subject = context.subject
-    zero = found["zero_gradient"].numpy()[clean]
-    rose = found["loss_rose"].numpy()[clean]
-    result = []
-    if len(zero) == 0:
-        return [Validity(name="samples", passed=None, detail="no sample was answered right")]
-    result.append(Validity(
-        name="gradients", passed=bool(zero.mean() <= 0.05),
-        detail=f"{share(float(zero.mean()))} of {len(zero):,} samples have a gradient of zero "
-        "(at most 5 % may)",
-    ))  # fmt: skip
-    result.append(Validity(
-        name="loss rose", passed=bool(rose.mean() >= 0.9),
-        detail=f"the loss rose on {share(float(rose.mean()))} of {len(rose):,} samples (90 % must)",
-    ))  # fmt: skip
-    some = np.isin(samples, context.samples(min(check.diagnostic_samples, len(samples))))
-    few = samples[some]
-    black = ~context.evidence(square, few, eps=eps, queries=check.queries)["broken"].numpy()
-    white = ~found["broken"].numpy()[some]
-    lost, gained, p = statistics.mcnemar(white & clean[some], black & clean[some])
-    result.append(Validity(
-        name="black-box no better", passed=bool(lost <= gained or p >= 0.05),
-        detail=f"of {len(few)} samples a search without gradients breaks {lost} that the attack "
-        f"does not, and misses {gained} that it does (paired p = {number(p)})",
-    ))  # fmt: skip
-    free = ~context.evidence(free_pgd, few, steps=check.free_steps)["broken"].numpy()
-    constant = best_constant(context, few)
-    low, _ = statistics.wilson(float(free.sum()), len(few))
-    result.append(Validity(
-        name="budget removed", passed=bool(low <= constant),
-        detail=f"free to change everything, the attack leaves {share(float(free.mean()))} of "
-        f"{len(few)} right; the best constant answer gets {share(float(constant))}",
-    ))  # fmt: skip
-    if subject.range_is_inferred:
-        result.append(Validity(
-            name="input range", passed=None,
-            detail="the input range was only inferred from the data; give it as "
-            "[subject.input] range",
-        ))  # fmt: skip
-    return result

@@ -14,7 +14,8 @@ import numpy as np
 
 from audit import statistics
 from audit.checking import Context, Cost
-from audit.checks.robustness.evasion import Evasion, white_box_validity
+from audit.checks.robustness.evasion import NormBounded, Outcome
+from audit.checks.robustness.fair_attack import white_box_validity
 from audit.checks.robustness.pgd import PGD
 from audit.record import Validity
 
@@ -25,7 +26,10 @@ if TYPE_CHECKING:
     from audit.subject import Subject
 
 
-class FGSM(Evasion):
+MULTIPLES = (0.5, 1.0, 2.0)
+
+
+class FGSM(NormBounded):
     """How right does the model stay after one step in the worst direction?"""
 
     id: ClassVar[str] = "robustness.fgsm"
@@ -35,11 +39,13 @@ class FGSM(Evasion):
         "quick": {"samples": 200, "queries": 100},
         "deep": {"samples": 5000, "diagnostic_samples": 500, "queries": 1000},
     }
-    grid: ClassVar[tuple[float, ...]] = (0.5, 1.0, 2.0)
 
     def cost(self, subject: Subject) -> Cost:
-        n = min(self.samples, subject.n) * len(self.grid)
+        n = min(self.samples, subject.n) * len(MULTIPLES)
         return Cost(forward=2 * n, backward=n)
+
+    def sizes(self, subject: Subject) -> list[float]:
+        return [m * self.size(subject) for m in MULTIPLES]
 
     def attack(
         self, context: Context, samples: NDArray[np.intp], eps: float, fields: list[str]
@@ -48,22 +54,24 @@ class FGSM(Evasion):
 
         return context.evidence(fgsm, samples, fields, eps=eps)
 
-    def validity(
-        self, context: Context, chosen: NDArray[np.intp], clean: NDArray[np.bool_], eps: float
-    ) -> list[Validity]:
+    def validity(self, context: Context, outcome: Outcome) -> list[Validity]:
         reference = PGD(
             **{
-                **PGD.profiles.get(context.profile, {}), "eps": eps, "samples": self.samples,
-                "diagnostic_samples": self.diagnostic_samples, "queries": self.queries,
-                "free_steps": self.free_steps,
+                **PGD.profiles.get(context.profile, {}), "eps": outcome.size,
+                "samples": self.samples, "diagnostic_samples": self.diagnostic_samples,
+                "queries": self.queries, "free_steps": self.free_steps,
             }
         )  # fmt: skip
-        stronger = reference.attack(context, chosen, eps, ["broken", "loss_rose", "zero_gradient"])
-        own = self.attack(context, chosen, eps, ["broken"])["broken"].numpy()
-        lost, gained, p = statistics.mcnemar(
-            ~stronger["broken"].numpy() & clean, ~own & clean
+        stronger = reference.attack(
+            context, outcome.samples, outcome.size, list(reference.fields)
         )
-        inherited = white_box_validity(context, reference, chosen, clean, eps, stronger)
+        lost, gained, p = statistics.mcnemar(
+            ~stronger["broken"].numpy() & outcome.clean, outcome.standing
+        )
+        inherited = white_box_validity(
+            context, reference, outcome.samples, outcome.clean, outcome.size, stronger,
+            reference.steps,
+        )  # fmt: skip
         inherited.append(Validity(
             name="PGD at least as strong", passed=bool(lost <= gained or p >= 0.05),
             detail=f"FGSM breaks {lost} samples that PGD leaves, and leaves {gained} that PGD "

@@ -47,7 +47,7 @@ class GradientMasking(Check):
 
         subject = context.subject
         attack = PGD(**PGD.profiles.get(context.profile, {}))
-        eps = attack.budget_of(subject)
+        eps = attack.size(subject)
         chosen = context.samples(attack.samples)
         clean = unattacked(context, chosen)
         if not clean.any():

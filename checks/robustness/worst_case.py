@@ -2,15 +2,18 @@
 
 A cascade, cheap first, each next attack only on the answers that still stand (Croce and Hein 2020):
 projected gradient descent (Madry et al. 2018), Auto-PGD on the cross-entropy, on the difference of
-logits ratio and aimed at the nearest other classes, then a search that needs no gradient. Robust
-accuracy is what survives all. The smallest budget that breaks each sample, by bisection with
-Auto-PGD, gives accuracy at every budget from one search. Accuracy under attack is told by class and
-by people's groups: a model may be robust for the majority only. Fairness of the attack is tested as
-for PGD, and the model must answer the same twice. The number is an upper bound all the same.
+logits ratio and aimed at the nearest other classes, then Square, which needs no gradient
+(Andriushchenko et al. 2020). Where the tests of a fair attack find masked gradients, attacks around
+the masking follow: gradients passed through what has none, rescaled logits, means over random draws
+(Athalye et al. 2018), and a longer search. Robust accuracy is what survives all. The smallest budget
+that breaks each sample, by bisection with Auto-PGD, gives accuracy at every budget from one search.
+Accuracy under attack is told by class and by people's groups: a model may be robust for the majority
+only. The number is an upper bound all the same.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -18,7 +21,8 @@ from pydantic import Field
 
 from audit import figures, statistics
 from audit.checking import Context, Cost, Expectation, Measurement
-from audit.checks.robustness.evasion import Evasion, budget_words, unattacked, white_box_validity
+from audit.checks.robustness.evasion import NormBounded, Outcome, unattacked
+from audit.checks.robustness.fair_attack import same_answer_twice, white_box_validity
 from audit.checks.robustness.pgd import PGD
 from audit.record import Figure, Guidance, Metric, Table, Validity
 from audit.words import number, share
@@ -33,10 +37,12 @@ REACH = 4.0  # times eps: how far the search for the smallest budget goes
 HALVINGS = 7
 POINTS = 16
 FEWEST = 10
-UNSTABLE = 0.01
+DRAWS = 8  # answers that are averaged of a model that draws lots
+
+Stage = tuple[str, Any, dict[str, Any]]  # name, producer, parameters
 
 
-class WorstCase(Evasion):
+class WorstCase(NormBounded):
     """How right does the model stay under the worst of several attacks, and for whom?"""
 
     id: ClassVar[str] = "robustness.worst_case"
@@ -65,14 +71,13 @@ class WorstCase(Evasion):
             backward=gradient + few * self.free_steps,
         )
 
-    def stages(self, context: Context, eps: float) -> list[tuple[str, Any, dict[str, Any]]]:
-        """(name, producer, parameters) of the attacks that follow on PGD."""
+    def gradient_stages(self, context: Context, eps: float) -> list[Stage]:
+        """The attacks that follow on PGD."""
         from audit.methods.attacks.apgd import apgd
-        from audit.methods.attacks.search import square
 
         k = 2 if context.subject.is_regression else len(context.subject.classes)
-        common = {"eps": eps, "steps": self.steps}
-        found: list[tuple[str, Any, dict[str, Any]]] = [
+        common = {"eps": eps, "steps": self.steps, **self.parts()}
+        found: list[Stage] = [
             ("Auto-PGD, cross-entropy", apgd, {**common, "loss": "ce"}),
             ("Auto-PGD, difference of logits", apgd, {**common, "loss": "dlr"}),
         ]
@@ -82,50 +87,106 @@ class WorstCase(Evasion):
                  {**common, "loss": "targeted", "rank": rank})
                 for rank in range(min(self.targets, k - 1))
             ]  # fmt: skip
-        found.append(("search without gradients", square, {"eps": eps, "queries": self.queries}))
         return found
+
+    def blind_stages(self, eps: float, queries: int) -> list[Stage]:
+        from audit.methods.attacks.search import square
+
+        return [("search without gradients", square,
+                 {"eps": eps, "queries": queries, **self.parts()})]  # fmt: skip
+
+    def unmasking_stages(self, eps: float, draws: int) -> list[Stage]:
+        from audit.methods.attacks.unmasking import unmasked
+
+        common = {"eps": eps, "steps": 2 * self.steps, "draws": draws, **self.parts()}
+        return [
+            ("around masked gradients, cross-entropy", unmasked, {**common, "loss": "ce"}),
+            ("around masked gradients, difference of logits", unmasked, {**common, "loss": "dlr"}),
+            *[(f"longer {name}", *rest) for name, *rest in self.blind_stages(eps, 5 * self.queries)],
+        ]  # fmt: skip
+
+    def first(
+        self, context: Context, samples: NDArray[np.intp], eps: float, fields: list[str]
+    ) -> dict[str, Tensor]:
+        """PGD, by the evidence that its own check made or will make: the samples are nested."""
+        import torch
+
+        pgd = PGD(**PGD.profiles.get(context.profile, {}))
+        whole = context.samples(max(pgd.samples, self.samples))
+        rows = torch.from_numpy(np.isin(whole, samples))
+        made = pgd.attack(context, whole, eps, fields)
+        return {name: tensor[rows].clone() for name, tensor in made.items()}
 
     def attack(
         self, context: Context, samples: NDArray[np.intp], eps: float, fields: list[str]
     ) -> dict[str, Tensor]:
-        """The cascade: as the evidence of an attack, and `stage`: [n] which one broke it, −1 none."""
+        """The cascade, as the evidence of one attack.
+
+        Returns:
+            besides: `white` [n], broken by the gradient attacks; `stage` [n], the number of the
+            attack that broke it, −1 for none.
+        """
         import torch
 
-        # The evidence that the check of PGD made or will make: the samples are nested.
-        first = PGD(**PGD.profiles.get(context.profile, {}))
-        whole = context.samples(max(first.samples, self.samples))
-        rows = torch.from_numpy(np.isin(whole, samples))
-        wanted = [f for f in fields if f != "stage"]
-        made = first.attack(context, whole, eps, list({*wanted, "broken"}))
-        found = {name: tensor[rows].clone() for name, tensor in made.items()}
+        found = self.first(context, samples, eps, list({*fields, *self.fields}))
         found["stage"] = torch.where(found["broken"], 0, -1)
+        gradient = self.gradient_stages(context, eps)
+        blind = self.blind_stages(eps, self.queries)
+        self.follow(context, samples, found, gradient, 1)
+        found["white"] = found["broken"].clone()
+        self.follow(context, samples, found, blind, 1 + len(gradient))
+        if any(v.passed is False for v in self.fairness(context, samples, eps, found)):
+            draws = DRAWS if self.draws_lots(context, samples) else 1
+            around = self.unmasking_stages(eps, draws)
+            self.follow(context, samples, found, around, 1 + len(gradient) + len(blind))
+        return found
+
+    def follow(
+        self, context: Context, samples: NDArray[np.intp], found: dict[str, Tensor],
+        stages: Sequence[Stage], number_: int,
+    ) -> None:  # fmt: skip
+        """Stages, each on what stands before it; `found` is brought up to date."""
+        import torch
+
         right = torch.from_numpy(unattacked(context, samples))
-        for number_, (_, produce, parameters) in enumerate(self.stages(context, eps), 1):
+        for at, (_, produce, parameters) in enumerate(stages, number_):
             open_ = (~found["broken"] & right).nonzero()[:, 0]
             if len(open_) == 0:
                 break
-            needed = ["broken", "x"] if "x" in fields else ["broken"]
+            needed = ["broken", "x"] if "x" in found else ["broken"]
             next_ = context.evidence(produce, samples[open_.numpy()], needed, **parameters)
             hit = open_[next_["broken"]]
             found["broken"][hit] = True
-            found["stage"][hit] = number_
-            if "x" in fields:
+            found["stage"][hit] = at
+            if "x" in found:
                 found["x"][hit] = next_["x"][next_["broken"]]
-        return found
 
-    def examine(self, context: Context) -> Measurement:
-        measurement = super().examine(context)
-        subject = context.subject
-        eps = self.budget_of(subject)
-        chosen = context.samples(self.samples)
-        clean = unattacked(context, chosen)
-        found = self.attack(context, chosen, eps, ["broken"])
-        stage = np.where(clean, found["stage"].numpy(), -2)
-        robust = clean & ~found["broken"].numpy()
-        names = ["PGD", *(name for name, _, _ in self.stages(context, eps))]
+    def draws_lots(self, context: Context, samples: NDArray[np.intp]) -> bool:
+        return same_answer_twice(context, samples).passed is False
+
+    def fairness(
+        self, context: Context, samples: NDArray[np.intp], eps: float, found: dict[str, Tensor]
+    ) -> list[Validity]:
+        clean = unattacked(context, samples)
+        white = {**found, "broken": found["white"]}
+        return white_box_validity(context, self, samples, clean, eps, white, self.steps)
+
+    def validity(self, context: Context, outcome: Outcome) -> list[Validity]:
+        return self.fairness(context, outcome.samples, outcome.size, outcome.found)
+
+    def add(self, context: Context, outcome: Outcome, measurement: Measurement) -> None:
+        stages = [
+            "PGD", *(name for name, _, _ in [
+                *self.gradient_stages(context, outcome.size),
+                *self.blind_stages(outcome.size, self.queries),
+            ]),
+        ]  # fmt: skip
+        if any(v.passed is False for v in measurement.validity):
+            stages += [name for name, _, _ in self.unmasking_stages(outcome.size, 1)]
+        stage = np.where(outcome.clean, outcome.found["stage"].numpy(), -2)
         rows: list[list[Any]] = []
-        standing = int(clean.sum())
-        for i, name in enumerate(names):
+        standing = int(outcome.clean.sum())
+        for i, name in enumerate(stages):
             broke = int((stage == i).sum())
             rows.append([name, standing, broke])
             standing -= broke
@@ -133,72 +194,79 @@ class WorstCase(Evasion):
             title="The cascade: each attack on what the ones before left",
             columns=["attack", "tried on", "broke"], rows=rows,
         ))  # fmt: skip
-        later = [f"{name} {broke}" for name, _, broke in rows[1:] if broke]
+        later = [f"{name} {broke} more" for name, _, broke in rows[1:] if broke]
         measurement.answer += (
             f" PGD broke {rows[0][2]}" + (f", then {', '.join(later)}" if later else
             ", the stronger attacks nothing more") + "."
         )  # fmt: skip
-        smallest, curve = self.curve(context, chosen, clean, robust, eps)
-        measurement.metrics.append(smallest)
-        measurement.figures[0] = curve
-        for by, labels in self.groupings(context, chosen).items():
-            metrics, picture = self.who_pays(by, labels, robust, clean)
+        measurement.metrics.append(self.median(context, outcome))
+        for by, labels in self.groupings(context, outcome.samples).items():
+            metrics, picture = self.who_pays(by, labels, outcome.standing)
             measurement.metrics += metrics
             measurement.figures += picture
         measurement.guidance["robust_gap"] = Guidance(
             title="Under attack some groups keep far fewer right answers: {slice}",
-            what_happened=f"Changing {budget_words(subject, eps)} leaves the best and the worst off of "
-            "{slice} {value} ({low} to {high}) apart; the bound is {bound}.",
+            what_happened=f"{self.change(context.subject, outcome.size)} leaves the best and the worst "
+            "off of {slice} {value} ({low} to {high}) apart; the bound is {bound}.",
             why_it_matters="An average over all hides who can be attacked: those whose samples lie "
             "closer to a boundary pay.",
             what_to_do="See the figure for whom; weigh adversarial training by group, or collect more.",
             tags=["NIST AI RMF MEASURE 2.11", "EU AI Act Article 15"],
         )
-        return measurement
 
-    def curve(
-        self, context: Context, chosen: NDArray[np.intp], clean: NDArray[np.bool_],
-        robust: NDArray[np.bool_], eps: float,
-    ) -> tuple[Metric, Figure]:  # fmt: skip
-        """Median smallest budget, and accuracy at every budget."""
+    def search(self, context: Context, samples: NDArray[np.intp], eps: float) -> NDArray[np.float64]:
+        """[n] the smallest budget that a search broke each sample with."""
         from audit.methods.attacks.apgd import minimum_eps
 
-        clusters = context.clusters(chosen)
-        smallest = context.evidence(
-            minimum_eps, chosen, highest=REACH * eps, halvings=HALVINGS, steps=self.steps
+        return context.evidence(
+            minimum_eps, samples, highest=REACH * eps, halvings=HALVINGS, steps=self.steps
         )["eps"].double().numpy()  # fmt: skip
+
+    def smallest(self, context: Context, outcome: Outcome) -> NDArray[np.float64]:
+        """[n] the smallest budget that broke each sample; 0 of what was wrong before."""
+        found = self.search(context, outcome.samples, outcome.size)
         # What the cascade broke needs no more than eps, whatever the search found.
-        smallest = np.where(clean & ~robust, np.minimum(smallest, eps), smallest)
-        smallest[~clean] = 0.0
-        rows = []
-        for at in np.linspace(0, REACH * eps, POINTS + 1):
-            metric = statistics.proportion("r", (smallest > at) & clean, clusters=clusters)
-            rows.append({"eps": at, "robust accuracy": metric.value, "low": metric.low,
-                         "high": metric.high, "series": "worst case"})  # fmt: skip
-        within = smallest[clean]
-        name = "median_smallest_eps"
-        if len(within) < FEWEST or np.median(within) >= REACH * eps:
-            median = statistics.undefined(
-                name, f"half of the answers stand at {number(REACH * eps)} and more", n=len(within),
+        found = np.where(outcome.broken, np.minimum(found, outcome.size), found)
+        found[~outcome.clean] = 0.0
+        return found
+
+    def median(self, context: Context, outcome: Outcome) -> Metric:
+        name, most = "median_smallest_eps", REACH * outcome.size
+        clusters = context.clusters(outcome.samples)
+        within = self.smallest(context, outcome)[outcome.clean]
+        if len(within) < FEWEST or np.median(within) >= most:
+            return statistics.undefined(
+                name, f"half of the answers stand at {number(most)} and more", n=len(within),
                 direction="higher",
             )  # fmt: skip
-        else:
-            capped = np.minimum(within, REACH * eps)
-            median = statistics.bootstrap(
-                name, lambda index: np.median(capped[index], axis=1), len(capped),
-                clusters=None if clusters is None else clusters[clean], seed=context.seed, draws=1000,
-                direction="higher", edges=None,
-            )  # fmt: skip
+        capped = np.minimum(within, most)
+        return statistics.bootstrap(
+            name, lambda index: np.median(capped[index], axis=1), len(capped),
+            clusters=None if clusters is None else clusters[outcome.clean], seed=context.seed,
+            draws=1000, direction="higher", edges=None,
+        )  # fmt: skip
+
+    def pictures(
+        self, context: Context, base: Metric, outcomes: list[Outcome]
+    ) -> list[Figure]:
+        (outcome,) = outcomes
+        eps, clusters = outcome.size, context.clusters(outcome.samples)
+        smallest = self.smallest(context, outcome)
+        rows = []
+        for at in np.linspace(0, REACH * eps, POINTS + 1):
+            metric = statistics.proportion("r", (smallest > at) & outcome.clean, clusters=clusters)
+            rows.append({"eps": at, "robust accuracy": metric.value, "low": metric.low,
+                         "high": metric.high, "series": "worst case"})  # fmt: skip
         what = "Share within the tolerance" if context.subject.is_regression else "Accuracy"
         quarter = rows[POINTS // int(REACH)]
-        return median, figures.curve(
+        return [figures.curve(
             rows, x="eps", y="robust accuracy", series="series", bound=self.bound,
             title=f"{what} at every size of the change, from one search",
             caption=f"{what} is {share(float(rows[0]['robust accuracy'] or 0))} without an attack, "
             f"{share(float(quarter['robust accuracy'] or 0))} at eps {number(eps)} and "
             f"{share(float(rows[-1]['robust accuracy'] or 0))} at {number(REACH * eps)}. The dashed "
             "line is the default bound.",
-        )
+        )]  # fmt: skip
 
     def groupings(self, context: Context, chosen: NDArray[np.intp]) -> dict[str, NDArray[np.str_]]:
         subject = context.subject
@@ -209,7 +277,7 @@ class WorstCase(Evasion):
         return found
 
     def who_pays(
-        self, by: str, labels: NDArray[np.str_], robust: NDArray[np.bool_], clean: NDArray[np.bool_]
+        self, by: str, labels: NDArray[np.str_], robust: NDArray[np.bool_]
     ) -> tuple[list[Metric], list[Figure]]:
         """Accuracy under attack of each group, and the gap between them."""
         metrics = [
@@ -238,24 +306,6 @@ class WorstCase(Evasion):
             f"{share(float(rows[0]['value'] or 0))}, {rows[-1]['label']} "
             f"{share(float(rows[-1]['value'] or 0))}.",
         )]  # fmt: skip
-
-    def validity(
-        self, context: Context, chosen: NDArray[np.intp], clean: NDArray[np.bool_], eps: float
-    ) -> list[Validity]:
-        from audit.methods.predictions import repeated
-
-        found = self.attack(context, chosen, eps, ["broken", "loss_rose", "zero_gradient"])
-        blind = len(self.stages(context, eps))
-        white = {**found, "broken": found["broken"] & (found["stage"] != blind)}
-        result = white_box_validity(context, self, chosen, clean, eps, white)
-        few = chosen[: max(FEWEST, 32)]
-        twice = context.evidence(repeated, few)
-        moved = context.subject.changed(twice["first"], twice["again"]).double().mean()
-        result.append(Validity(
-            name="the same answer twice", passed=bool(moved <= UNSTABLE),
-            detail=f"asked again, {share(float(moved))} of {len(few)} answers change (1 % may)",
-        ))  # fmt: skip
-        return result
 
     def expectations(self, subject: Subject) -> list[Expectation]:
         return [

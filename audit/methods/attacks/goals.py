@@ -65,11 +65,15 @@ def goal(subject: Subject, x: Tensor, y: Tensor, margin: float = 0.0) -> Goal:
     return Goal(subject, torch.zeros_like(y, dtype=torch.long), now, away)
 
 
-def gradient_of(loss: Tensor, point: Tensor) -> Tensor:
-    """The gradient at a point; zero where the network hides how its answer came about."""
+def gradient_of(loss: Tensor, point: Tensor, *, keep: bool = False) -> Tensor:
+    """The gradient at a point; zero where the network hides how its answer came about.
+
+    Args:
+        keep: another gradient will be asked of the same forward pass.
+    """
     if not loss.requires_grad:
         return torch.zeros_like(point)
-    (gradient,) = torch.autograd.grad(loss, point, allow_unused=True)
+    (gradient,) = torch.autograd.grad(loss, point, retain_graph=keep, allow_unused=True)
     return torch.zeros_like(point) if gradient is None else gradient
 
 

@@ -8,7 +8,8 @@ from torch import nn
 
 import audit
 from audit.evidence import Batch
-from audit.methods.corruptions import STRENGTHS, blurred, compressed, corrupt, occluded, rotated
+from audit.methods.attacks.spatial import turned
+from audit.methods.corruptions import STRENGTHS, blurred, compressed, corrupt, occluded
 
 from ...conftest import image_data
 
@@ -60,9 +61,9 @@ def test_blur_is_scipys():
 
 def test_rotation_by_a_right_angle_is_exact():
     x = batch().x
-    turned = rotated(x, torch.full((6,), 90.0))
+    ninety = turned(x, torch.full((6,), 90.0))
     either = [torch.rot90(x, k, (2, 3)) for k in (1, 3)]
-    assert min(float((turned - e).abs().max()) for e in either) < 1e-4
+    assert min(float((ninety - e).abs().max()) for e in either) < 1e-4
 
 
 def test_the_square_is_as_large_as_said_and_inside():

@@ -1,0 +1,169 @@
+"""The smallest change that is enough, in L2: DeepFool, then Carlini and Wagner from where it ends.
+
+DeepFool is ours because ART's costs 45–100 times its own passes (`benchmarks/`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from audit.evidence import Batch, producer
+from audit.methods.attacks.budgets import Ball, budget, expand
+from audit.methods.attacks.goals import goal, gradient_of, margin
+
+OVERSHOOT = 0.02
+HALVINGS = 10
+Answer = Callable[[Tensor, Tensor], Tensor]
+
+
+def deepfool(logits: Answer, ball: Ball, y: Tensor, *, steps: int, nearest: int) -> Tensor:
+    """DeepFool (Moosavi-Dezfooli et al. 2016, algorithm 2) within the input's range.
+
+    Every step goes to the nearest boundary of the model made linear; samples that crossed one rest.
+
+    Args:
+        logits: (points [m, ...], rows [m] that they stand for) → [m, classes].
+        ball: the samples; its radius says what may be touched.
+        nearest: how many other classes compete, those of the highest scores.
+
+    Returns:
+        [n, ...] the last points: misclassified, or where the search ended.
+    """
+    point = ball.x.clone()
+    rows = torch.arange(len(y), device=y.device)
+    touchable = ball.radius > 0
+    for _ in range(steps):
+        at = point[rows].detach().requires_grad_(True)
+        scores = logits(at, rows)
+        still = scores.detach().argmax(1) == y[rows]
+        if not bool(still.any()):
+            break
+        # One graph serves all classes; what rests is thinned out with the next forward pass.
+        true = scores.gather(1, y[rows][:, None])
+        others = scores.scatter(1, y[rows][:, None], float("-inf"))
+        leaders = others.topk(min(nearest, scores.shape[1] - 1), 1)
+        best = torch.full_like(true[:, 0], torch.inf)
+        move = torch.zeros_like(at)
+        for j in range(leaders.values.shape[1]):
+            gap = true[:, 0] - leaders.values[:, j]
+            slope = gradient_of(-gap.sum(), at, keep=j + 1 < leaders.values.shape[1])
+            slope = torch.where(touchable[rows], slope, 0.0)
+            # What points out of the range cannot be followed.
+            stuck = ((at <= ball.low[rows]) & (slope < 0)) | ((at >= ball.high[rows]) & (slope > 0))
+            slope = torch.where(stuck, 0.0, slope)
+            square = (slope.flatten(1) ** 2).sum(1)
+            distance = gap.detach().abs() / square.sqrt().clamp_min(1e-30)
+            nearer = distance < best
+            best = torch.where(nearer, distance, best)
+            step = expand((gap.detach().abs() + 1e-4) / square.clamp_min(1e-30), at) * slope
+            move = torch.where(expand(nearer, at), step, move)
+        moved = torch.clamp(at.detach() + (1 + OVERSHOOT) * move, ball.low[rows], ball.high[rows])
+        point[rows[still]] = moved[still]
+        rows = rows[still]
+    return point
+
+
+def carlini_wagner(
+    logits: Answer, ball: Ball, y: Tensor, best: Tensor, *, rounds: int, steps: int
+) -> Tensor:
+    """Carlini and Wagner 2017 (section VI.A), started from misclassified points.
+
+    Minimises the squared length plus c times the margin that is still missing with Adam, projected
+    into the input's range (section V.B); c is searched by halving and doubling.
+
+    Args:
+        best: [n, ...] misclassified points.
+
+    Returns:
+        [n, ...] misclassified points, none further from the samples than before.
+    """
+    rows = torch.arange(len(y), device=y.device)
+    touchable = (ball.radius > 0).float()
+
+    def square(x: Tensor) -> Tensor:
+        return ((x - ball.x).flatten(1) ** 2).sum(1)
+
+    shortest = square(best)
+    with torch.no_grad():
+        missing = (-margin(logits(ball.x, rows), y)).clamp_min(1e-6)
+    c = torch.full_like(shortest, 2.0)
+    for _ in range(rounds):
+        # In units of the change so far: one step length fits all samples.
+        size = shortest.clamp_min(1e-12)
+        scale = expand((size / ball.x[0].numel()).sqrt(), best)
+        change = ((best - ball.x) / scale).requires_grad_(True)
+        optimiser = torch.optim.Adam([change], lr=0.1)
+        hit = torch.zeros_like(y, dtype=torch.bool)
+        for i in range(steps):
+            optimiser.param_groups[0]["lr"] = 0.1 * (1 - i / steps)
+            x = ball.x + scale * change
+            scores = logits(x, rows)
+            lack = (-margin(scores, y)).clamp_min(-1e-3 * missing) / missing
+            length = square(x)
+            wrong = scores.detach().argmax(1) != y
+            better = wrong & (length.detach() < shortest)
+            best = torch.where(expand(better, x), x.detach(), best)
+            shortest = torch.where(better, length.detach(), shortest)
+            hit |= wrong
+            change.grad = gradient_of((length / size + c * lack).sum(), change) * touchable
+            optimiser.step()
+            with torch.no_grad():
+                inside = torch.clamp(ball.x + scale * change, ball.low, ball.high)
+                change.copy_((inside - ball.x) / scale)
+        c = torch.where(hit, c / 2, c * 2)
+    return best
+
+
+def closer(logits: Answer, ball: Ball, y: Tensor, point: Tensor) -> Tensor:
+    """The misclassified point nearest to each sample on the way to one, by bisection."""
+    rows = torch.arange(len(y), device=y.device)
+    low, high = torch.zeros(len(y), device=y.device), torch.ones(len(y), device=y.device)
+    with torch.no_grad():
+        for _ in range(HALVINGS):
+            middle = (low + high) / 2
+            at = ball.x + expand(middle, point) * (point - ball.x)
+            wrong = logits(at, rows).argmax(1) != y
+            high, low = torch.where(wrong, middle, high), torch.where(wrong, low, middle)
+    return ball.x + expand(high, point) * (point - ball.x)
+
+
+@producer(version=1, private=("x",))
+def smallest_l2(
+    batch: Batch, *, steps: int, nearest: int, rounds: int = 0, refining: int = 30
+) -> dict[str, Tensor]:
+    """The smallest L2 change that these attacks break each sample with; an upper bound of the true.
+
+    Args:
+        steps, nearest: of DeepFool.
+        rounds, refining: of Carlini and Wagner: values of c, and steps for each; none where 0.
+
+    Returns:
+        x [n, ...], eps [n]: 0 of what is wrong already, infinite of what was not broken.
+    """
+    aim = goal(batch.subject, batch.x, batch.y)
+    unit = budget(batch.subject, 1.0, free=True)
+    ball = unit.around(batch.x)
+    with torch.no_grad():
+        wrong = aim.logits(batch.x).argmax(1) != aim.y
+    x, eps = batch.x.clone(), torch.where(wrong, 0.0, torch.inf)
+    rows = (~wrong).nonzero()[:, 0]
+    if len(rows):
+        def logits(points: Tensor, at: Tensor) -> Tensor:
+            return aim.logits(points, rows[at])
+
+        here, y = ball[rows], aim.y[rows]
+        point = deepfool(logits, here, y, steps=steps, nearest=nearest)
+        with torch.no_grad():
+            broken = aim.logits(point, rows).argmax(1) != y
+        rows, here, y, point = rows[broken], here[broken], y[broken], point[broken]
+        if len(rows):
+            point = closer(logits, here, y, point)
+            if rounds:
+                point = carlini_wagner(logits, here, y, point, rounds=rounds, steps=refining)
+                point = closer(logits, here, y, point)
+            x[rows] = point
+            eps[rows] = (point - batch.x[rows]).flatten(1).norm(dim=1)
+    return {"x": aim.valid(x), "eps": eps}

@@ -1,0 +1,136 @@
+"""Was the attack fair? A robustness number is worth what the attack behind it was (law of the house).
+
+The tests of Athalye et al. 2018, Carlini et al. 2019 and Tramèr et al. 2020: what masks gradients
+fails at least one of them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from audit import statistics
+from audit.meta import DECISIONS
+from audit.record import Validity
+from audit.words import number, share
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from audit.checking import Context
+    from audit.checks.robustness.evasion import NormBounded
+
+MASKING = "gradient masking suspected"
+ZERO = 0.05  # share of samples that may have no gradient
+ROSE = 0.9  # share of samples whose loss must rise
+GAIN = 0.05  # share of samples that a longer attack may break beyond
+UNSTABLE = 0.01  # share of answers that may change when asked again
+FEW = 32
+
+
+def white_box_validity(
+    context: Context, check: NormBounded, samples: NDArray[np.intp], clean: NDArray[np.bool_],
+    eps: float, found: dict[str, Tensor], steps: int,
+) -> list[Validity]:  # fmt: skip
+    """The tests of a fair attack.
+
+    Args:
+        samples: [n] indices attacked. clean: [n] answered right before.
+        found: the attack's evidence on them. steps: that it took.
+    """
+    from audit.methods.attacks.ascent import free_pgd, pgd
+    from audit.methods.attacks.search import square
+    from audit.methods.attacks.transfer import transfer
+
+    subject = context.subject
+    zero = found["zero_gradient"].numpy()[clean]
+    rose = found["loss_rose"].numpy()[clean]
+    if len(zero) == 0:
+        return [Validity(name="samples", passed=None, detail="no sample was answered right")]
+    result = [
+        doubtful("gradients", zero.mean() <= ZERO,
+                 f"{share(float(zero.mean()))} of {len(zero):,} samples have a gradient of zero (at "
+                 f"most {share(ZERO)} may)"),
+        doubtful("loss rose", rose.mean() >= ROSE,
+                 f"the loss rose on {share(float(rose.mean()))} of {len(rose):,} samples "
+                 f"({share(ROSE)} must)"),
+    ]  # fmt: skip
+    some = np.isin(samples, context.samples(min(check.diagnostic_samples, len(samples))))
+    few = samples[some]
+    white = ~found["broken"].numpy()[some] & clean[some]
+
+    def left(produce: Any, **parameters: Any) -> NDArray[np.bool_]:
+        broken = context.evidence(produce, few, ["broken"], **parameters)["broken"].numpy()
+        return ~broken & clean[some]
+
+    def no_better(name: str, who: str, other: NDArray[np.bool_]) -> Validity:
+        lost, gained, p = statistics.mcnemar(white, other)
+        return doubtful(
+            name, lost <= gained or p >= 0.05,
+            f"of {len(few)} samples {who} breaks {lost} that the attack does not, and misses "
+            f"{gained} that it does (paired p = {number(p)})",
+        )  # fmt: skip
+
+    result.append(no_better(
+        "black-box no better", "a search without gradients",
+        left(square, eps=eps, queries=check.queries, **check.parts()),
+    ))  # fmt: skip
+    if subject.meta.task in DECISIONS:
+        result.append(no_better(
+            "transfer no better", "what fools a surrogate, learnt from the model's answers,",
+            left(transfer, eps=eps, steps=20, **check.parts()),
+        ))  # fmt: skip
+    longer = left(pgd, eps=eps, steps=2 * steps, restarts=2, **check.parts())
+    more = int((white & ~longer).sum())
+    low, _ = statistics.wilson(more, len(few))
+    result.append(doubtful(
+        "more steps change little", low <= GAIN,
+        f"twice the steps from two starts break {more} of {len(few)} samples that the attack does not "
+        f"({share(GAIN)} may)",
+    ))  # fmt: skip
+    free = ~context.evidence(free_pgd, few, steps=check.free_steps)["broken"].numpy()
+    constant = best_constant(context, few)
+    low, _ = statistics.wilson(float(free.sum()), len(few))
+    result.append(doubtful(
+        "budget removed", low <= constant,
+        f"free to change everything, the attack leaves {share(float(free.mean()))} of "
+        f"{len(few)} right; the best constant answer gets {share(float(constant))}",
+    ))  # fmt: skip
+    result.append(same_answer_twice(context, samples))
+    if subject.range_is_inferred:
+        result.append(Validity(
+            name="input range", passed=None,
+            detail="the input range was only inferred from the data; give it as "
+            "[subject.input] range",
+        ))  # fmt: skip
+    return result
+
+
+def same_answer_twice(context: Context, samples: NDArray[np.intp]) -> Validity:
+    from audit.methods.predictions import repeated
+
+    few = samples[:FEW]
+    twice = context.evidence(repeated, few)
+    moved = float(context.subject.changed(twice["first"], twice["again"]).double().mean())
+    return doubtful(
+        "the same answer twice", moved <= UNSTABLE,
+        f"asked again, {share(moved)} of {len(few)} answers change ({share(UNSTABLE)} may)",
+    )  # fmt: skip
+
+
+def doubtful(name: str, passed: bool | np.bool_, detail: str) -> Validity:
+    return Validity(name=name, passed=bool(passed), detail=detail, doubt=MASKING)
+
+
+def best_constant(context: Context, samples: NDArray[np.intp]) -> float:
+    """Share that the best constant answer gets right, or keeps within the tolerance."""
+    subject = context.subject
+    assert subject.y is not None
+    if subject.is_regression:
+        values = np.sort(context.answers(samples)[:, 0].numpy())
+        reach = 2 * float(subject.meta.tolerance or 0)
+        return float((np.searchsorted(values, values + reach, "right") - np.arange(len(values))).max()
+                     / len(values))  # fmt: skip
+    return float(np.bincount(subject.y.numpy()[samples]).max() / len(samples))
