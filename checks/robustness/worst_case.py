@@ -231,15 +231,15 @@ class WorstCase(NormBounded):
         return found
 
     def median(self, context: Context, outcome: Outcome) -> Metric:
-        name, most = "median_smallest_eps", REACH * outcome.size
+        name = "median_smallest_eps"
         clusters = context.clusters(outcome.samples)
         within = self.smallest(context, outcome)[outcome.clean]
-        if len(within) < FEWEST or np.median(within) >= most:
+        if len(within) < FEWEST or np.isinf(np.median(within)):
             return statistics.undefined(
-                name, f"half of the answers stand at {number(most)} and more", n=len(within),
+                name, "half of the answers stand at every budget that was searched", n=len(within),
                 direction="higher",
             )  # fmt: skip
-        capped = np.minimum(within, most)
+        capped = np.minimum(within, within[np.isfinite(within)].max())
         return statistics.bootstrap(
             name, lambda index: np.median(capped[index], axis=1), len(capped),
             clusters=None if clusters is None else clusters[outcome.clean], seed=context.seed,
