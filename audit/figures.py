@@ -45,12 +45,13 @@ def number_rows(rows: Rows) -> list[dict[str, Any]]:
 
 def curve(
     rows: Rows, *, x: str, y: str, series: str, title: str, caption: str,
-    bound: float | None = None, domain: tuple[float, float] | None = (0, 1),
+    bound: float | None = None, domain: tuple[float, float] | None = (0, 1), log: bool = False,
 ) -> Figure:  # fmt: skip
     """Lines with interval bars; rows hold `x`, `y`, 'low', 'high' and `series`.
 
     Args:
         domain: of the vertical axis; as the values need it where None.
+        log: the horizontal axis is logarithmic.
     """
     import altair as alt
 
@@ -65,7 +66,8 @@ def curve(
         f"{series}:N", title=None, sort=order, legend=legend, scale=alt.Scale(domain=order)
     )
     scale = alt.Scale(domain=list(domain)) if domain else alt.Scale(zero=False)
-    at, value = alt.X(f"{x}:Q", title=x), alt.Y(f"{y}:Q", title=y, scale=scale)
+    along = alt.Scale(type="log") if log else alt.Undefined
+    at, value = alt.X(f"{x}:Q", title=x, scale=along), alt.Y(f"{y}:Q", title=y, scale=scale)
     layers = [
         base.mark_line().encode(at, value, colour),
         base.mark_rule(strokeWidth=1.5).encode(

@@ -133,4 +133,4 @@ def budget(subject: Subject, eps: float, norm: Norm = "linf", *, free: bool = Fa
 def l2_eps(subject: Subject, eps: float) -> float:
     """The L2 budget that belongs to an Linf budget of `eps`."""
     assert subject.x is not None
-    return float(L2_SHARE * eps * subject.x[0].numel() ** 0.5)
+    return float(f"{L2_SHARE * eps * subject.x[0].numel() ** 0.5:.12g}")

@@ -1,0 +1,140 @@
+"""How much robustness is proven, and how much is only not disproven?
+
+Attacks bound a model's robustness from above; this bounds it from below, on the same samples under the
+same Linf budget: interval bounds and linear relaxations (CROWN, Zhang et al. 2018) prove that no change
+at all within eps moves the answer. What is true lies between: certified ≤ true ≤ empirical, drawn on one
+axis. The proof is of the network as it is; of one that was not trained to be proven it is usually far
+below what attacks suggest. Networks with recurrence, attention or tokens are refused by the name of the
+layer. Sums are those of single precision, whose rounding is not bounded.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from audit import figures, statistics
+from audit.checking import Check, Context, Cost, Expectation, Measurement, pack
+from audit.checks.robustness.evasion import TAGS, NormBounded
+from audit.checks.robustness.worst_case import REACH, WorstCase
+from audit.errors import NotApplicable
+from audit.meta import DECISIONS, Number
+from audit.record import Figure, Guidance, Validity
+from audit.words import amount, number, share
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from audit.subject import Subject
+
+SMALLEST = 2.0**-6  # times eps: where the axis begins
+
+
+class Certified(Check):
+    """How much robustness is proven, and how much is only not disproven?"""
+
+    id: ClassVar[str] = "robustness.certified"
+    title: ClassVar[str] = "How much robustness is proven, and how much is only not disproven?"
+    profiles: ClassVar[dict[str, dict[str, Any]]] = {}
+
+    eps: Annotated[Number, Field(ge=0)] | None = Field(
+        default=None, description="as of the attacks: [subject.input] eps, or their default"
+    )
+    halvings: int = Field(default=8, ge=1, description="of the search for the largest proven budget")
+
+    attack_class: ClassVar[type[NormBounded]] = WorstCase
+
+    def attack(self, profile: str) -> WorstCase:
+        """The cascade that gives the other side, as its own check runs it."""
+        cls = self.attack_class
+        attack = cls(**{**cls.profiles.get(profile, {}), "eps": self.eps})
+        assert isinstance(attack, WorstCase)
+        return attack
+
+    def applies(self, subject: Subject) -> None:
+        from audit.methods.certificates import boundable
+
+        if subject.is_regression:
+            raise NotApplicable("what is proven is a decision; the answers are values")
+        self.attack("standard").applies(subject)
+        subject.require(DECISIONS)
+        boundable(subject)
+
+    def cost(self, subject: Subject) -> Cost:
+        passes = min(self.attack("standard").samples, subject.n) * (self.halvings + 2)
+        k = len(subject.classes)
+        return Cost(forward=3 * passes, backward=k * passes)
+
+    def examine(self, context: Context) -> Measurement:
+        from audit.methods.certificates import certified_eps
+
+        subject = context.subject
+        attack = self.attack(context.profile)
+        eps = attack.size(subject)
+        empirical = attack.outcome(context, eps)
+        smallest = attack.smallest(context, empirical)
+        chosen, clusters = empirical.samples, context.clusters(empirical.samples)
+        proven = context.evidence(
+            certified_eps, chosen, highest=REACH * eps, halvings=self.halvings, norm=attack.norm
+        )["eps"].double().numpy()  # fmt: skip
+        holds = proven >= eps
+        certified = statistics.proportion(
+            "certified_accuracy", holds, clusters=clusters, slice={"eps": eps}
+        )
+        median = statistics.bootstrap(
+            "median_certified_eps", lambda index: np.median(proven[index], axis=1), len(proven),
+            clusters=clusters, seed=context.seed, draws=1000, direction="higher", edges=None,
+        )  # fmt: skip
+        contradictions = int(((proven > smallest) & empirical.clean).sum())
+        left = float(empirical.robust.value or 0)
+        return Measurement(
+            answer=f"{attack.change(subject, eps)} provably leaves {amount(certified)} of "
+            f"{len(chosen):,} answers right; the attacks leave {share(left)}. What is true lies "
+            f"between. Half of the samples are proven up to {number(median.value)}.",
+            metrics=[certified, empirical.robust, median],
+            validity=[Validity(
+                name="no attack breaks what is proven", passed=contradictions == 0,
+                detail=f"{contradictions} of {len(chosen)} samples were broken within the budget that "
+                "was proven for them",
+            )],
+            figures=[self.sandwich(proven, smallest, empirical.clean, eps, clusters)],
+            per_sample=[pack("certified_accuracy", holds, samples=chosen, slice={"eps": eps})],
+            guidance={"certified_accuracy": Guidance(
+                title="Little of the robustness is proven",
+                what_happened="{value} of {n} answers ({low} to {high}) are proven to stay right; the "
+                "bound is {bound}.",
+                why_it_matters="What attacks did not break may be broken by the next one; what is "
+                "proven cannot be.",
+                what_to_do="Train with bounds (Gowal et al. 2018), or say that robustness was tested "
+                "and not proven.",
+                tags=TAGS,
+            )},
+        )  # fmt: skip
+
+    def sandwich(
+        self, proven: NDArray[np.float64], smallest: NDArray[np.float64],
+        clean: NDArray[np.bool_], eps: float, clusters: NDArray[np.str_] | None,
+    ) -> Figure:  # fmt: skip
+        """Accuracy that is proven and that attacks leave, against the budget."""
+        rows = []
+        for at in eps * np.geomspace(SMALLEST, REACH, 17):
+            for series, good in (("attacks leave at most", (smallest > at) & clean),
+                                 ("proven at least", proven >= at)):  # fmt: skip
+                m = statistics.proportion("r", good, clusters=clusters)
+                rows.append({"eps": at, "accuracy": m.value, "low": m.low, "high": m.high,
+                             "series": series})  # fmt: skip
+        here = [float((proven >= eps).mean()), float(((smallest > eps) & clean).mean())]
+        return figures.curve(
+            rows, x="eps", y="accuracy", series="series", log=True,
+            title="Between proof and attack: the true robust accuracy lies between the lines",
+            caption=f"At eps {number(eps)} {share(here[0])} are proven right and attacks leave "
+            f"{share(here[1])}.",
+        )  # fmt: skip
+
+    def expectations(self, subject: Subject) -> list[Expectation]:
+        return [Expectation(
+            metric="certified_accuracy", slice={"eps": self.attack("standard").size(subject)},
+            op="not_shown_below", bound=0.1, severity="info",
+        )]  # fmt: skip
