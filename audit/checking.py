@@ -8,7 +8,7 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -29,10 +29,14 @@ from audit.record import (
 )
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from audit.evidence import Producer, Store
     from audit.subject import Subject
+
+
+Profile = Literal["quick", "standard", "deep"]
+PROFILES: tuple[str, ...] = get_args(Profile)
 
 
 class Expectation(Part):
@@ -153,6 +157,21 @@ class Context:
         store.progress = self.store.progress
         return Context(part, store, self.seed, self.profile, self.examples)
 
+    def variant(self, name: str, core: nn.Module, before: nn.Module | None = None) -> Context:
+        """The same data with another network in the model's place: a remedy tried out.
+
+        Args:
+            name: what was done to the network.
+            core: takes and gives what the subject's own network does.
+            before: done to inputs, in their units, before anything else.
+        """
+        from audit.evidence import Store
+
+        twin = self.subject.with_network(name, core, before)
+        store = Store(twin, self.store.seed, self.store.folder, self.store.examples)
+        store.progress = self.store.progress
+        return Context(twin, store, self.seed, self.profile, self.examples)
+
     def progress(self, what: str, done: int, of: int) -> None:
         """Tell whoever watches how far something is that is no evidence of a producer."""
         if self.store.progress:
@@ -210,6 +229,10 @@ class Check(BaseModel, ABC):
     id: ClassVar[str]
     title: ClassVar[str]
     kind: ClassVar[Literal["question", "trial"]] = "question"
+    # Of a trial: the checks whose failed expectations it would mend.
+    mends: ClassVar[tuple[str, ...]] = ()
+    # The least profile that asks it; naming its id asks it in any.
+    least_profile: ClassVar[Profile] = "quick"
     needs_data: ClassVar[bool] = True
     profiles: ClassVar[dict[str, dict[str, Any]]] = {}
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from audit.checking import Check
+from audit.checking import PROFILES, Check
 from audit.errors import AuditError, NotApplicable
 from audit.registry import registry
 
@@ -116,6 +116,11 @@ def plan(
             continue
         if check_id in dropped:
             planned.append(Planned(check, "skipped", "skipped by --skip or the config"))
+            continue
+        if check_id not in only and PROFILES.index(profile) < PROFILES.index(check.least_profile):
+            planned.append(Planned(
+                check, "skipped", f"asked from profile {check.least_profile} on, or by its name"
+            ))  # fmt: skip
             continue
         planned.append(applicability(check, subject))
     return planned

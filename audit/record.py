@@ -178,6 +178,9 @@ class PerSample(Part):
 class CheckRecord(Part):
     id: str
     kind: Literal["question", "trial"]
+    mends: list[str] = Field(
+        default_factory=list, description="of a trial: the checks that it would mend"
+    )
     title: str
     outcome: Outcome
     needs_data: bool = Field(default=True, description="false: it looks at the weights alone")

@@ -119,7 +119,8 @@ def run_one(item: Planned, context: Context) -> CheckRecord:
     """Measure one check; what it raises becomes its outcome."""
     check_ = item.check
     record = CheckRecord(
-        id=check_.id, kind=check_.kind, title=check_.title, outcome="inconclusive",
+        id=check_.id, kind=check_.kind, mends=list(check_.mends), title=check_.title,
+        outcome="inconclusive",
         needs_data=check_.needs_data, method=check_.explanation(), parameters=check_.model_dump(mode="json"),
     )  # fmt: skip
     if item.outcome:

@@ -373,6 +373,25 @@ class Subject:
             twin.__dict__.pop(name, None)
         return twin
 
+    def with_network(self, name: str, core: nn.Module, before: nn.Module | None = None) -> Subject:
+        """The same data and description with another network, and perhaps something before it."""
+        assert self.x is not None
+        twin = copy.copy(self)
+        twin.name = f"{self.name} ({name})"
+        twin.core = evaluating(core.to(self.device))
+        for parameter in twin.core.parameters():
+            parameter.requires_grad_(False)
+        if before is not None:
+            twin.preprocess = nn.Sequential(before.to(self.device), self.preprocess)
+        twin.model = evaluating(Logits(twin.core, twin.preprocess, self.meta))
+        twin.copies = {}
+        twin.__dict__.pop("training_part", None)
+        whole = nn.Sequential(twin.preprocess, twin.core)
+        with torch.no_grad():
+            scores = probe(whole, self.x[: len(self.probe_scores)].to(self.device))
+        twin.probe_scores = select_output(scores, self.meta.output_index)[0]
+        return twin
+
     @functools.cached_property
     def moments(self) -> Moments:
         """Mean, spread and bounds of the evaluation data, for every input value."""

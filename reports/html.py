@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from audit.record import OUTCOMES, SEVERITIES, AuditRecord, CheckRecord
+from audit.record import OUTCOMES, SEVERITIES, AuditRecord, CheckRecord, Metric, Validity
 from audit.reports.console import WORDS, counts_text, findings_by_severity
 from audit.reports.drawing import draw
 from audit.reports.escaping import reveal
@@ -19,6 +19,8 @@ from audit.words import number, slice_text, value_text
 if TYPE_CHECKING:
     from audit.selftesting import SelftestRecord
 
+# What a number is that rests on evidence which does not hold: the truth lies beyond it, if anywhere.
+LIMITS = {"higher": "at most", "lower": "at least"}
 SIGNS = {
     "pass": "✔", "fail": "✘", "inconclusive": "?", "passed": "✔", "failed": "✘",
     "not_applicable": "–", "skipped": "»", "error": "!",
@@ -58,6 +60,13 @@ def paragraphs(text: str) -> list[str]:
     return [" ".join(block.split()) for block in re.split(r"\n\s*\n", text) if block.strip()]
 
 
+def doubted(metric: Metric, validity: Iterable[Validity]) -> bool:
+    """Does a number rest on evidence that does not hold?"""
+    return any(
+        v.passed is False and (not v.metrics or metric.name in v.metrics) for v in validity
+    )
+
+
 @functools.cache
 def environment() -> Environment:
     env = Environment(
@@ -68,7 +77,10 @@ def environment() -> Environment:
         draw=draw, cell=cell, slice_text=slice_text, value_text=value_text, number=number,
         paragraphs=paragraphs, spaced=lambda s: s.replace("_", " "),
     )  # fmt: skip
-    env.globals.update(SIGNS=SIGNS, WORDS=WORDS, OPERATORS=OPERATORS, OUTCOMES=OUTCOMES)
+    env.tests["doubted"] = doubted
+    env.globals.update(
+        SIGNS=SIGNS, WORDS=WORDS, OPERATORS=OPERATORS, OUTCOMES=OUTCOMES, LIMITS=LIMITS
+    )
     return env
 
 
@@ -81,9 +93,11 @@ def areas(checks: Iterable[CheckRecord]) -> dict[str, list[CheckRecord]]:
     return found
 
 
-def shown(check: CheckRecord) -> bool:
+def shown(check: CheckRecord, record: AuditRecord) -> bool:
     """A trial is shown where an expectation that it would mend has failed; a question always."""
-    return check.kind == "question" or check.outcome != "passed"
+    return check.kind == "question" or check.outcome == "error" or any(
+        other.id in check.mends and other.outcome == "failed" for other in record.checks
+    )
 
 
 def render_selftest(record: SelftestRecord) -> str:
@@ -98,7 +112,7 @@ def render(record: AuditRecord) -> str:
         by_severity.setdefault(finding.severity, []).append((check_id, finding))
     return environment().get_template("report.html.j2").render(
         record=record,
-        areas=areas(c for c in record.checks if shown(c)),
+        areas=areas(c for c in record.checks if shown(c, record)),
         findings=by_severity,
         severities=list(reversed(SEVERITIES)),
         counts=counts_text(record),

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from audit.data import Dataset
 from audit.meta import SubjectMeta
+from audit.methods.training import fit
 from audit.zoo import ZooModel
 from audit.zoo.datasets import features, standardised, table, width
-from audit.zoo.training import fit
 
 FEATURES = features("adult")
 

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from audit.data import Dataset
+from audit.methods.training import fit
 from audit.zoo import ZooModel
 from audit.zoo.datasets import DIGITS, DIGITS_LIMITS, DIGITS_SOURCE, digits
 from audit.zoo.digits_mlp import DigitsMLP
-from audit.zoo.training import fit
 
 MEMBERS = 5
 

@@ -7,9 +7,9 @@ import itertools
 from torch import Tensor, nn
 
 from audit.data import Dataset
+from audit.methods.training import fit
 from audit.zoo import ZooModel
 from audit.zoo.datasets import DIGITS, DIGITS_LIMITS, DIGITS_SOURCE, digits
-from audit.zoo.training import fit
 
 
 class DigitsMLP(nn.Module):

@@ -7,11 +7,11 @@ from torch import Tensor, nn
 
 from audit.data import Dataset
 from audit.meta import InputMeta, Preprocess
+from audit.methods.training import fit
 from audit.zoo import ZooModel
 from audit.zoo.datasets import DIGITS, DIGITS_LIMITS, DIGITS_SOURCE, MNIST_SOURCE, digits
 from audit.zoo.mnist_cnn import MODEL as MNIST_MODEL
 from audit.zoo.mnist_cnn import MnistCNN
-from audit.zoo.training import fit
 
 META = DIGITS.model_copy(update={
     "name": "digits-transfer",

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from audit.data import Dataset
 from audit.methods.attacks.ascent import ascent
 from audit.methods.attacks.budgets import Budget
+from audit.methods.training import fit
 from audit.zoo import ZooModel
 from audit.zoo.datasets import MNIST, MNIST_SOURCE, mnist
 from audit.zoo.mnist_cnn import MnistCNN
-from audit.zoo.training import fit
 
 EPS, STEPS = 0.2, 7
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from audit.data import Dataset
+from audit.methods.training import fit
 from audit.zoo import ZooModel
 from audit.zoo.datasets import (
     SNIPPETS,
@@ -14,7 +15,6 @@ from audit.zoo.datasets import (
     VOCABULARY,
     snippets,
 )
-from audit.zoo.training import fit
 
 
 class SnippetsTextCNN(nn.Module):

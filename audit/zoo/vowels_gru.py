@@ -5,9 +5,9 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from audit.data import Dataset
+from audit.methods.training import fit
 from audit.zoo import ZooModel
 from audit.zoo.datasets import VOWELS, VOWELS_LIMITS, VOWELS_SOURCE, vowels
-from audit.zoo.training import fit
 
 
 class VowelsGRU(nn.Module):

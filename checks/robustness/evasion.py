@@ -47,6 +47,10 @@ class Outcome:
     robust: Metric
     found: dict[str, Tensor]
 
+    def among(self, few: NDArray[np.intp]) -> NDArray[np.bool_]:
+        """[few] what stands of some of the samples."""
+        return self.standing[np.isin(self.samples, few)]
+
     @property
     def standing(self) -> NDArray[np.bool_]:
         return self.clean & ~self.broken

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 SHOWN = 4
 LONGEST = 40
+PADDING = ("<pad>", "[PAD]", "")
 
 
 def show(check: Evasion, context: Context, outcome: Outcome, measurement: Measurement) -> None:
@@ -40,6 +41,8 @@ def show(check: Evasion, context: Context, outcome: Outcome, measurement: Measur
         measurement.tables.append(rows(subject, original, adversarial, said))
     elif subject.kind == "sequence":
         series(original, adversarial, said, measurement)
+    elif subject.meta.input.vocabulary:
+        measurement.tables.append(texts(subject.meta.input.vocabulary, original, adversarial, said))
 
 
 def pictures(
@@ -84,6 +87,19 @@ def rows(subject: Subject, original: Tensor, adversarial: Tensor, said: list[str
         title="Examples: what was changed in a row",
         columns=["example", "answer", "feature", "before", "after"], rows=lines[:LONGEST],
     )  # fmt: skip
+
+
+def texts(
+    vocabulary: list[str], original: Tensor, adversarial: Tensor, said: list[str]
+) -> Table:
+    lines: list[list[str | float | int | bool | None]] = []
+    for i, (old, new) in enumerate(zip(original.tolist(), adversarial.tolist(), strict=True)):
+        words = [vocabulary[o] if o == n else f"{vocabulary[o]} → {vocabulary[n]}"
+                 for o, n in zip(old, new, strict=True)]  # fmt: skip
+        lines.append([i + 1, said[i], " ".join(w for w in words if w not in PADDING)])
+    return Table(
+        title="Examples: what was changed in a text", columns=["example", "answer", "text"], rows=lines
+    )
 
 
 def series(

@@ -65,30 +65,20 @@ def white_box_validity(
         broken = context.evidence(produce, few, ["broken"], **parameters)["broken"].numpy()
         return ~broken & clean[some]
 
-    def no_better(name: str, who: str, other: NDArray[np.bool_]) -> Validity:
-        lost, gained, p = statistics.mcnemar(white, other)
-        return doubtful(
-            name, lost <= gained or p >= 0.05,
-            f"of {len(few)} samples {who} breaks {lost} that the attack does not, and misses "
-            f"{gained} that it does (paired p = {number(p)})",
-        )  # fmt: skip
-
-    result.append(no_better(
-        "black-box no better", "a search without gradients",
+    result.append(fewer_left(
+        "black-box no better", "a search without gradients", white,
         left(square, eps=eps, queries=check.queries, **check.parts()),
     ))  # fmt: skip
     if subject.meta.task in DECISIONS:
-        result.append(no_better(
-            "transfer no better", "what fools a surrogate, learnt from the model's answers,",
+        result.append(fewer_left(
+            "transfer no better", "what fools a surrogate, learnt from the model's answers,", white,
             left(transfer, eps=eps, steps=20, **check.parts()),
         ))  # fmt: skip
-    longer = left(pgd, eps=eps, steps=2 * steps, restarts=2, **check.parts())
-    more = int((white & ~longer).sum())
-    low, _ = statistics.wilson(more, len(few))
-    result.append(doubtful(
-        "more steps change little", low <= GAIN,
-        f"twice the steps from two starts break {more} of {len(few)} samples that the attack does not "
-        f"({share(GAIN)} may)",
+    longer = context.evidence(
+        pgd, few, ["broken"], eps=eps, steps=2 * steps, restarts=2, **check.parts()
+    )["broken"].numpy()
+    result.append(little_more(
+        "more steps change little", "twice the steps from two starts", white, longer
     ))  # fmt: skip
     free = ~context.evidence(free_pgd, few, steps=check.free_steps)["broken"].numpy()
     constant = best_constant(context, few)
@@ -106,6 +96,31 @@ def white_box_validity(
             "[subject.input] range",
         ))  # fmt: skip
     return result
+
+
+def fewer_left(
+    name: str, who: str, white: NDArray[np.bool_], other: NDArray[np.bool_]
+) -> Validity:
+    """Does another attack leave no fewer answers standing, [n] each, than ours?"""
+    lost, gained, p = statistics.mcnemar(white, other)
+    return doubtful(
+        name, lost <= gained or p >= 0.05,
+        f"of {len(white)} samples {who} breaks {lost} that the attack does not, and misses "
+        f"{gained} that it does (paired p = {number(p)})",
+    )  # fmt: skip
+
+
+def little_more(
+    name: str, who: str, left: NDArray[np.bool_], broken: NDArray[np.bool_]
+) -> Validity:
+    """Does a harder attack break hardly more of what ours left standing, [n] each?"""
+    more = int((left & broken).sum())
+    low, _ = statistics.wilson(more, len(left))
+    return doubtful(
+        name, low <= GAIN,
+        f"{who}: {more} of {len(left)} samples broken that the attack does not break ({share(GAIN)} "
+        "may be)",
+    )  # fmt: skip
 
 
 def same_answer_twice(context: Context, samples: NDArray[np.intp]) -> Validity:

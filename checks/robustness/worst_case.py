@@ -24,6 +24,7 @@ from audit.checking import Context, Cost, Expectation, Measurement
 from audit.checks.robustness.evasion import NormBounded, Outcome, unattacked
 from audit.checks.robustness.fair_attack import same_answer_twice, white_box_validity
 from audit.checks.robustness.pgd import PGD
+from audit.errors import NotApplicable
 from audit.record import Figure, Guidance, Metric, Table, Validity
 from audit.words import number, share
 
@@ -71,9 +72,30 @@ class WorstCase(NormBounded):
             backward=gradient + few * self.free_steps,
         )
 
+    def applies(self, subject: Subject) -> None:
+        try:
+            super().applies(subject)
+        except NotApplicable:
+            from audit.methods.attacks.categories import choosable
+
+            if self.norm == "l2" or subject.kind != "tabular" or not choosable(subject):
+                raise
+
+    def change(self, subject: Subject, size: float) -> str:
+        if subject.kind != "tabular":
+            return super().change(subject, size)
+        from audit.methods.attacks.categories import choosable
+
+        names = [f.name for f in choosable(subject)]
+        if not names:
+            return super().change(subject, size)
+        listed = ", ".join(names[:4]) + (", …" if len(names) > 4 else "")
+        return f"{super().change(subject, size)}, and choosing another {listed},"
+
     def gradient_stages(self, context: Context, eps: float) -> list[Stage]:
         """The attacks that follow on PGD."""
         from audit.methods.attacks.apgd import apgd
+        from audit.methods.attacks.categories import choosable, recategorised
 
         k = 2 if context.subject.is_regression else len(context.subject.classes)
         common = {"eps": eps, "steps": self.steps, **self.parts()}
@@ -87,6 +109,8 @@ class WorstCase(NormBounded):
                  {**common, "loss": "targeted", "rank": rank})
                 for rank in range(min(self.targets, k - 1))
             ]  # fmt: skip
+        if choosable(context.subject):
+            found.append(("other categories", recategorised, {"eps": eps, "steps": self.steps}))
         return found
 
     def blind_stages(self, eps: float, queries: int) -> list[Stage]:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from audit.data import Dataset
 from audit.evidence import Batch, producer
+from audit.meta import SubjectMeta
 from audit.methods.attacks.ascent import ascent
 from audit.methods.attacks.budgets import Norm, budget
 from audit.methods.attacks.goals import goal
+from audit.methods.training import fit
 from audit.subject import Subject
 
 MOST = 1000  # samples that the surrogate learns from
-EPOCHS = 15
+EPOCHS = 8
 
 
 class Standardised(nn.Module):
@@ -40,21 +42,20 @@ def surrogate(subject: Subject) -> nn.Module:
     x = subject.x[:MOST].float().to(subject.device)
     with torch.no_grad():
         y = torch.cat([subject.logits(part).argmax(1) for part in x.split(subject.batch_size)])
-    classes = max(len(subject.classes), 2)
-    with torch.random.fork_rng(), torch.enable_grad():
-        torch.manual_seed(0)
-        body = architecture(x, subject.channels_last, classes)
-        spread = x.std().clamp_min(1e-6)
-        std = subject.moments.std.clamp_min(1e-6) if subject.kind == "tabular" else spread
-        model = Standardised(x.mean(0, keepdim=True), std, body).to(subject.device)
-        optimiser = torch.optim.Adam(model.parameters(), lr=3e-3)
-        for _ in range(EPOCHS):
-            for rows in torch.randperm(len(x)).split(128):
-                noisy = x[rows] + 0.1 * std * torch.randn_like(x[rows])
-                optimiser.zero_grad()
-                F.cross_entropy(model(noisy), y[rows]).backward()  # type: ignore[no-untyped-call]
-                optimiser.step()
-    subject.copies["surrogate"] = model.eval().requires_grad_(False)
+    spread = x.std().clamp_min(1e-6)
+    std = subject.moments.std.clamp_min(1e-6) if subject.kind == "tabular" else spread
+
+    def build() -> nn.Module:
+        body = architecture(x, subject.channels_last, max(len(subject.classes), 2))
+        return Standardised(x.mean(0, keepdim=True), std, body).to(subject.device)
+
+    def noisy(_: nn.Module, inputs: Tensor, __: Tensor) -> Tensor:
+        return inputs + 0.1 * std * torch.randn_like(inputs)
+
+    with torch.enable_grad():
+        model = fit(build, Dataset(x, y), SubjectMeta(), seed=0, epochs=EPOCHS, batch_size=128,
+                    perturb=noisy)  # fmt: skip
+    subject.copies["surrogate"] = model.requires_grad_(False)
     return model
 
 

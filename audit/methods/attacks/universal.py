@@ -35,7 +35,7 @@ def universal(batch: Batch, *, eps: float, steps: int) -> dict[str, Tensor]:
 
 
 @producer(version=1)
-def shifted(batch: Batch, *, eps: float, steps: int, change: list[float]) -> dict[str, Tensor]:
+def shifted(batch: Batch, *, eps: float, change: list[float]) -> dict[str, Tensor]:
     """What a given change does to each sample.
 
     Args:

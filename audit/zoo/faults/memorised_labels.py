@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from audit.methods.training import fit
 from audit.subject import Subject
 from audit.zoo.digits_mlp import DigitsMLP
 from audit.zoo.faults import Fault
 from audit.zoo.faults.planting import changed, entry, generator, some, subject
-from audit.zoo.training import fit
 
 
 def plant(dose: float, seed: int) -> Subject:

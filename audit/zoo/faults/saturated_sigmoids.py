@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from audit.methods.training import fit
 from audit.subject import Subject
 from audit.zoo.faults import Fault
 from audit.zoo.faults.planting import entry, subject
-from audit.zoo.training import fit
 
 
 class Sigmoids(nn.Module):

@@ -1,4 +1,4 @@
-"""The one training loop of the zoo."""
+"""The one training loop: of the zoo, of surrogates, of remedies."""
 
 from __future__ import annotations
 

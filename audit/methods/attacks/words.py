@@ -1,0 +1,178 @@
+"""Changes of a text's words: typing errors, and words put in the place of others."""
+
+from __future__ import annotations
+
+import functools
+from collections import defaultdict
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from audit.errors import NotApplicable
+from audit.evidence import Batch, producer
+from audit.methods.attacks.goals import goal, margin
+from audit.subject import Subject
+
+Kind = Literal["typos", "substitutions"]
+UNKNOWN = ("<unk>", "[UNK]", "<oov>", "<UNK>", "UNK")
+CANDIDATES = 8  # words that may take the place of one
+PLACES = 6  # of a text, those that matter most, are tried for each edit
+ROWS = 4096  # texts answered at once
+
+
+def is_special(word: str) -> bool:
+    """Is it a mark of the tokeniser, not a word?"""
+    return not word or (word[0], word[-1]) in (("<", ">"), ("[", "]")) or word in UNKNOWN
+
+
+def unknown(vocabulary: list[str]) -> int | None:
+    return next((vocabulary.index(u) for u in UNKNOWN if u in vocabulary), None)
+
+
+def one_edit_apart(a: str, b: str) -> bool:
+    """Does one letter inserted, left out, replaced, or swapped with its neighbour make b of a?"""
+    if a == b or abs(len(a) - len(b)) > 1:
+        return False
+    start = next((i for i, (p, q) in enumerate(zip(a, b, strict=False)) if p != q), min(len(a), len(b)))
+    left, right = a[start:], b[start:]
+    if len(a) != len(b):
+        return left[1:] == right or left == right[1:]
+    return left[1:] == right[1:] or (left[:2] == right[:2][::-1] and left[2:] == right[2:])
+
+
+@functools.lru_cache(maxsize=4)
+def typos(vocabulary: tuple[str, ...]) -> Tensor:
+    """[words, CANDIDATES] what a typing error makes of each word: another word of the vocabulary one
+    edit away, or the unknown word; itself where there is no more.
+    """
+    holes: dict[str, list[int]] = defaultdict(list)  # words by themselves with one letter left out
+    for number_, word in enumerate(vocabulary):
+        if not is_special(word):
+            for hole in {word, *(word[:i] + word[i + 1 :] for i in range(len(word)))}:
+                holes[hole].append(number_)
+    near: dict[int, set[int]] = defaultdict(set)
+    for sharing in holes.values():
+        for a in sharing:
+            near[a].update(b for b in sharing if one_edit_apart(vocabulary[a], vocabulary[b]))
+    lost = unknown(list(vocabulary))
+    table = torch.arange(len(vocabulary))[:, None].repeat(1, CANDIDATES)
+    for number_, word in enumerate(vocabulary):
+        if is_special(word):
+            continue
+        first = [] if lost is None or len(word) < 2 else [lost]
+        found = (first + sorted(near[number_]))[:CANDIDATES]
+        table[number_, : len(found)] = torch.tensor(found, dtype=torch.long)
+    return table
+
+
+def substitutes(subject: Subject, vocabulary: list[str]) -> Tensor:
+    """[words, CANDIDATES] the words nearest to each in the model's own embedding.
+
+    Raises:
+        NotApplicable: the model embeds no words.
+    """
+    weight = next(
+        (m.weight for m in subject.core.modules()
+         if isinstance(m, nn.Embedding) and m.num_embeddings >= len(vocabulary)), None,
+    )  # fmt: skip
+    if weight is None:
+        raise NotApplicable("the model has no embedding of the vocabulary to find near words in")
+    unit = nn.functional.normalize(weight[: len(vocabulary)].float().cpu(), dim=1)
+    near = unit @ unit.T
+    near.fill_diagonal_(-2)
+    special = torch.tensor([is_special(w) for w in vocabulary])
+    near[:, special] = -2
+    table = near.topk(min(CANDIDATES, len(vocabulary) - 1), 1).indices
+    table[special] = torch.arange(len(vocabulary))[special][:, None]
+    return table
+
+
+def candidates(subject: Subject, kind: Kind) -> Tensor:
+    """[words, CANDIDATES] what may take each word's place.
+
+    Raises:
+        NotApplicable: no vocabulary is known, or no candidate.
+    """
+    vocabulary = subject.meta.input.vocabulary
+    if vocabulary is None:
+        raise NotApplicable("the words are not known ([subject.input] vocabulary)")
+    assert subject.x is not None
+    if len(vocabulary) <= int(subject.x.max()):
+        raise NotApplicable(
+            f"the vocabulary has {len(vocabulary)} words and the data hold the number "
+            f"{int(subject.x.max())}"
+        )
+    return typos(tuple(vocabulary)) if kind == "typos" else substitutes(subject, vocabulary)
+
+
+@producer(version=1, private=("x",))
+def reworded(batch: Batch, *, kind: Kind, edits: int, greedy: bool = True) -> dict[str, Tensor]:
+    """Change one word after the other, where and as it hurts most (Li et al. 2019; Jin et al. 2020).
+
+    The words that matter most are those without which the true class loses most; of their candidates
+    the one that hurts most is taken. No place is changed twice.
+
+    Args:
+        edits: words that may be changed.
+        greedy: false for random places and candidates, as many: what a search has to beat.
+
+    Returns:
+        x [n, length], broken [n].
+    """
+    subject = batch.subject
+    aim = goal(subject, batch.x, batch.y)
+    table = candidates(subject, kind).to(batch.x.device)
+    changeable = (table != torch.arange(len(table), device=table.device)[:, None]).any(1)
+    blank = unknown(subject.meta.input.vocabulary or []) or 0
+
+    def lead(texts: Tensor, rows: Tensor) -> Tensor:
+        """[m, options] margins of options [m, options, length]."""
+        m, options = texts.shape[:2]
+        at = rows.repeat_interleave(options)
+        flat = texts.flatten(0, 1)
+        parts = [
+            margin(aim.logits(flat[i : i + ROWS], at[i : i + ROWS]), aim.y[at[i : i + ROWS]])
+            for i in range(0, len(flat), ROWS)
+        ]
+        return torch.cat(parts).reshape(m, options)
+
+    with torch.no_grad():
+        x = batch.x.clone()
+        length = x.shape[1]
+        best = margin(aim.logits(x), aim.y)
+        free = changeable[x]
+        for edit in range(edits):
+            rows = ((best <= 0) & free.any(1)).nonzero()[:, 0]
+            if len(rows) == 0:
+                break
+            here, open_ = x[rows], free[rows]
+            if greedy:
+                without = here[:, None].repeat(1, length, 1)
+                index = torch.arange(length, device=x.device)
+                without[:, index, index] = blank
+                weight = lead(without, rows)
+            else:
+                weight = batch.uniform(edit, (length,))[rows]
+            weight = torch.where(open_, weight, -torch.inf)
+            count = PLACES if greedy else 1
+            order = weight.topk(min(count, length), 1).indices
+            words = table[here.gather(1, order)]
+            if not greedy:
+                pick = batch.uniform(edits + edit, (1, CANDIDATES))[rows][:, :, : table.shape[1]]
+                words = words.gather(2, pick.argmax(2, keepdim=True))
+            options = here[:, None, None].repeat(1, words.shape[1], words.shape[2], 1)
+            places = order[:, :, None, None].expand(*words.shape, 1)
+            options.scatter_(3, places, words[..., None])
+            found = lead(options.flatten(1, 2), rows)
+            # A place that may not be changed offers nothing.
+            held = ~open_.gather(1, order)[:, :, None].expand_as(words).flatten(1)
+            found = found.masked_fill(held, -torch.inf)
+            value, which = found.max(1)
+            taken = options.flatten(1, 2)[torch.arange(len(rows)), which]
+            better = value > best[rows] if greedy else torch.isfinite(value)
+            x[rows] = torch.where(better[:, None], taken, here)
+            best[rows] = torch.where(better, value, best[rows])
+            spot = order.gather(1, (which // words.shape[2])[:, None])
+            free[rows] = open_.scatter(1, spot, False)
+        return {"x": x, "broken": best > 0}

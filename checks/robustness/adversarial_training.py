@@ -1,0 +1,59 @@
+"""Would a few epochs of adversarial training help?
+
+A copy of the model is trained on for a few epochs on its training data, each batch replaced by its PGD
+examples within eps (Madry et al. 2018), and then attacked by the same cascade on the same samples as
+before. A short trial says whether the way is promising, not how far it leads.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+from pydantic import Field
+
+from audit.checking import Context, Cost
+from audit.checks.robustness.remedy import Remedy
+from audit.errors import NotApplicable
+from audit.meta import CLASSIFICATION, Number
+
+if TYPE_CHECKING:
+    from audit.subject import Subject
+
+
+class AdversarialTraining(Remedy):
+    """Would a few epochs of adversarial training help?"""
+
+    id: ClassVar[str] = "robustness.adversarial_training"
+    title: ClassVar[str] = "Would a few epochs of adversarial training help?"
+    least_profile = "deep"
+
+    epochs: int = Field(default=5, ge=1)
+    steps: int = Field(default=7, ge=1, description="of PGD for each batch")
+    learning_rate: Annotated[Number, Field(gt=0)] = 1e-3
+    training_samples: int = Field(default=5000, ge=10, description="at most so many are trained on")
+
+    def applies(self, subject: Subject) -> None:
+        super().applies(subject)
+        subject.require(CLASSIFICATION)
+        subject.require_training_data()
+        if subject.format in ("torchscript", "torch.export"):
+            raise NotApplicable("the model is a program, which is not trained on here")
+        if not any(p.is_floating_point() for p in subject.core.parameters()):
+            raise NotApplicable("the model has no weights to train")
+
+    def cost(self, subject: Subject) -> Cost:
+        cascade = super().cost(subject)
+        n = 0 if subject.train is None else min(self.training_samples, len(subject.train[0]))
+        passes = n * self.epochs * (self.steps + 1)
+        return Cost(cascade.forward + passes, cascade.backward + passes)
+
+    def what(self, subject: Subject) -> str:
+        return f"Training on for {self.epochs} epochs with adversarial examples"
+
+    def mended(self, context: Context) -> Context:
+        from audit.methods.remedies import Training, fine_tuned
+
+        subject = context.subject
+        eps = self.attack(context.profile).size(subject)
+        how = Training(eps, self.steps, self.epochs, self.learning_rate)
+        return context.variant("trained on", fine_tuned(subject, how, self.training_samples))

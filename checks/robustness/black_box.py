@@ -1,0 +1,139 @@
+"""What can somebody do who sees only the model's answers?
+
+Three adversaries without gradients, by what they see: examples made on a surrogate that learnt from the
+model's answers (Papernot et al. 2017), asked of the model once; Square (Andriushchenko et al. 2020), which
+sees scores; in profile deep HopSkipJump (Chen et al. 2020), which sees the bare decision. All under the
+Linf budget of `robustness.pgd`, whose result on the same samples stands beside them: a model on which they
+do better hides its gradients.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from audit import figures, statistics
+from audit.checking import Check, Context, Cost, Expectation, Measurement
+from audit.checks.robustness.evasion import TAGS, unattacked
+from audit.checks.robustness.fair_attack import fewer_left, same_answer_twice
+from audit.checks.robustness.pgd import PGD
+from audit.meta import DECISIONS, Number
+from audit.record import Guidance, Metric
+from audit.words import amount, number, share
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from audit.subject import Subject
+
+TRANSFER_STEPS = 20
+
+
+class BlackBox(Check):
+    """What can somebody do who sees only the model's answers?"""
+
+    id: ClassVar[str] = "robustness.black_box"
+    title: ClassVar[str] = "What can somebody do who sees only the model's answers?"
+    profiles: ClassVar[dict[str, dict[str, Any]]] = {
+        "quick": {"queries": 100},
+        "deep": {"samples": 500, "queries": 2000, "decision_samples": 50, "evaluations": 1000,
+                 "iterations": 30},
+    }  # fmt: skip
+
+    eps: Annotated[Number, Field(ge=0)] | None = Field(default=None, description="as of robustness.pgd")
+    samples: int = Field(default=100, ge=10, description="at most this many samples are attacked")
+    queries: int = Field(default=200, ge=10, description="of a sample, by who sees scores")
+    decision_samples: int = Field(
+        default=0, ge=0, description="attacked by who sees decisions; none but in profile deep"
+    )
+    iterations: int = Field(default=10, ge=1, description="of HopSkipJump")
+    evaluations: int = Field(default=200, ge=10, description="of HopSkipJump in an iteration, at most")
+
+    def applies(self, subject: Subject) -> None:
+        subject.require(DECISIONS)
+        PGD(eps=self.eps).applies(subject)
+
+    def cost(self, subject: Subject) -> Cost:
+        n = min(self.samples, subject.n)
+        few = min(self.decision_samples, n)
+        return Cost(forward=n * (self.queries + 1) + few * self.iterations * self.evaluations)
+
+    def examine(self, context: Context) -> Measurement:
+        from audit.methods.attacks.search import hop_skip_jump, square
+        from audit.methods.attacks.transfer import transfer
+
+        subject = context.subject
+        reference = PGD(**{**PGD.profiles.get(context.profile, {}), "eps": self.eps})
+        eps = reference.size(subject)
+        whole = context.samples(max(reference.samples, self.samples))
+        chosen = context.samples(self.samples)
+        clean = unattacked(context, chosen)
+        white = reference.attack(context, whole, eps, ["broken"])["broken"].numpy()
+        left = {"gradients": clean & ~white[np.isin(whole, chosen)]}
+        for name, produce, parameters in (
+            ("surrogate", transfer, {"steps": TRANSFER_STEPS}),
+            ("scores", square, {"queries": self.queries}),
+        ):
+            broken = context.evidence(produce, chosen, ["broken"], eps=eps, **parameters)["broken"]
+            left[name] = clean & ~broken.numpy()
+        metrics = [self.metric(context, name, bits, chosen) for name, bits in left.items()]
+        few = context.samples(min(self.decision_samples, len(chosen)))[: self.decision_samples]
+        if len(few) and not subject.range_is_inferred and subject.whole is None:
+            some = np.isin(chosen, few)
+            distance = context.evidence(
+                hop_skip_jump, few, ["distance"], iterations=self.iterations,
+                evaluations=self.evaluations,
+            )["distance"].numpy()  # fmt: skip
+            metrics.append(
+                self.metric(context, "decisions", clean[some] & (distance > eps), few)
+            )
+        seen = {m.slice["sees"]: m for m in metrics}
+        texts = [f"{amount(m)} of {m.n} by who sees {name}" for name, m in seen.items()
+                 if name != "gradients"]  # fmt: skip
+        rows = [
+            {"label": f"{name} (n = {m.n:,})", "value": m.value, "low": m.low, "high": m.high}
+            for name, m in seen.items()
+        ]
+        return Measurement(
+            answer=f"Within eps {number(eps)} accuracy is left at {'; '.join(texts)}. Who sees "
+            f"gradients leaves {amount(seen['gradients'])}.",
+            metrics=metrics,
+            validity=[
+                fewer_left("black-box no better", "who sees scores", left["gradients"], left["scores"]),
+                fewer_left("transfer no better", "who trains a surrogate", left["gradients"],
+                           left["surrogate"]),
+                same_answer_twice(context, chosen),
+            ],
+            figures=[figures.intervals(
+                rows, value="right answers left", title="What is left, by what the adversary sees",
+                bound=0.3, caption="; ".join(
+                    f"{name} {share(float(m.value or 0))}" for name, m in seen.items()
+                ) + ". The dashed line is the default bound.",
+            )],
+            guidance={"robust_accuracy": Guidance(
+                title="The model can be fooled without being seen inside",
+                what_happened="An adversary of whom {slice} is true leaves {value} of {n} answers right "
+                "({low} to {high}); the bound is {bound}.",
+                why_it_matters="Keeping the weights secret does not protect the model: its answers are "
+                "enough.",
+                what_to_do="Train with adversarial examples; limit how often one caller may ask, and "
+                "return decisions, not scores.",
+                tags=TAGS,
+            )},
+        )  # fmt: skip
+
+    def metric(
+        self, context: Context, sees: str, bits: NDArray[np.bool_], samples: NDArray[np.intp]
+    ) -> Metric:
+        return statistics.proportion(
+            "robust_accuracy", bits, clusters=context.clusters(samples), slice={"sees": sees}
+        )
+
+    def expectations(self, subject: Subject) -> list[Expectation]:
+        return [
+            Expectation(metric="robust_accuracy", slice={"sees": sees}, op="not_shown_below",
+                        bound=0.3, severity="medium")
+            for sees in ("surrogate", "scores")
+        ]  # fmt: skip

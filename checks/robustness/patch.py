@@ -1,0 +1,90 @@
+"""How right does the model stay when somebody sticks a small patch on the picture?
+
+One square of each picture may show anything at all, the rest stays as it is. Where the gradient promises
+most, projected gradient descent searches the patch's content; if the answer stands, the next place is
+tried. A patch for each picture is the strongest form of Brown et al. 2017, who make one for all pictures.
+Twice the places and steps must break little more, and gradients must not vanish.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from pydantic import Field
+
+from audit.checking import Context, Cost
+from audit.checks.robustness.evasion import Evasion, Outcome
+from audit.checks.robustness.fair_attack import little_more, same_answer_twice
+from audit.errors import NotApplicable
+from audit.meta import ANSWERS, Number
+from audit.record import Severity, Validity
+from audit.words import share
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from audit.subject import Subject
+
+FEW = 50
+
+
+class Patch(Evasion):
+    """How right does the model stay when somebody sticks a small patch on the picture?"""
+
+    id: ClassVar[str] = "robustness.patch"
+    title: ClassVar[str] = (
+        "How right does the model stay when somebody sticks a small patch on the picture?"
+    )
+    finding_title: ClassVar[str] = "A small patch anywhere on the picture flips the answer"
+    severity: ClassVar[Severity] = "medium"
+    size_name: ClassVar[str] = "area"
+    bound: ClassVar[float] = 0.1
+    todo: ClassVar[str] = (
+        "Train with patches pasted in, or answer from many crops and take the majority (Levine and "
+        "Feizi 2020), which can be proven."
+    )
+    profiles: ClassVar[dict[str, dict[str, Any]]] = {
+        "quick": {"samples": 100, "places": 2}, "deep": {"samples": 1000, "places": 8, "steps": 50},
+    }  # fmt: skip
+
+    cover: Annotated[Number, Field(gt=0, le=0.5)] = Field(
+        default=0.03, description="of the patch, as a share of the picture"
+    )
+    places: int = Field(default=4, ge=1, description="where it is tried, the most promising first")
+    steps: int = Field(default=20, ge=2)
+
+    def applies(self, subject: Subject) -> None:
+        if subject.kind != "image":
+            raise NotApplicable(f"a patch is stuck on pictures; the inputs are {subject.kind}")
+        subject.require(ANSWERS)
+
+    def cost(self, subject: Subject) -> Cost:
+        passes = (min(self.samples, subject.n) + 4 * FEW) * self.places * self.steps
+        return Cost(forward=passes, backward=passes)
+
+    def size(self, subject: Subject) -> float:
+        return self.cover
+
+    def change(self, subject: Subject, size: float) -> str:
+        return f"Sticking a patch on {share(size)} of a picture"
+
+    def attack(
+        self, context: Context, samples: NDArray[np.intp], size: float, fields: list[str]
+    ) -> dict[str, Tensor]:
+        from audit.methods.attacks.patch import patch
+
+        return context.evidence(
+            patch, samples, fields, area=size, places=self.places, steps=self.steps
+        )
+
+    def validity(self, context: Context, outcome: Outcome) -> list[Validity]:
+        harder = self.model_copy(update={"places": 2 * self.places, "steps": 2 * self.steps})
+        few = context.samples(min(FEW, len(outcome.samples)))
+        broken = harder.attack(context, few, outcome.size, ["broken"])["broken"].numpy()
+        return [
+            little_more("more places and steps change little", "twice the places and steps",
+                        outcome.among(few), broken),
+            same_answer_twice(context, outcome.samples),
+        ]  # fmt: skip

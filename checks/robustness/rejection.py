@@ -1,0 +1,137 @@
+"""Would it help to refuse answers with a small margin?
+
+An answer whose logit leads the next by less than a threshold is refused; the threshold refuses a given
+share of right unattacked answers, set on half of the samples and measured on the other. The attack knows
+of it: Auto-PGD must make another class lead by the threshold (on the cross-entropy and the difference of
+logits), so that harm is an answer that is wrong and accepted. Coverage is the share of answers that is
+given at all.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from audit import figures, statistics
+from audit.checking import Check, Context, Cost, Expectation, Measurement
+from audit.checks.robustness.evasion import TAGS
+from audit.checks.robustness.remedy import Remedy
+from audit.checks.robustness.worst_case import WorstCase
+from audit.errors import NotApplicable
+from audit.meta import CLASSIFICATION, Number
+from audit.record import Guidance, Metric
+from audit.words import amount, number, share, span
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from audit.subject import Subject
+
+FEWEST = 20
+
+
+class Rejection(Check):
+    """Would it help to refuse answers with a small margin?"""
+
+    id: ClassVar[str] = "robustness.rejection"
+    title: ClassVar[str] = "Would it help to refuse answers with a small margin?"
+    kind = "trial"
+    mends: ClassVar[tuple[str, ...]] = Remedy.mends
+    least_profile = "standard"
+    profiles: ClassVar[dict[str, dict[str, Any]]] = {"deep": {"samples": 1000, "steps": 100}}
+
+    eps: Annotated[Number, Field(ge=0)] | None = Field(
+        default=None, description="as of robustness.worst_case"
+    )
+    refused: Annotated[Number, Field(gt=0, lt=1)] = Field(
+        default=0.1, description="share of right unattacked answers that may be refused"
+    )
+    samples: int = Field(default=200, ge=40)
+    steps: int = Field(default=20, ge=2)
+
+    def applies(self, subject: Subject) -> None:
+        subject.require(CLASSIFICATION)
+        WorstCase(eps=self.eps).applies(subject)
+
+    def cost(self, subject: Subject) -> Cost:
+        passes = min(self.samples, subject.n) * self.steps * 2
+        return Cost(forward=passes, backward=passes)
+
+    def examine(self, context: Context) -> Measurement:
+        from audit.methods.attacks.apgd import apgd
+
+        subject = context.subject
+        assert subject.y is not None
+        eps = WorstCase(eps=self.eps).size(subject)
+        chosen = context.samples(self.samples)
+        y = subject.y.numpy()
+        scores = np.sort(context.answers().double().numpy(), axis=1)
+        lead = scores[:, -1] - scores[:, -2]
+        right = context.predictions().correct
+        set_on, held = chosen[::2], chosen[1::2]
+        if right[set_on].sum() < FEWEST:
+            raise NotApplicable(f"only {int(right[set_on].sum())} answers are right: no threshold follows")
+        threshold = float(np.quantile(lead[set_on][right[set_on]], self.refused))
+        clusters = context.clusters(held)
+
+        def harmed(margin: float) -> NDArray[np.bool_]:
+            """[held] can the attack get a wrong answer accepted?"""
+            broken = np.zeros(len(held), dtype=bool)
+            for loss in ("ce", "dlr"):
+                broken |= context.evidence(
+                    apgd, held, ["broken"], eps=eps, steps=self.steps, loss=loss, margin=margin
+                )["broken"].numpy()
+            return broken
+
+        without, with_ = harmed(0.0), harmed(threshold)
+        given = lead[held] >= threshold
+        # What is wrong and accepted unattacked is harm already.
+        with_ |= given & ~right[held]
+
+        def metric(name: str, bits: NDArray[np.bool_], direction: str = "lower") -> Metric:
+            where = {"eps": eps} if name.startswith("harm") else {}
+            return statistics.proportion(
+                name, bits, clusters=clusters, direction=direction, slice=where
+            )
+
+        coverage = metric("coverage", given, "higher")
+        before, after = metric("harm_before", without), metric("harm_after", with_)
+        gain = statistics.mean(
+            "harm_avoided", without * 1.0 - with_ * 1.0, clusters=clusters, direction="higher",
+            edges=(-1, 1), slice={"eps": eps},
+        )  # fmt: skip
+        accepted = statistics.proportion(
+            "accuracy_of_answers_given", (y[held] == context.predictions().predicted[held])[given],
+            clusters=None if clusters is None else clusters[given],
+        )  # fmt: skip
+        rows = [
+            {"label": label, "value": m.value, "low": m.low, "high": m.high}
+            for label, m in (("harm, nothing refused", before), ("harm, with refusals", after),
+                             ("answers given", coverage), ("right of those", accepted))
+        ]  # fmt: skip
+        return Measurement(
+            answer=f"Refusing answers that lead by less than {number(threshold)} gives {amount(coverage)} "
+            f"of the unattacked answers. An attack that knows of it, within eps {number(eps)}, gets "
+            f"{amount(after)} wrong answers accepted instead of {amount(before)} (paired "
+            f"{number(gain.value)} fewer, {span(gain.low, gain.high)}), of {len(held)} samples.",
+            metrics=[gain, before, after, coverage, accepted],
+            figures=[figures.intervals(
+                rows, value="share of samples", title="With and without refusals",
+                caption="; ".join(f"{r['label']} {share(float(r['value'] or 0))}" for r in rows) + ".",
+            )],
+            guidance={"harm_avoided": Guidance(
+                title="Refusing answers with a small margin does harm",
+                what_happened="{value} ({low} to {high}) fewer wrong answers are accepted.",
+                why_it_matters="A remedy that does not help gives false comfort.",
+                what_to_do="Train with adversarial examples first.",
+                tags=TAGS,
+            )},
+        )  # fmt: skip
+
+    def expectations(self, subject: Subject) -> list[Expectation]:
+        return [Expectation(
+            metric="harm_avoided", slice={"eps": WorstCase(eps=self.eps).size(subject)},
+            op="not_shown_below", bound=0.0, severity="info",
+        )]  # fmt: skip

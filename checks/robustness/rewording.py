@@ -1,0 +1,86 @@
+"""What the checks of changed words share. No check itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from audit.checking import Context, Cost
+from audit.checks.robustness.evasion import Evasion, Outcome
+from audit.checks.robustness.fair_attack import GAIN, best_constant, fewer_left, same_answer_twice
+from audit.errors import NotApplicable
+from audit.meta import CLASSIFICATION
+from audit.record import Severity, Validity
+from audit.words import share
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from audit.subject import Subject
+
+FEW, MANY = 50, 12  # samples and edits of the diagnostic
+
+
+class Rewording(Evasion):
+    """An adversary who changes a few words of a text."""
+
+    edits: int = Field(default=2, ge=1, description="words that may be changed")
+
+    severity: ClassVar[Severity] = "medium"
+    size_name: ClassVar[str] = "edits"
+    kind_of_change: ClassVar[Literal["typos", "substitutions"]]
+    profiles: ClassVar[dict[str, dict[str, Any]]] = {
+        "quick": {"samples": 100}, "deep": {"samples": 1000, "edits": 4},
+    }  # fmt: skip
+
+    def applies(self, subject: Subject) -> None:
+        if subject.kind != "tokens":
+            raise NotApplicable(f"the inputs are no words but {subject.kind}")
+        subject.require(CLASSIFICATION)
+        from audit.methods.attacks.words import candidates
+
+        candidates(subject, self.kind_of_change)
+
+    def cost(self, subject: Subject) -> Cost:
+        assert subject.x is not None
+        options = subject.x.shape[1] + 48
+        return Cost(forward=(min(self.samples, subject.n) * self.edits * 2 + FEW * MANY) * options)
+
+    def size(self, subject: Subject) -> float:
+        return float(self.edits)
+
+    def sizes(self, subject: Subject) -> list[float]:
+        return [float(i) for i in range(1, self.edits + 1)]
+
+    def attack(
+        self, context: Context, samples: NDArray[np.intp], size: float, fields: list[str]
+    ) -> dict[str, Tensor]:
+        from audit.methods.attacks.words import reworded
+
+        return context.evidence(
+            reworded, samples, fields, kind=self.kind_of_change, edits=int(size)
+        )
+
+    def validity(self, context: Context, outcome: Outcome) -> list[Validity]:
+        from audit.methods.attacks.words import reworded
+
+        kind = self.kind_of_change
+        by_chance = context.evidence(
+            reworded, outcome.samples, ["broken"], kind=kind, edits=int(outcome.size), greedy=False
+        )["broken"].numpy()
+        few = context.samples(FEW)
+        free = ~context.evidence(reworded, few, ["broken"], kind=kind, edits=MANY)["broken"].numpy()
+        constant = best_constant(context, few)
+        return [
+            fewer_left("chance no better", "changing as many words by chance", outcome.standing,
+                       outcome.clean & ~by_chance),
+            Validity(
+                name="more edits break more", passed=bool(free.mean() <= max(constant, GAIN)),
+                detail=f"with {MANY} edits {share(float(free.mean()))} of {len(few)} stay right; the "
+                f"best constant answer gets {share(constant)}",
+            ),
+            same_answer_twice(context, outcome.samples),
+        ]  # fmt: skip

@@ -1,0 +1,34 @@
+"""How right does the model stay when some words are replaced by words that it takes for similar?
+
+Words are replaced by their nearest in the model's own embedding, greedily, those that hurt most first
+(Jin et al. 2020), within a budget of edits. What is near for the model need not be near for a reader:
+some replacements change the meaning, so read the examples. Changing as many words by chance must do no
+better, and with many edits little may stand.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from audit.checks.robustness.rewording import Rewording
+
+if TYPE_CHECKING:
+    from audit.subject import Subject
+
+
+class Substitutions(Rewording):
+    """How right does the model stay when some words are replaced by words it takes for similar?"""
+
+    id: ClassVar[str] = "robustness.substitutions"
+    title: ClassVar[str] = (
+        "How right does the model stay when some words are replaced by words that it takes for similar?"
+    )
+    finding_title: ClassVar[str] = "A few replaced words flip the answer"
+    kind_of_change: ClassVar[Literal["typos", "substitutions"]] = "substitutions"
+    todo: ClassVar[str] = (
+        "Train with words replaced, use embeddings learnt on more text, or ask for more than one "
+        "sentence before an answer counts."
+    )
+
+    def change(self, subject: Subject, size: float) -> str:
+        return f"Replacing {size:.0f} word{'s' if size > 1 else ''} by near ones"
