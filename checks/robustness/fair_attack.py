@@ -26,7 +26,8 @@ MASKING = "gradient masking suspected"
 ZERO = 0.05  # share of samples that may have no gradient
 ROSE = 0.9  # share of samples whose loss must rise
 GAIN = 0.05  # share of samples that a longer attack may break beyond
-UNSTABLE = 0.01  # share of answers that may change when asked again
+UNSTABLE = 0.01  # share of samples whose scores may be others when asked again
+SAME = 1e-3  # of the scores' spread: what rounding may move
 FEW = 32
 
 
@@ -128,10 +129,13 @@ def same_answer_twice(context: Context, samples: NDArray[np.intp]) -> Validity:
 
     few = samples[:FEW]
     twice = context.evidence(repeated, few)
-    moved = float(context.subject.changed(twice["first"], twice["again"]).double().mean())
+    first, again = twice["first"].double(), twice["again"].double()
+    moved = (first - again).abs().amax(1) > SAME * first.std().clamp_min(1e-12)
+    drawn = float(moved.double().mean())
     return doubtful(
-        "the same answer twice", moved <= UNSTABLE,
-        f"asked again, {share(moved)} of {len(few)} answers change ({share(UNSTABLE)} may)",
+        "the same answer twice", drawn <= UNSTABLE,
+        f"asked again, the scores of {share(drawn)} of {len(few)} samples are others "
+        f"({share(UNSTABLE)} may be)",
     )  # fmt: skip
 
 

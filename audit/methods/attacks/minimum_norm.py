@@ -121,13 +121,16 @@ def closer(logits: Answer, ball: Ball, y: Tensor, point: Tensor) -> Tensor:
     """The misclassified point nearest to each sample on the way to one, by bisection."""
     rows = torch.arange(len(y), device=y.device)
     low, high = torch.zeros(len(y), device=y.device), torch.ones(len(y), device=y.device)
+
+    def between(share: Tensor) -> Tensor:
+        return torch.clamp(ball.x + expand(share, point) * (point - ball.x), ball.low, ball.high)
+
     with torch.no_grad():
         for _ in range(HALVINGS):
             middle = (low + high) / 2
-            at = ball.x + expand(middle, point) * (point - ball.x)
-            wrong = logits(at, rows).argmax(1) != y
+            wrong = logits(between(middle), rows).argmax(1) != y
             high, low = torch.where(wrong, middle, high), torch.where(wrong, low, middle)
-    return ball.x + expand(high, point) * (point - ball.x)
+        return between(high)
 
 
 @producer(version=1, private=("x",))

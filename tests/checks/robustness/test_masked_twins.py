@@ -1,0 +1,55 @@
+"""The masked twins: caught, said so, the number struck; and broken around the masking."""
+
+import pytest
+
+import audit
+from audit.reports import html
+
+from ...methods.attacks.test_unmasking import EPS, HOW, masked
+
+ID = "robustness.worst_case"
+
+
+@pytest.fixture(scope="module")
+def plain(cnn):
+    return measured(masked(cnn, "plain"))
+
+
+def measured(subject):
+    parameters = {ID: {"eps": EPS, "samples": 100, "steps": 20, "queries": 60, "targets": 1}}
+    return audit.run(subject, [ID], parameters=parameters)
+
+
+def robust(record):
+    return next(m for m in record.checks[0].metrics if m.name == "robust_accuracy")
+
+
+def test_the_plain_twin_is_believed(plain):
+    assert plain.checks[0].outcome == "failed"
+    assert all(v.passed for v in plain.checks[0].validity)
+    assert "<s>" not in html.render(plain)
+
+
+@pytest.mark.parametrize("how", [*HOW, "noise"])
+def test_a_masked_twin_is_caught_and_broken(cnn, plain, how):
+    record = measured(masked(cnn, how))
+    check = record.checks[0]
+    assert check.outcome == "inconclusive"
+    assert check.reason.startswith("gradient masking suspected")
+    assert check.answer.startswith("Gradient masking is suspected")
+    assert robust(record).value <= robust(plain).value + 0.1
+    stages = [row[0] for row in check.tables[0].rows]
+    assert any(name.startswith("around masked gradients") for name in stages)
+    page = html.render(record)
+    assert "<s>0." in page or "<s>0 (" in page
+    assert "the truth is at most" in page
+    clean = next(m for m in check.metrics if m.name == "clean_accuracy")
+    assert not html.doubted(clean, check.validity)
+
+
+def test_gradient_attacks_alone_would_have_been_fooled(cnn):
+    check = measured(masked(cnn, "softmax")).checks[0]
+    rows = {name: broke for name, _, broke in check.tables[0].rows}
+    by_gradients = sum(b for name, b in rows.items() if name == "PGD" or name.startswith("Auto"))
+    around = sum(b for name, b in rows.items() if name.startswith("around"))
+    assert around > by_gradients
