@@ -117,12 +117,12 @@ def plan(
         if check_id in dropped:
             planned.append(Planned(check, "skipped", "skipped by --skip or the config"))
             continue
-        if check_id not in only and PROFILES.index(profile) < PROFILES.index(check.least_profile):
-            planned.append(Planned(
-                check, "skipped", f"asked from profile {check.least_profile} on, or by its name"
-            ))  # fmt: skip
-            continue
-        planned.append(applicability(check, subject))
+        fate = applicability(check, subject)
+        early = PROFILES.index(profile) < PROFILES.index(check.least_profile)
+        if not fate.outcome and early and check_id not in only:
+            reason = f"asked from profile {check.least_profile} on, or by its name"
+            fate = Planned(check, "skipped", reason)
+        planned.append(fate)
     return planned
 
 

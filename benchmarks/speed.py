@@ -36,10 +36,12 @@ ROUNDS = 5
 STEPS = 10
 
 
-def interleaved(contenders: dict[str, Callable[[], object]], rounds: int = ROUNDS) -> dict[str, float]:
-    """Median seconds of each, taken in turn after one warm-up."""
+def interleaved(
+    contenders: dict[str, Callable[[], object]], rounds: int = ROUNDS, *, warm_up: bool = True
+) -> dict[str, float]:
+    """Median seconds of each, taken in turn, after one warm-up."""
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
-    for turn in range(rounds + 1):
+    for turn in range(0 if warm_up else 1, rounds + 1):
         for name, work in contenders.items():
             began = time.perf_counter()
             with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):

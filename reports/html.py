@@ -19,8 +19,8 @@ from audit.words import number, slice_text, value_text
 if TYPE_CHECKING:
     from audit.selftesting import SelftestRecord
 
-# What a number is that rests on evidence which does not hold: the truth lies beyond it, if anywhere.
-LIMITS = {"higher": "at most", "lower": "at least"}
+# Of a number that rests on evidence which does not hold: where the truth lies, if anywhere.
+LIMITS = {"higher": "at most"}
 SIGNS = {
     "pass": "✔", "fail": "✘", "inconclusive": "?", "passed": "✔", "failed": "✘",
     "not_applicable": "–", "skipped": "»", "error": "!",

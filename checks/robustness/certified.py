@@ -37,19 +37,22 @@ class Certified(Check):
 
     id: ClassVar[str] = "robustness.certified"
     title: ClassVar[str] = "How much robustness is proven, and how much is only not disproven?"
-    profiles: ClassVar[dict[str, dict[str, Any]]] = {}
+    profiles: ClassVar[dict[str, dict[str, Any]]] = {
+        "quick": {"samples": 50}, "deep": {"samples": 1000, "halvings": 8},
+    }  # fmt: skip
 
     eps: Annotated[Number, Field(ge=0)] | None = Field(
         default=None, description="as of the attacks: [subject.input] eps, or their default"
     )
-    halvings: int = Field(default=8, ge=1, description="of the search for the largest proven budget")
+    samples: int = Field(default=100, ge=10, description="of those that are attacked, at most")
+    halvings: int = Field(default=6, ge=1, description="of the search for the largest proven budget")
 
     attack_class: ClassVar[type[NormBounded]] = WorstCase
 
     def attack(self, profile: str) -> WorstCase:
         """The cascade that gives the other side, as its own check runs it."""
         cls = self.attack_class
-        attack = cls(**{**cls.profiles.get(profile, {}), "eps": self.eps})
+        attack = cls(**{**cls.profiles.get(profile, {}), "eps": self.eps, "categories": False})
         assert isinstance(attack, WorstCase)
         return attack
 
@@ -63,7 +66,7 @@ class Certified(Check):
         boundable(subject)
 
     def cost(self, subject: Subject) -> Cost:
-        passes = min(self.attack("standard").samples, subject.n) * (self.halvings + 2)
+        passes = min(self.samples, subject.n) * (self.halvings + 2)
         k = len(subject.classes)
         return Cost(forward=3 * passes, backward=k * passes)
 
@@ -74,8 +77,10 @@ class Certified(Check):
         attack = self.attack(context.profile)
         eps = attack.size(subject)
         empirical = attack.outcome(context, eps)
-        smallest = attack.smallest(context, empirical)
-        chosen, clusters = empirical.samples, context.clusters(empirical.samples)
+        chosen = context.samples(min(self.samples, len(empirical.samples)))
+        some = np.isin(empirical.samples, chosen)
+        smallest, clean = attack.smallest(context, empirical)[some], empirical.clean[some]
+        clusters = context.clusters(chosen)
         proven = context.evidence(
             certified_eps, chosen, highest=REACH * eps, halvings=self.halvings, norm=attack.norm
         )["eps"].double().numpy()  # fmt: skip
@@ -87,19 +92,22 @@ class Certified(Check):
             "median_certified_eps", lambda index: np.median(proven[index], axis=1), len(proven),
             clusters=clusters, seed=context.seed, draws=1000, direction="higher", edges=None,
         )  # fmt: skip
-        contradictions = int(((proven > smallest) & empirical.clean).sum())
-        left = float(empirical.robust.value or 0)
+        robust = statistics.proportion(
+            "robust_accuracy", empirical.standing[some], clusters=clusters, slice={"eps": eps}
+        )
+        contradictions = int(((proven > smallest) & clean).sum())
+        left = float(robust.value or 0)
         return Measurement(
             answer=f"{attack.change(subject, eps)} provably leaves {amount(certified)} of "
             f"{len(chosen):,} answers right; the attacks leave {share(left)}. What is true lies "
             f"between. Half of the samples are proven up to {number(median.value)}.",
-            metrics=[certified, empirical.robust, median],
+            metrics=[certified, robust, median],
             validity=[Validity(
                 name="no attack breaks what is proven", passed=contradictions == 0,
                 detail=f"{contradictions} of {len(chosen)} samples were broken within the budget that "
                 "was proven for them",
             )],
-            figures=[self.sandwich(proven, smallest, empirical.clean, eps, clusters)],
+            figures=[self.sandwich(proven, smallest, clean, eps, clusters)],
             per_sample=[pack("certified_accuracy", holds, samples=chosen, slice={"eps": eps})],
             guidance={"certified_accuracy": Guidance(
                 title="Little of the robustness is proven",

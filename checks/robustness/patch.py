@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from audit.subject import Subject
 
-FEW = 50
+FEW = 30
 
 
 class Patch(Evasion):
@@ -52,6 +52,7 @@ class Patch(Evasion):
     cover: Annotated[Number, Field(gt=0, le=0.5)] = Field(
         default=0.03, description="of the patch, as a share of the picture"
     )
+    samples: int = Field(default=100, ge=10, description="at most this many samples are attacked")
     places: int = Field(default=4, ge=1, description="where it is tried, the most promising first")
     steps: int = Field(default=20, ge=2)
 

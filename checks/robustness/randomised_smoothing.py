@@ -46,8 +46,8 @@ class RandomisedSmoothing(Check):
     sigma: Annotated[Number, Field(gt=0)] | None = Field(
         default=None, description="of the noise, in input units. Default: 1.25 times the Linf eps"
     )
-    samples: int = Field(default=100, ge=10)
-    draws: int = Field(default=1000, ge=100, description="that say how sure the majority is")
+    samples: int = Field(default=50, ge=10)
+    draws: int = Field(default=500, ge=100, description="that say how sure the majority is")
     selecting: int = Field(default=50, ge=10, description="draws that choose the answer")
     steps: int = Field(default=10, ge=2, description="of the attack on the smoothed classifier")
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from audit.subject import Subject
 
-FEW = 50
+FEW = 20
 
 
 class Spatial(Evasion):

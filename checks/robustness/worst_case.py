@@ -59,6 +59,9 @@ class WorstCase(NormBounded):
 
     samples: int = Field(default=200, ge=10, description="at most this many samples are attacked")
     steps: int = Field(default=20, ge=2, description="of each gradient attack")
+    categories: bool = Field(
+        default=True, description="of a table, those said to be mutable may be others too"
+    )
     targets: int = Field(default=2, ge=0, description="other classes that are aimed at, nearest first")
 
     def cost(self, subject: Subject) -> Cost:
@@ -78,7 +81,8 @@ class WorstCase(NormBounded):
         except NotApplicable:
             from audit.methods.attacks.categories import choosable
 
-            if self.norm == "l2" or subject.kind != "tabular" or not choosable(subject):
+            tabular = subject.kind == "tabular" and self.categories and self.norm == "linf"
+            if not tabular or not choosable(subject):
                 raise
 
     def change(self, subject: Subject, size: float) -> str:
@@ -86,7 +90,7 @@ class WorstCase(NormBounded):
             return super().change(subject, size)
         from audit.methods.attacks.categories import choosable
 
-        names = [f.name for f in choosable(subject)]
+        names = [f.name for f in choosable(subject) if self.categories]
         if not names:
             return super().change(subject, size)
         listed = ", ".join(names[:4]) + (", …" if len(names) > 4 else "")
@@ -109,7 +113,7 @@ class WorstCase(NormBounded):
                  {**common, "loss": "targeted", "rank": rank})
                 for rank in range(min(self.targets, k - 1))
             ]  # fmt: skip
-        if choosable(context.subject):
+        if self.categories and choosable(context.subject):
             found.append(("other categories", recategorised, {"eps": eps, "steps": self.steps}))
         return found
 
@@ -126,7 +130,7 @@ class WorstCase(NormBounded):
         return [
             ("around masked gradients, cross-entropy", unmasked, {**common, "loss": "ce"}),
             ("around masked gradients, difference of logits", unmasked, {**common, "loss": "dlr"}),
-            *[(f"longer {name}", *rest) for name, *rest in self.blind_stages(eps, 5 * self.queries)],
+            *[(f"longer {name}", *rest) for name, *rest in self.blind_stages(eps, 2 * self.queries)],
         ]  # fmt: skip
 
     def first(
@@ -148,7 +152,7 @@ class WorstCase(NormBounded):
 
         Returns:
             besides: `white` [n], broken by the gradient attacks; `stage` [n], the number of the
-            attack that broke it, −1 for none.
+            attack that broke it, −1 for none; `masked` [n], whether gradients seem to be.
         """
         import torch
 
@@ -159,7 +163,9 @@ class WorstCase(NormBounded):
         self.follow(context, samples, found, gradient, 1)
         found["white"] = found["broken"].clone()
         self.follow(context, samples, found, blind, 1 + len(gradient))
-        if any(v.passed is False for v in self.fairness(context, samples, eps, found)):
+        masked = any(v.passed is False for v in self.fairness(context, samples, eps, found))
+        found["masked"] = torch.full_like(found["broken"], masked)
+        if masked:
             draws = DRAWS if self.draws_lots(context, samples) else 1
             around = self.unmasking_stages(eps, draws)
             self.follow(context, samples, found, around, 1 + len(gradient) + len(blind))
@@ -205,7 +211,7 @@ class WorstCase(NormBounded):
                 *self.blind_stages(outcome.size, self.queries),
             ]),
         ]  # fmt: skip
-        if any(v.passed is False for v in measurement.validity):
+        if bool(outcome.found["masked"].any()):
             stages += [name for name, _, _ in self.unmasking_stages(outcome.size, 1)]
         stage = np.where(outcome.clean, outcome.found["stage"].numpy(), -2)
         rows: list[list[Any]] = []
@@ -238,17 +244,21 @@ class WorstCase(NormBounded):
             tags=["NIST AI RMF MEASURE 2.11", "EU AI Act Article 15"],
         )
 
-    def search(self, context: Context, samples: NDArray[np.intp], eps: float) -> NDArray[np.float64]:
+    def search(
+        self, context: Context, samples: NDArray[np.intp], eps: float, masked: bool
+    ) -> NDArray[np.float64]:
         """[n] the smallest budget that a search broke each sample with."""
-        from audit.methods.attacks.apgd import minimum_eps
+        from audit.methods.attacks.minimum_norm import minimum_eps
 
         return context.evidence(
-            minimum_eps, samples, highest=REACH * eps, halvings=HALVINGS, steps=self.steps
+            minimum_eps, samples, highest=REACH * eps, halvings=HALVINGS, steps=self.steps,
+            around=masked,
         )["eps"].double().numpy()  # fmt: skip
 
     def smallest(self, context: Context, outcome: Outcome) -> NDArray[np.float64]:
         """[n] the smallest budget that broke each sample; 0 of what was wrong before."""
-        found = self.search(context, outcome.samples, outcome.size)
+        masked = bool(outcome.found["masked"].any())
+        found = self.search(context, outcome.samples, outcome.size, masked)
         # What the cascade broke needs no more than eps, whatever the search found.
         found = np.where(outcome.broken, np.minimum(found, outcome.size), found)
         found[~outcome.clean] = 0.0

@@ -48,10 +48,12 @@ class WorstCaseL2(WorstCase):
 
         return context.evidence(pgd, samples, fields, eps=eps, steps=self.steps, norm="l2")
 
-    def search(self, context: Context, samples: NDArray[np.intp], eps: float) -> NDArray[np.float64]:
+    def search(
+        self, context: Context, samples: NDArray[np.intp], eps: float, masked: bool
+    ) -> NDArray[np.float64]:
         from audit.methods.attacks.minimum_norm import smallest_l2
 
         return context.evidence(
             smallest_l2, samples, ["eps"], steps=DEEPFOOL_STEPS, nearest=NEAREST, rounds=ROUNDS,
-            refining=REFINING,
+            refining=REFINING, around=masked,
         )["eps"].double().numpy()  # fmt: skip

@@ -8,9 +8,8 @@ from torch import nn
 import audit
 from audit.checking import Context
 from audit.errors import NotApplicable
-from audit.methods.attacks.apgd import minimum_eps
 from audit.methods.attacks.budgets import Budget
-from audit.methods.attacks.minimum_norm import smallest_l2
+from audit.methods.attacks.minimum_norm import minimum_eps, smallest_l2
 from audit.methods.certificates import boundable, certified_eps, margins, network_of
 
 from ..conftest import image_data, trained

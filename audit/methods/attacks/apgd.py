@@ -127,39 +127,3 @@ def apgd(
         aim.logits, batch.x, aim.y, allowed, steps=steps, kind=loss, aimed=aimed, start=start
     )
     return as_evidence(made, aim)
-
-
-@producer(version=2)
-def minimum_eps(batch: Batch, *, highest: float, halvings: int, steps: int) -> dict[str, Tensor]:
-    """The smallest Linf budget that a bisection with Auto-PGD breaks each sample with.
-
-    An upper bound of the true one, as every attack's. A sample that is wrong already needs none; one
-    that survives `highest` gets infinity. One search gives robust accuracy at every eps.
-
-    Args:
-        highest: where the search starts.
-        halvings: how often the interval is halved: the answer is `highest` / 2 ** halvings fine.
-
-    Returns:
-        eps [n].
-    """
-    aim = goal(batch.subject, batch.x, batch.y)
-    unit = budget(batch.subject, 1.0)
-    start = batch.uniform(0, batch.x.shape[1:])
-    with torch.no_grad():
-        wrong = aim.logits(batch.x).argmax(1) != aim.y
-
-    def breaks(eps: Tensor) -> Tensor:
-        return ascend(
-            aim.logits, batch.x, aim.y, unit.times(eps), steps=steps, kind="ce", start=start
-        ).broken
-
-    top = torch.full((len(batch.x),), highest, device=batch.x.device)
-    never = ~breaks(top) & ~wrong
-    low, high = torch.zeros_like(top), top
-    for _ in range(halvings):
-        middle = (low + high) / 2
-        hit = breaks(middle)
-        high, low = torch.where(hit, middle, high), torch.where(hit, low, middle)
-    eps = torch.where(wrong, 0.0, high)
-    return {"eps": torch.where(never, torch.inf, eps)}

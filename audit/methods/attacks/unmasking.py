@@ -15,7 +15,7 @@ Answers are the model's own throughout: what counts as broken is.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -27,7 +27,7 @@ from audit.evidence import Batch, producer
 from audit.methods.attacks.apgd import ascend
 from audit.methods.attacks.ascent import as_evidence
 from audit.methods.attacks.budgets import Norm, budget
-from audit.methods.attacks.goals import Loss, goal
+from audit.methods.attacks.goals import Goal, Loss, goal
 from audit.subject import Subject
 
 STEPS = {"round", "floor", "ceil", "trunc", "fix", "sign", "sgn", "detach"}
@@ -84,23 +84,34 @@ def floats(value: Any) -> Tensor | None:
     return first if isinstance(first, Tensor) and first.is_floating_point() else None
 
 
+Ties = dict[tuple[str, int], bool]  # (before or after, module) → was its gradient cut?
+
+
 @contextmanager
-def tied(network: nn.Module, point: Tensor) -> Iterator[None]:
-    """Gradients flow through every module that keeps its input's shape, and up to the first."""
+def tied(network: nn.Module, point: Tensor, known: Ties) -> Iterator[None]:
+    """Gradients flow through every module that keeps its input's shape, and up to the first.
+
+    Args:
+        known: where they are cut, filled by the first forward pass and used by the next.
+    """
+
+    def cut(where: str, module: nn.Module, value: Tensor, source: Tensor) -> bool:
+        key = (where, id(module))
+        if key not in known:
+            known[key] = not flows(value, source)
+        return known[key]
 
     def before(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
         given = floats(args)
-        if given is None or given is point or given.shape != point.shape or flows(given, point):
+        if given is None or given is point or given.shape != point.shape:
             return None
-        return (through(given, point), *args[1:])
+        return (through(given, point), *args[1:]) if cut("before", module, given, point) else None
 
     def after(module: nn.Module, args: tuple[Any, ...], result: Any) -> Any:
-        given = floats(args)
-        if given is None or not isinstance(result, Tensor) or result.shape != given.shape:
+        given, made = floats(args), floats((result,))
+        if given is None or made is None or made.shape != given.shape or not given.requires_grad:
             return None
-        if not given.requires_grad or not result.is_floating_point() or flows(result, given):
-            return None
-        return through(result, given)
+        return through(made, given) if cut("after", module, made, given) else None
 
     handles = []
     try:
@@ -114,11 +125,11 @@ def tied(network: nn.Module, point: Tensor) -> Iterator[None]:
             handle.remove()
 
 
-def repaired(subject: Subject, point: Tensor, draws: int) -> Tensor:
+def repaired(subject: Subject, point: Tensor, draws: int, known: Ties) -> Tensor:
     """[n, classes] scores whose greatest is the model's answer and whose gradient is not hidden."""
     total: Tensor | None = None
     for _ in range(draws):
-        with tied(subject.model, point), _Repairing() as mode:
+        with tied(subject.model, point, known), _Repairing() as mode:
             scores = subject.logits(point)
         inner = mode.squashed
         if inner is not None and inner.shape == scores.shape:
@@ -131,6 +142,19 @@ def repaired(subject: Subject, point: Tensor, draws: int) -> Tensor:
     assert total is not None
     # The gradient of the cross-entropy rounds to zero where scores lie far apart.
     return total / (total.detach().std(1).mean() / APART).clamp_min(1.0)
+
+
+def open_scores(aim: Goal, draws: int = 1) -> Callable[[Tensor, Tensor], Tensor]:
+    """The scores of a goal with gradients that are not hidden: (points, rows) → [m, classes]."""
+    known: Ties = {}
+
+    def scores(point: Tensor, rows: Tensor) -> Tensor:
+        if aim.subject.is_regression or not point.requires_grad:
+            return aim.logits(point, rows)
+        with torch.enable_grad():
+            return repaired(aim.subject, point, draws, known)
+
+    return scores
 
 
 @producer(version=1, private=("x",))
@@ -152,17 +176,12 @@ def unmasked(
         with torch.no_grad():
             return torch.stack([aim.logits(point) for _ in range(draws)]).mean(0)
 
-    def logits(point: Tensor, rows: Tensor) -> Tensor:
-        if subject.is_regression:
-            return aim.logits(point, rows)
-        with torch.enable_grad():
-            return repaired(subject, aim.valid(point) if not point.requires_grad else point, draws)
-
     start = batch.uniform(0, batch.x.shape[1:])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(batch.seeds[0] % (1 << 62)))
         made = as_evidence(ascend(
-            logits, batch.x, aim.y, budget(subject, eps, norm), steps=steps, kind=loss, start=start
+            open_scores(aim, draws), batch.x, aim.y, budget(subject, eps, norm), steps=steps,
+            kind=loss, start=start,
         ), aim)  # fmt: skip
         made["broken"] &= answers(made["x"]).argmax(1) != aim.y
     return made
