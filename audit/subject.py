@@ -127,8 +127,10 @@ class Subject:
         self.check_labels()
         self.check_features()
         self.model = evaluating(Logits(self.core, self.preprocess, self.meta))
-        # Networks made from this one (weights drawn anew, rounded, a surrogate), by their making.
-        self.copies: dict[str, nn.Module] = {}
+        # Copies with other weights (drawn anew, rounded), by what was done to them.
+        self.copies: dict[str, Logits] = {}
+        # What learnt to answer as this model does, once somebody asked for it.
+        self.surrogate: nn.Module | None = None
         self._digests: list[str] | None = None
 
     # What it is
@@ -384,7 +386,7 @@ class Subject:
         if before is not None:
             twin.preprocess = nn.Sequential(before.to(self.device), self.preprocess)
         twin.model = evaluating(Logits(twin.core, twin.preprocess, self.meta))
-        twin.copies = {}
+        twin.copies, twin.surrogate = {}, None
         twin.__dict__.pop("training_part", None)
         whole = nn.Sequential(twin.preprocess, twin.core)
         with torch.no_grad():

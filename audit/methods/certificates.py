@@ -274,7 +274,7 @@ def backward(
             value = step.run(*zeros)
             pulled = torch.autograd.grad(value, zeros, weight)
         return list(pulled), (weight * value.detach()).flatten(1).sum(1)
-    low, high = bounds[0]
+    (low, high), *_ = bounds
     target = getattr(step.node.target, "__name__", step.node.target)
     name = str(target) if step.weight is None else type(step.weight).__name__
     if name.lower() == "relu":
@@ -287,8 +287,8 @@ def backward(
         # At least the value that is largest at the lower ends; at most the largest upper end.
         with torch.enable_grad():
             point = low.clone().requires_grad_(True)
-            (pulled,) = torch.autograd.grad(step.run(point), point, up)
-        return [pulled], (down * step.run(high)).flatten(1).sum(1)
+            (routed,) = torch.autograd.grad(step.run(point), point, up)
+        return [routed], (down * step.run(high)).flatten(1).sum(1)
     least, most = (b.repeat_interleave(r, 0) for b in own)
     return [torch.zeros_like(low)], (up * least + down * most).flatten(1).sum(1)
 
@@ -343,12 +343,13 @@ def tighten(
 
 @producer(version=1)
 def certified_eps(
-    batch: Batch, *, highest: float, halvings: int, norm: Norm = "linf"
+    batch: Batch, *, highest: float, halvings: int, at: float = 0.0, norm: Norm = "linf"
 ) -> dict[str, Tensor]:
     """The largest budget within which each sample's right answer is proven, by bisection.
 
     Args:
         highest: where the search starts; a proof there is not followed further.
+        at: a budget that is tried besides, so that what is said of it is exact.
         halvings: of the interval, in logarithms from `highest` / 2 ** 12.
 
     Returns:
@@ -372,6 +373,9 @@ def certified_eps(
             holds = proven(2**middle)
             low, high = torch.where(holds, middle, low), torch.where(holds, high, middle)
         eps = torch.where(most, top, torch.where(least, 2**low, 0.0))
+        if at:
+            asked = torch.full_like(top, at)
+            eps = torch.where(proven(asked), eps.maximum(asked), eps)
     return {"eps": torch.where(right, eps, 0.0)}
 
 

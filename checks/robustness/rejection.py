@@ -21,7 +21,7 @@ from audit.checks.robustness.remedy import Remedy
 from audit.checks.robustness.worst_case import WorstCase
 from audit.errors import NotApplicable
 from audit.meta import CLASSIFICATION, Number
-from audit.record import Guidance, Metric
+from audit.record import Guidance, Metric, Slice
 from audit.words import amount, number, share, span
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class Rejection(Check):
         with_ |= given & ~right[held]
 
         def metric(name: str, bits: NDArray[np.bool_], direction: str = "lower") -> Metric:
-            where = {"eps": eps} if name.startswith("harm") else {}
+            where: Slice = {"eps": eps} if name.startswith("harm") else {}
             return statistics.proportion(
                 name, bits, clusters=clusters, direction=direction, slice=where
             )

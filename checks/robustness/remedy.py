@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from audit import figures, statistics
-from audit.checking import Check, Context, Cost, Expectation, Measurement, pack
+from audit.checking import Check, Context, Cost, Expectation, Measurement, Profile, pack
 from audit.checks.robustness.evasion import TAGS, Outcome
 from audit.checks.robustness.worst_case import WorstCase
 from audit.meta import DECISIONS, Number
@@ -27,7 +27,7 @@ class Remedy(Check):
     mends: ClassVar[tuple[str, ...]] = (
         "robustness.worst_case", "robustness.pgd", "robustness.fgsm", "robustness.black_box",
     )  # fmt: skip
-    least_profile = "standard"
+    least_profile: ClassVar[Profile] = "standard"
     profiles: ClassVar[dict[str, dict[str, Any]]] = {}
 
     eps: Annotated[Number, Field(ge=0)] | None = Field(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import Tensor
 
@@ -43,7 +45,7 @@ def patch(batch: Batch, *, area: float, places: int, steps: int) -> dict[str, Te
             break
         radius = (high - low) * masks[order[rows, rank]]
         found = ascent(
-            lambda at, rows=rows: aim.logits(at, rows), x[rows], aim.y[rows],
+            functools.partial(aim.logits, rows=rows), x[rows], aim.y[rows],
             Budget(radius, low, high), steps=steps, step=4 / steps,
             start=batch.uniform(rank, x.shape[1:])[rows],
         )  # fmt: skip

@@ -19,6 +19,9 @@ EPOCHS = 8
 
 
 class Standardised(nn.Module):
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, mean: Tensor, std: Tensor, body: nn.Module) -> None:
         super().__init__()
         self.register_buffer("mean", mean)
@@ -36,8 +39,8 @@ def surrogate(subject: Subject) -> nn.Module:
     Two strided convolutions for pictures of eight pixels and more, else two hidden layers; trained on the
     model's decisions for at most `MOST` samples, each with fresh noise in every epoch.
     """
-    if "surrogate" in subject.copies:
-        return subject.copies["surrogate"]
+    if subject.surrogate is not None:
+        return subject.surrogate
     assert subject.x is not None
     x = subject.x[:MOST].float().to(subject.device)
     with torch.no_grad():
@@ -55,8 +58,8 @@ def surrogate(subject: Subject) -> nn.Module:
     with torch.enable_grad():
         model = fit(build, Dataset(x, y), SubjectMeta(), seed=0, epochs=EPOCHS, batch_size=128,
                     perturb=noisy)  # fmt: skip
-    subject.copies["surrogate"] = model.requires_grad_(False)
-    return model
+    subject.surrogate = model.requires_grad_(False)
+    return subject.surrogate
 
 
 def architecture(x: Tensor, channels_last: bool, classes: int) -> nn.Module:
