@@ -148,6 +148,9 @@ def judge(
             )
         elif index not in used:
             notes.append(f"The waiver on {what} by {waiver.owner} matches nothing that failed.")
+    for check in record.checks:
+        if not speaks(check, record):
+            check.findings = []
     known = {check.id for check in record.checks}
     for expected in policy.expect:
         if expected.check not in known:
@@ -164,6 +167,13 @@ def judge(
     )
     record.verdict = verdict(record, policy, notes)
     return record
+
+
+def speaks(check: CheckRecord, record: AuditRecord) -> bool:
+    """A trial speaks where a check that it would mend has failed, or it broke; a question always."""
+    return check.kind == "question" or check.outcome == "error" or any(
+        other.id in check.mends and other.outcome == "failed" for other in record.checks
+    )
 
 
 def unmet(

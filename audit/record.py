@@ -226,6 +226,8 @@ class SubjectRecord(Part):
     data: str = ""
     data_digest: str = ""
     n: int = 0
+    training_n: int = Field(default=0, description="training samples given; 0: none")
+    training_digest: str = ""
     task: str = ""
     classes: list[str] = Field(default_factory=list)
     facts: list[Fact] = Field(default_factory=list)

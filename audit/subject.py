@@ -485,6 +485,7 @@ class Subject:
 
     def summary(self) -> SubjectRecord:
         """What the record says of the subject."""
+        part = self.training_part if self.x is not None else None
         return SubjectRecord(
             model=self.name,
             architecture=type(self.core).__name__,
@@ -495,6 +496,8 @@ class Subject:
             data=self.data_name,
             data_digest=self.data_digest() if self.x is not None else "",
             n=self.n,
+            training_n=0 if part is None else part.n,
+            training_digest="" if part is None else part.data_digest(),
             task=self.meta.task or "",
             classes=self.classes,
             facts=self.facts,

@@ -2,7 +2,7 @@
 
     pip install foolbox multiprocess        # multiprocess is what ART's AutoAttack imports
     python benchmarks/robustness.py [gradient] [minimum] [square] [cascade] [scale]
-        [--samples 256] [--cascade-samples 100] [--rounds 5]
+        [--samples 256] [--cascade-samples 100] [--rounds 5] [--threads 2]
 
 All contenders attack the same samples in turn in one run, medians over the rounds. The limit of a
 gradient attack is its steps times one forward and one backward pass to the input of all samples at the
@@ -282,10 +282,11 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=256)
     parser.add_argument("--cascade-samples", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--one-scale", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     warnings.simplefilter("ignore")
-    torch.set_num_threads(2)
+    torch.set_num_threads(options.threads)
     if options.one_scale:
         one_scale(options.one_scale)
         return

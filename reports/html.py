@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from audit.policy import speaks
 from audit.record import OUTCOMES, SEVERITIES, AuditRecord, CheckRecord, Metric, Validity
 from audit.reports.console import WORDS, counts_text, findings_by_severity
 from audit.reports.drawing import draw
@@ -93,13 +94,6 @@ def areas(checks: Iterable[CheckRecord]) -> dict[str, list[CheckRecord]]:
     return found
 
 
-def shown(check: CheckRecord, record: AuditRecord) -> bool:
-    """A trial is shown where an expectation that it would mend has failed; a question always."""
-    return check.kind == "question" or check.outcome == "error" or any(
-        other.id in check.mends and other.outcome == "failed" for other in record.checks
-    )
-
-
 def render_selftest(record: SelftestRecord) -> str:
     """The page of a self-test, of the same look as a report."""
     return environment().get_template("selftest.html.j2").render(record=record)
@@ -112,7 +106,7 @@ def render(record: AuditRecord) -> str:
         by_severity.setdefault(finding.severity, []).append((check_id, finding))
     return environment().get_template("report.html.j2").render(
         record=record,
-        areas=areas(c for c in record.checks if shown(c, record)),
+        areas=areas(c for c in record.checks if speaks(c, record)),
         findings=by_severity,
         severities=list(reversed(SEVERITIES)),
         counts=counts_text(record),

@@ -11,7 +11,7 @@ from audit.errors import AuditError
 from audit.methods.attacks.ascent import ascent
 from audit.methods.attacks.budgets import budget
 
-from .conftest import table_data
+from .conftest import image_data, table_data
 
 
 class Ends(nn.Module):
@@ -205,6 +205,17 @@ def test_the_users_model_stays_as_it_is():
     assert all(m.training for m in model.modules())
     assert all(p.requires_grad for p in model.parameters())
     assert not any(m.training for m in subject.core.modules())
+
+
+def test_the_record_names_the_training_data(cnn):
+    x, y = image_data(60)
+    plain = audit.Subject(cnn, x, y, input={"range": (0, 1)}).summary()
+    assert plain.training_n == 0
+    assert not plain.training_digest
+    given = audit.Subject(cnn, x, y, train=(x[:40], y[:40]), input={"range": (0, 1)}).summary()
+    other = audit.Subject(cnn, x, y, train=(x[1:41], y[1:41]), input={"range": (0, 1)}).summary()
+    assert given.training_n == 40
+    assert given.training_digest not in ("", other.training_digest, given.data_digest)
 
 
 def test_training_data_are_held_to_the_evaluation_data():

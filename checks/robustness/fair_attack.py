@@ -51,9 +51,7 @@ def white_box_validity(
     if len(zero) == 0:
         return [Validity(name="samples", passed=None, detail="no sample was answered right")]
     result = [
-        doubtful("gradients", zero.mean() <= ZERO,
-                 f"{share(float(zero.mean()))} of {len(zero):,} samples have a gradient of zero (at "
-                 f"most {share(ZERO)} may)"),
+        no_zero_gradient(zero),
         doubtful("loss rose", rose.mean() >= ROSE,
                  f"the loss rose on {share(float(rose.mean()))} of {len(rose):,} samples "
                  f"({share(ROSE)} must)"),
@@ -121,6 +119,15 @@ def little_more(
         name, low <= GAIN,
         f"{who}: {more} of {len(left)} samples broken that the attack does not break ({share(GAIN)} "
         "may be)",
+    )  # fmt: skip
+
+
+def no_zero_gradient(zero: NDArray[np.bool_]) -> Validity:
+    """Have nearly all of the samples [n] a gradient?"""
+    none = float(zero.mean()) if len(zero) else 0.0
+    return doubtful(
+        "gradients", none <= ZERO,
+        f"{share(none)} of {len(zero):,} samples have a gradient of zero (at most {share(ZERO)} may)",
     )  # fmt: skip
 
 

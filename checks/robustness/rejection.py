@@ -17,6 +17,11 @@ from pydantic import Field
 from audit import figures, statistics
 from audit.checking import Check, Context, Cost, Expectation, Measurement
 from audit.checks.robustness.evasion import TAGS
+from audit.checks.robustness.fair_attack import (
+    fewer_left,
+    no_zero_gradient,
+    same_answer_twice,
+)
 from audit.checks.robustness.remedy import Remedy
 from audit.checks.robustness.worst_case import WorstCase
 from audit.errors import NotApplicable
@@ -30,6 +35,7 @@ if TYPE_CHECKING:
     from audit.subject import Subject
 
 FEWEST = 20
+QUERIES = 100
 
 
 class Rejection(Check):
@@ -61,6 +67,7 @@ class Rejection(Check):
 
     def examine(self, context: Context) -> Measurement:
         from audit.methods.attacks.apgd import apgd
+        from audit.methods.attacks.search import square
 
         subject = context.subject
         assert subject.y is not None
@@ -76,16 +83,19 @@ class Rejection(Check):
         threshold = float(np.quantile(lead[set_on][right[set_on]], self.refused))
         clusters = context.clusters(held)
 
-        def harmed(margin: float) -> NDArray[np.bool_]:
-            """[held] can the attack get a wrong answer accepted?"""
+        def harmed(margin: float) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+            """[held] can the attack get a wrong answer accepted, and has it no gradient?"""
             broken = np.zeros(len(held), dtype=bool)
             for loss in ("ce", "dlr"):
-                broken |= context.evidence(
-                    apgd, held, ["broken"], eps=eps, steps=self.steps, loss=loss, margin=margin
-                )["broken"].numpy()
-            return broken
+                found = context.evidence(
+                    apgd, held, ["broken", "zero_gradient"], eps=eps, steps=self.steps, loss=loss,
+                    margin=margin,
+                )  # fmt: skip
+                broken |= found["broken"].numpy()
+            return broken, found["zero_gradient"].numpy()
 
-        without, with_ = harmed(0.0), harmed(threshold)
+        (without, _), (with_, flat) = harmed(0.0), harmed(threshold)
+        blind = context.evidence(square, held, ["broken"], eps=eps, queries=QUERIES)["broken"].numpy()
         given = lead[held] >= threshold
         # What is wrong and accepted unattacked is harm already.
         with_ |= given & ~right[held]
@@ -121,6 +131,12 @@ class Rejection(Check):
                 rows, value="share of samples", title="With and without refusals",
                 caption="; ".join(f"{r['label']} {share(float(r['value'] or 0))}" for r in rows) + ".",
             )],
+            validity=[
+                no_zero_gradient(flat[right[held]]),
+                fewer_left("black-box no better", "a search without gradients, nothing refused,",
+                           ~without, ~blind),
+                same_answer_twice(context, held),
+            ],
             guidance={"harm_avoided": Guidance(
                 title="Refusing answers with a small margin does harm",
                 what_happened="{value} ({low} to {high}) fewer wrong answers are accepted.",

@@ -101,6 +101,10 @@ class Remedy(Check):
                     f"{row['label']} {share(float(row['value'] or 0))}" for row in rows
                 ) + ". The dashed line is the default bound under attack.",
             )],
+            validity=[
+                v.model_copy(update={"metrics": ["robust_gain", "robust_accuracy_after"]})
+                for v in attack.validity(after_context, after)
+            ],
             per_sample=[pack("robust_accuracy_after", after.standing, samples=after.samples,
                              slice={"eps": eps})],
             guidance={"robust_gain": Guidance(
