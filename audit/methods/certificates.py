@@ -125,7 +125,8 @@ def network_of(subject: Subject) -> Network:
         if node.op == "output":
             output = node.args[0] if isinstance(node.args[0], fx.Node) else None
             break
-        steps.append(step_of(node, modules, graph))
+        if not counts_samples(node):
+            steps.append(step_of(node, modules, graph))
     if output is None:
         raise NotApplicable("the network returns more than one tensor")
     last = steps[-1]
@@ -139,16 +140,34 @@ def network_of(subject: Subject) -> Network:
     return Network(source, steps, output)
 
 
+def counts_samples(node: fx.Node) -> bool:
+    """Is it `x.size(0)`, `x.shape` or `x.shape[0]`: the number of samples?"""
+    if node.op == "call_method" and node.target == "size":
+        return node.args[1:] == (0,)
+    if node.target is getattr:
+        return node.args[1] == "shape"
+    source = node.args[0] if node.args else None
+    return node.target is operator.getitem and isinstance(source, fx.Node) and (
+        source.target is getattr and node.args[1] == 0
+    )
+
+
 def is_sigmoid(step: Step) -> bool:
     return "sigmoid" in str(step.node.target) or isinstance(step.weight, nn.Sigmoid)
 
 
 def step_of(node: fx.Node, modules: dict[str, nn.Module], graph: fx.GraphModule) -> Step:
-    inputs = tuple(n for n in node.all_input_nodes if n.op != "get_attr")
+    counts = [n for n in node.all_input_nodes if counts_samples(n)]
+    inputs = tuple(n for n in node.all_input_nodes if n.op != "get_attr" and n not in counts)
     constants = {n: attribute(graph, str(n.target)) for n in node.all_input_nodes if n.op == "get_attr"}
 
     def fill(values: tuple[Tensor, ...], item: Any) -> Any:
-        return fx.node.map_arg(item, lambda n: constants[n] if n in constants else values[inputs.index(n)])
+        def value(n: fx.Node) -> Any:
+            if n in counts:
+                return len(values[0])
+            return constants[n] if n in constants else values[inputs.index(n)]
+
+        return fx.node.map_arg(item, value)
 
     if node.op == "call_module":
         module = modules[str(node.target)]

@@ -38,6 +38,7 @@ REACH = 4.0  # times eps: how far the search for the smallest budget goes
 HALVINGS = 7
 POINTS = 16
 FEWEST = 10
+FIRST_STEPS = 20  # of the search for the smallest budget, and of its L2 sibling's first attack
 DRAWS = 8  # answers that are averaged of a model that draws lots
 
 Stage = tuple[str, Any, dict[str, Any]]  # name, producer, parameters
@@ -58,7 +59,7 @@ class WorstCase(NormBounded):
     }  # fmt: skip
 
     samples: int = Field(default=200, ge=10, description="at most this many samples are attacked")
-    steps: int = Field(default=20, ge=2, description="of each gradient attack")
+    steps: int = Field(default=40, ge=2, description="of each gradient attack but the first")
     categories: bool = Field(
         default=True, description="of a table, those said to be mutable may be others too"
     )
@@ -68,7 +69,7 @@ class WorstCase(NormBounded):
         n = min(self.samples, subject.n)
         first = PGD()  # on as many samples as its own check attacks
         gradient = min(max(first.samples, n), subject.n) * first.steps
-        gradient += n * self.steps * (2 + self.targets + HALVINGS + 1)
+        gradient += n * self.steps * (2 + self.targets) + n * FIRST_STEPS * (HALVINGS + 1)
         few = min(self.diagnostic_samples, n)
         return Cost(
             forward=gradient + n * self.queries + few * (self.queries + self.free_steps),
@@ -126,7 +127,7 @@ class WorstCase(NormBounded):
     def unmasking_stages(self, eps: float, draws: int) -> list[Stage]:
         from audit.methods.attacks.unmasking import unmasked
 
-        common = {"eps": eps, "steps": 2 * self.steps, "draws": draws, **self.parts()}
+        common = {"eps": eps, "steps": self.steps, "draws": draws, **self.parts()}
         return [
             ("around masked gradients, cross-entropy", unmasked, {**common, "loss": "ce"}),
             ("around masked gradients, difference of logits", unmasked, {**common, "loss": "dlr"}),
@@ -199,7 +200,8 @@ class WorstCase(NormBounded):
     ) -> list[Validity]:
         clean = unattacked(context, samples)
         white = {**found, "broken": found["white"]}
-        return white_box_validity(context, self, samples, clean, eps, white, self.steps)
+        steps = PGD(**PGD.profiles.get(context.profile, {})).steps
+        return white_box_validity(context, self, samples, clean, eps, white, steps)
 
     def validity(self, context: Context, outcome: Outcome) -> list[Validity]:
         return self.fairness(context, outcome.samples, outcome.size, outcome.found)
@@ -251,7 +253,7 @@ class WorstCase(NormBounded):
         from audit.methods.attacks.minimum_norm import minimum_eps
 
         return context.evidence(
-            minimum_eps, samples, highest=REACH * eps, halvings=HALVINGS, steps=self.steps,
+            minimum_eps, samples, highest=REACH * eps, halvings=HALVINGS, steps=FIRST_STEPS,
             around=masked,
         )["eps"].double().numpy()  # fmt: skip
 

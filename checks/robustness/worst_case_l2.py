@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from audit.checking import Context, Cost
-from audit.checks.robustness.worst_case import WorstCase
+from audit.checks.robustness.worst_case import FIRST_STEPS, WorstCase
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,7 +46,7 @@ class WorstCaseL2(WorstCase):
     ) -> dict[str, Tensor]:
         from audit.methods.attacks.ascent import pgd
 
-        return context.evidence(pgd, samples, fields, eps=eps, steps=self.steps, norm="l2")
+        return context.evidence(pgd, samples, fields, eps=eps, steps=FIRST_STEPS, norm="l2")
 
     def search(
         self, context: Context, samples: NDArray[np.intp], eps: float, masked: bool

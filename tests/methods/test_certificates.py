@@ -39,7 +39,7 @@ class Residual(nn.Module):
     def forward(self, x):
         h = torch.relu(self.norm(self.first(2 * x - 1)))
         h = self.pool(torch.relu(self.second(h) + h))
-        return self.head(h.flatten(1))
+        return self.head(h.view(h.size(0), -1).reshape(h.shape[0], 64))
 
 
 class Smooth(nn.Module):

@@ -45,7 +45,7 @@ class Budget:
         if self.whole is not None:
             low = torch.where(self.whole, low.ceil(), low)
             high = torch.where(self.whole, high.floor(), high)
-        return Ball(x, self.radius.expand_as(x), low, high, self.norm)
+        return Ball(x, self.radius, low, high, self.norm)
 
     def times(self, factor: Tensor) -> Budget:
         """The budget with every sample's radius times its own factor [n]."""
@@ -54,7 +54,10 @@ class Budget:
 
 @dataclass(frozen=True)
 class Ball:
-    """The points that a budget allows around samples `x` [n, ...], within `low` and `high`."""
+    """The points that a budget allows around samples `x` [n, ...], within `low` and `high`.
+
+    `radius` is [1 or n, ...], as the budget's.
+    """
 
     x: Tensor
     radius: Tensor
@@ -63,7 +66,8 @@ class Ball:
     norm: Norm
 
     def __getitem__(self, rows: Tensor) -> Ball:
-        return Ball(self.x[rows], self.radius[rows], self.low[rows], self.high[rows], self.norm)
+        radius = self.radius if len(self.radius) == 1 else self.radius[rows]
+        return Ball(self.x[rows], radius, self.low[rows], self.high[rows], self.norm)
 
     def project(self, point: Tensor) -> Tensor:
         """The allowed points nearest to [n, ...]."""

@@ -36,7 +36,7 @@ def deepfool(logits: Answer, ball: Ball, y: Tensor, *, steps: int, nearest: int)
     """
     point = ball.x.clone()
     rows = torch.arange(len(y), device=y.device)
-    touchable = ball.radius > 0
+    touchable = (ball.radius > 0).expand_as(ball.x)
     for _ in range(steps):
         at = point[rows].detach().requires_grad_(True)
         scores = logits(at, rows)

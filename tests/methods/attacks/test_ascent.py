@@ -120,7 +120,7 @@ def test_restarts_break_no_less(images):
     assert not (once & ~thrice).any()
 
 
-def test_random_search_breaks_without_gradients(images):
+def test_square_breaks_without_gradients(images):
     context = Context.of(images)
     found = context.evidence(square, context.samples(100), eps=0.4, queries=200)["broken"]
     assert found.float().mean() > 0.3
