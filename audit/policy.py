@@ -422,13 +422,13 @@ def verdict(record: AuditRecord, policy: Policy, notes: list[str]) -> VerdictRec
         word, reason = "inconclusive", (
             "Without evaluation data and an architecture only the weights were looked at."
         )
+    elif not passed:
+        word, reason = "inconclusive", f"Nothing of {level} was judged, so nothing was passed."
     elif not any(c.needs_data for c, _ in passed) and any(
         c.needs_data and c.outcome == "not_applicable" for c in record.checks
     ):
         word = "inconclusive"
         reason = "Only the weights were judged: no check of the model's behaviour applies to it."
-    elif not passed:
-        word, reason = "inconclusive", f"Nothing of {level} was judged, so nothing was passed."
     else:
         word = "pass"
         reason = f"All {len(passed)} expectations of {level} are met."

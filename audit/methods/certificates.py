@@ -48,6 +48,7 @@ MONOTONE_NAMES = {
 SQUASHING_NAMES = {"softmax", "log_softmax", "sigmoid"}
 ARRANGING = {"flatten", "reshape", "view", "permute", "transpose", "contiguous", "to", "float"}
 LONG = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+AT_ONCE = 1 << 26  # values of the widest layer that are bounded together
 TIGHT = 3e9  # multiplications that bounds of hidden layers by CROWN may take
 
 
@@ -379,9 +380,16 @@ def certified_eps(
     unit = budget(subject, 1.0, norm)
     with torch.no_grad():
         right = subject.logits(batch.x).argmax(1) == batch.y
+        one = network.intervals(unit.around(batch.x[:1]))
+        widest = max(low.numel() for low, _ in one.values()) * max(len(subject.classes) - 1, 1)
+        together = max(1, AT_ONCE // widest)
 
         def proven(eps: Tensor) -> Tensor:
-            return margins(subject, network, unit.times(eps).around(batch.x), batch.y) > 0
+            parts = torch.arange(len(eps), device=eps.device).split(together)
+            return torch.cat([
+                margins(subject, network, unit.times(eps[part]).around(batch.x[part]), batch.y[part])
+                > 0 for part in parts
+            ])  # fmt: skip
 
         top = torch.full((len(batch.x),), highest, device=batch.x.device)
         bottom = top / 2**12

@@ -13,7 +13,7 @@ from audit.methods.attacks.budgets import budget, expand
 from audit.methods.attacks.goals import gradient_of
 
 ALPHA = 0.001  # chance that a radius is too large, for each sample (Cohen et al. 2019)
-AT_ONCE = 512  # noisy copies answered together
+AT_ONCE = 1 << 22  # values of noisy copies answered together
 
 
 def radius(successes: ArrayLike, n: int, sigma: float, alpha: float = ALPHA) -> NDArray[np.float64]:
@@ -39,7 +39,7 @@ def votes(batch: Batch, x: Tensor, sigma: float, draws: int, generator: torch.Ge
     """[n, classes] how often each class was answered under noise."""
     counts: Tensor | None = None
     done = 0
-    per = max(1, AT_ONCE // len(x))
+    per = max(1, AT_ONCE // x.numel())
     with torch.no_grad():
         while done < draws:
             m = min(per, draws - done)

@@ -179,7 +179,7 @@ def smallest_l2(
     return {"x": aim.valid(x), "eps": eps}
 
 
-@producer(version=2)
+@producer(version=3, private=("x",))
 def minimum_eps(
     batch: Batch, *, highest: float, halvings: int, steps: int, around: bool = False
 ) -> dict[str, Tensor]:
@@ -194,7 +194,7 @@ def minimum_eps(
         halvings: how often the interval is halved: the answer is `highest` / 2 ** halvings fine.
 
     Returns:
-        eps [n].
+        x [n, ...], eps [n].
     """
     aim = goal(batch.subject, batch.x, batch.y)
     scores = open_scores(aim) if around else aim.logits
@@ -203,10 +203,15 @@ def minimum_eps(
     with torch.no_grad():
         wrong = aim.logits(batch.x).argmax(1) != aim.y
 
+    x = batch.x.clone()
+
     def breaks(eps: Tensor) -> Tensor:
-        return ascend(
+        found = ascend(
             scores, batch.x, aim.y, unit.times(eps), steps=steps, kind="ce", start=start
-        ).broken
+        )
+        closer_ = found.broken & ~wrong
+        x[closer_] = found.x[closer_]
+        return found.broken
 
     top = torch.full((len(batch.x),), highest, device=batch.x.device)
     never = ~breaks(top) & ~wrong
@@ -216,4 +221,4 @@ def minimum_eps(
         hit = breaks(middle)
         high, low = torch.where(hit, middle, high), torch.where(hit, low, middle)
     eps = torch.where(wrong, 0.0, high)
-    return {"eps": torch.where(never, torch.inf, eps)}
+    return {"x": aim.valid(x), "eps": torch.where(never, torch.inf, eps)}

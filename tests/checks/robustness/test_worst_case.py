@@ -54,7 +54,7 @@ def test_what_each_attack_broke_is_shown_broken(cnn):
     check = audit.check("robustness.worst_case", samples=100, steps=3, queries=300)
     chosen = context.samples(100)
     found = check.attack(context, chosen, check.size(subject), ["broken", "x"])
-    blind = len(check.gradient_stages(context, 0.1)) + 1
+    blind = len(check.gradient_stages(context, 0.1)) + 2
     assert int((found["stage"] == blind).sum()) > 0
     wrong = subject.logits(found["x"]).argmax(1) != subject.y[chosen]
     assert torch.equal(wrong, found["broken"])
