@@ -144,13 +144,14 @@ def network_of(subject: Subject) -> Network:
 def counts_samples(node: fx.Node) -> bool:
     """Is it `x.size(0)`, `x.shape` or `x.shape[0]`: the number of samples?"""
     if node.op == "call_method" and node.target == "size":
-        return node.args[1:] == (0,)
+        return bool(node.args[1:] == (0,))
     if node.target is getattr:
-        return node.args[1] == "shape"
+        return bool(node.args[1] == "shape")
     source = node.args[0] if node.args else None
-    return node.target is operator.getitem and isinstance(source, fx.Node) and (
-        source.target is getattr and node.args[1] == 0
-    )
+    return bool(
+        node.target is operator.getitem and isinstance(source, fx.Node)
+        and source.target is getattr and node.args[1] == 0
+    )  # fmt: skip
 
 
 def is_sigmoid(step: Step) -> bool:

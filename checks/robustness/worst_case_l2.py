@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from audit.subject import Subject
 
 DEEPFOOL_STEPS, NEAREST = 50, 3
-ROUNDS, REFINING = 3, 40  # of Carlini and Wagner
+ROUNDS, REFINING = 2, 30  # of Carlini and Wagner
 
 
 class WorstCaseL2(WorstCase):
