@@ -72,11 +72,10 @@ class WorstCase(NormBounded):
         first = PGD()  # on as many samples as its own check attacks
         gradient = min(max(first.samples, n), subject.n) * first.steps
         gradient += n * self.steps * (2 + self.targets) + n * FIRST_STEPS * (HALVINGS + 1)
-        few = min(self.diagnostic_samples, n)
-        return Cost(
-            forward=gradient + n * self.queries + few * (self.queries + self.free_steps),
-            backward=gradient + few * self.free_steps,
-        )
+        gradient += n * self.steps * 2  # around masked gradients, where they are
+        gradient += min(self.diagnostic_samples, n) * (self.free_steps + 4 * first.steps)
+        blind = n * 3 * self.queries + min(self.diagnostic_samples, n) * self.queries
+        return Cost(forward=gradient + blind, backward=gradient)
 
     def applies(self, subject: Subject) -> None:
         try:
@@ -97,6 +96,8 @@ class WorstCase(NormBounded):
         if not names:
             return super().change(subject, size)
         listed = ", ".join(names[:4]) + (", …" if len(names) > 4 else "")
+        if not any(f.attackable for f in subject.features):
+            return f"Choosing another {listed}"
         return f"{super().change(subject, size)}, and choosing another {listed},"
 
     def gradient_stages(self, context: Context, eps: float) -> list[Stage]:

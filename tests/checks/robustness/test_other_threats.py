@@ -147,6 +147,22 @@ def test_categories_are_part_of_the_worst_case():
     assert all(float(a).is_integer() for name, _, a in changes if name == "age")
 
 
+def test_categories_alone_are_an_adversary():
+    from ...methods.attacks.test_budgets import people
+
+    given = people()
+    features = [
+        f.model_copy(update={"mutable": f.kind == "categorical"}) for f in given.features
+    ]
+    subject = audit.Subject(given.core, given.x, given.y, features=features)
+    with pytest.raises(audit.NotApplicable, match="no numeric feature is mutable"):
+        audit.check("robustness.pgd").measure(subject)
+    check = outcome(subject, "robustness.worst_case")
+    assert check.answer.startswith("Choosing another work flips")
+    young = float((given.y == 0).float().mean())
+    assert check.metrics[1].value == pytest.approx(1 - young, abs=0.01)
+
+
 def test_the_subject_says_which_change_must_not_matter(cnn):
     x, y = image_data(120, seed=1)
     subject = audit.Subject(cnn, x, y, input={"range": (0, 1), "eps": 0.3})
