@@ -46,15 +46,16 @@ class Patch(Evasion):
         "Feizi 2020), which can be proven."
     )
     profiles: ClassVar[dict[str, dict[str, Any]]] = {
-        "quick": {"samples": 100, "places": 2}, "deep": {"samples": 1000, "places": 8, "steps": 50},
+        "quick": {"samples": 50, "places": 4, "steps": 20},
+        "deep": {"samples": 1000, "places": 16, "steps": 80},
     }  # fmt: skip
 
     cover: Annotated[Number, Field(gt=0, le=0.5)] = Field(
         default=0.03, description="of the patch, as a share of the picture"
     )
     samples: int = Field(default=100, ge=10, description="at most this many samples are attacked")
-    places: int = Field(default=4, ge=1, description="where it is tried, the most promising first")
-    steps: int = Field(default=20, ge=2)
+    places: int = Field(default=8, ge=1, description="where it is tried, the most promising first")
+    steps: int = Field(default=40, ge=2)
 
     def applies(self, subject: Subject) -> None:
         if subject.kind != "image":

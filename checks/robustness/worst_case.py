@@ -172,7 +172,9 @@ class WorstCase(NormBounded):
         blind = self.blind_stages(eps, self.queries)
         self.follow(context, samples, found, gradient, 1)
         at = 1 + len(gradient)
-        near = self.search(context, samples, eps, masked=False)
+        near = self.search(
+            context, samples, eps, ["eps", "x"] if "x" in found else ["eps"], masked=False
+        )
         hit = torch.from_numpy(unattacked(context, samples)) & ~found["broken"] & (near["eps"] <= eps)
         found["broken"] |= hit
         found["stage"][hit] = at
@@ -260,20 +262,21 @@ class WorstCase(NormBounded):
         )
 
     def search(
-        self, context: Context, samples: NDArray[np.intp], eps: float, *, masked: bool
-    ) -> dict[str, Tensor]:
+        self, context: Context, samples: NDArray[np.intp], eps: float, fields: list[str], *,
+        masked: bool,
+    ) -> dict[str, Tensor]:  # fmt: skip
         """`eps` [n], the smallest budget that a search broke each sample with, and `x` [n, ...]."""
         from audit.methods.attacks.minimum_norm import minimum_eps
 
         return context.evidence(
-            minimum_eps, samples, highest=REACH * eps, halvings=HALVINGS, steps=FIRST_STEPS,
+            minimum_eps, samples, fields, highest=REACH * eps, halvings=HALVINGS, steps=FIRST_STEPS,
             around=masked,
         )  # fmt: skip
 
     def smallest(self, context: Context, outcome: Outcome) -> NDArray[np.float64]:
         """[n] the smallest budget that broke each sample; 0 of what was wrong before."""
         masked = bool(outcome.found["masked"].any())
-        made = self.search(context, outcome.samples, outcome.size, masked=masked)
+        made = self.search(context, outcome.samples, outcome.size, ["eps"], masked=masked)
         found = made["eps"].double().numpy()
         # What the cascade broke needs no more than eps, whatever the search found.
         found = np.where(outcome.broken, np.minimum(found, outcome.size), found)
