@@ -14,6 +14,13 @@ import audit
 from audit.record import AuditRecord
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Before any fixture: what a test does not seed is the same in every run and order."""
+    torch.manual_seed(0)
+    np.random.seed(0)  # ART draws from the global generator
+
+
 class TinyCNN(nn.Module):
     """A convolution that averages, and a linear layer that can be set by hand."""
 
