@@ -5,7 +5,8 @@ two classes is bounded backwards through linear relaxations of the activations (
 2018, with interval bounds inside: Zhang et al. 2020). Ours, because auto_LiRPA, the library for it,
 is on the registry in a version for another torch only. A layer that is affine is told by the table
 below; everything else has to be monotone, so that an interval's ends map to its image's ends, or the
-network is refused by name. Sums are those of single precision: rounding is not bounded.
+network is refused by name. What was read off the network must answer as the network does, or it is
+refused too. Sums are those of single precision: rounding is not bounded.
 """
 
 from __future__ import annotations
@@ -24,7 +25,6 @@ from audit.evidence import Batch, producer
 from audit.methods.attacks.budgets import Ball, Norm, budget
 from audit.subject import Subject
 
-WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 AFFINE_MODULES = (
     nn.Flatten, nn.Unflatten, nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.AvgPool1d,
     nn.AvgPool2d, nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d,
@@ -46,39 +46,60 @@ MONOTONE_NAMES = {
     "adaptive_max_pool2d", "amax",
 }  # fmt: skip
 SQUASHING_NAMES = {"softmax", "log_softmax", "sigmoid"}
+SUMS = {"add", "iadd", "cat", "concat", "stack"}
+PRODUCTS = {"mul", "imul", "truediv", "itruediv", "div"}
+LARGEST = {"max_pool1d", "max_pool2d", "adaptive_max_pool1d", "adaptive_max_pool2d", "amax"}
+LARGEST_MODULES = (nn.MaxPool1d, nn.MaxPool2d, nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d)
 ARRANGING = {"flatten", "reshape", "view", "permute", "transpose", "contiguous", "to", "float"}
+ARRANGING_MODULES = (nn.Flatten, nn.Unflatten, nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d)
 LONG = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+NORMALISING = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+WEIGHTED = (*LONG, *NORMALISING)
 AT_ONCE = 1 << 26  # values of the widest layer that are bounded together
+FEW = 15  # samples that what was read off a network is compared on
 TIGHT = 3e9  # multiplications that bounds of hidden layers by CROWN may take
 
 
 @dataclass(frozen=True)
 class Step:
-    """One node of the network: `run` on the values of `inputs`."""
+    """One node of the network: `run` on the values of `inputs`, which it leaves as they are."""
 
     node: fx.Node
     inputs: tuple[fx.Node, ...]
     run: Callable[..., Tensor]
-    kind: str  # 'weighted', 'affine', 'sum', 'scaled', 'monotone'
-    weight: nn.Module | None = None
+    kind: str  # 'weighted', 'affine', 'sum', 'scaled', 'monotone', 'squashing'
+    module: nn.Module | None = None
+
+    @property
+    def name(self) -> str:
+        return name_of(self.node)
 
     @property
     def arranges(self) -> bool:
-        """Are its values its one input's, moved about and scaled one by one?"""
-        name = str(getattr(self.node.target, "__name__", self.node.target))
-        return self.kind == "scaled" or (
-            (self.kind == "affine" and name in ARRANGING)
-            or isinstance(self.weight, (nn.Flatten, nn.Unflatten, nn.Identity, nn.Dropout))
-        )
+        """Are its values its one input's, moved about?"""
+        return isinstance(self.module, ARRANGING_MODULES) or self.name in ARRANGING
+
+    @property
+    def is_relu(self) -> bool:
+        return isinstance(self.module, nn.ReLU) or self.name == "relu"
+
+    @property
+    def takes_largest(self) -> bool:
+        return isinstance(self.module, LARGEST_MODULES) or self.name in LARGEST
 
 
 @dataclass(frozen=True)
 class Network:
-    """A feed-forward network as steps, from its input to its scores."""
+    """A feed-forward network as steps, from its input to its scores.
+
+    Attributes:
+        zero: of a single score, where the decision changes.
+    """
 
     source: fx.Node
     steps: list[Step]
     output: fx.Node
+    zero: float
 
     def intervals(self, ball: Ball) -> dict[fx.Node, tuple[Tensor, Tensor]]:
         """Lowest and highest value of every node over a budget, each [n, ...]."""
@@ -87,15 +108,18 @@ class Network:
         balls = {self.source: (ball.x, ball.radius)} if ball.norm == "l2" else {}
         for step in self.steps:
             found[step.node] = forward(step, [found[i] for i in step.inputs])
+            if len(found[step.node][0]) != len(ball.x):
+                raise NotApplicable(f"its step {step.name} mixes samples")
             if len(step.inputs) != 1 or step.inputs[0] not in balls:
                 continue
             centre, radius = balls[step.inputs[0]]
-            if step.arranges:
+            middle = step.run(centre)
+            if step.arranges or (step.kind == "scaled" and middle.shape == centre.shape):
                 shift = step.run(torch.zeros_like(radius))
-                balls[step.node] = (step.run(centre), (step.run(radius) - shift).abs())
-            elif step.weight is not None and isinstance(step.weight, LONG):
+                balls[step.node] = (middle, (step.run(radius) - shift).abs())
+            elif isinstance(step.module, LONG):
                 # Cauchy and Schwarz: a row's reach is its length.
-                middle, spread = step.run(centre), spread_of(step.weight, radius, norm="l2")
+                spread = spread_of(step.module, radius, norm="l2")
                 low, high = found[step.node]
                 found[step.node] = (
                     torch.maximum(low, middle - spread), torch.minimum(high, middle + spread)
@@ -128,17 +152,57 @@ def network_of(subject: Subject) -> Network:
             break
         if not counts_samples(node):
             steps.append(step_of(node, modules, graph))
-    if output is None:
-        raise NotApplicable("the network returns more than one tensor")
-    last = steps[-1]
-    if last.node is output and last.kind == "squashing":
-        # The order of the classes is that of what is squashed.
+    if output is None or not steps:
+        raise NotApplicable("the network returns no single tensor that it computed")
+    refuse_stale(source, steps)
+    # The order of the classes is that of what is squashed; a threshold is on the score as it is.
+    last, squashed = steps[-1], subject.meta.output != "logits" and subject.meta.task != "anomaly"
+    if last.node is output and last.kind == "squashing" and squashed:
         (output,) = last.inputs
         steps.pop()
+    zero = 0.0
+    if subject.meta.task == "anomaly":
+        zero = subject.meta.threshold or 0.0
+    elif subject.meta.output in ("sigmoid", "probabilities") and output is last.node:
+        zero = 0.5
     for step in steps:
-        if step.kind == "squashing" and not is_sigmoid(step):
+        if step.kind == "squashing" and not (isinstance(step.module, nn.Sigmoid) or step.name == "sigmoid"):
             raise NotApplicable(f"no bounds are known of {step.node.target} within a network")
-    return Network(source, steps, output)
+    return Network(source, steps, output, zero)
+
+
+def refuse_stale(source: fx.Node, steps: list[Step]) -> None:
+    """Raise NotApplicable where a value is used again that another step has changed in place."""
+    memory = {source: source}  # node → whose memory its values may share
+    stale: set[fx.Node] = set()
+    for step in steps:
+        if stale & set(step.inputs):
+            raise NotApplicable(f"its step {step.name} uses again what was changed in place")
+        first = memory[step.inputs[0]]
+        memory[step.node] = step.node
+        if changes_in_place(step):
+            stale |= {node for node, owner in memory.items() if owner is first}
+        elif step.kind == "affine":
+            memory[step.node] = first
+
+
+def changes_in_place(step: Step) -> bool:
+    node = step.node
+    return bool(
+        getattr(step.module, "inplace", False) or node.kwargs.get("inplace")
+        or raw_name(node).endswith("_") or node.target in (operator.iadd, operator.isub, operator.imul,
+                                                          operator.itruediv)
+        or (step.kind in ("monotone", "affine") and True in node.args[1:])
+    )  # fmt: skip
+
+
+def raw_name(node: fx.Node) -> str:
+    return str(getattr(node.target, "__name__", node.target))
+
+
+def name_of(node: fx.Node) -> str:
+    """The function's or method's name; of a module its path, which is no function's."""
+    return f"module {node.target}" if node.op == "call_module" else raw_name(node).rstrip("_")
 
 
 def counts_samples(node: fx.Node) -> bool:
@@ -154,14 +218,18 @@ def counts_samples(node: fx.Node) -> bool:
     )  # fmt: skip
 
 
-def is_sigmoid(step: Step) -> bool:
-    return "sigmoid" in str(step.node.target) or isinstance(step.weight, nn.Sigmoid)
-
-
 def step_of(node: fx.Node, modules: dict[str, nn.Module], graph: fx.GraphModule) -> Step:
     counts = [n for n in node.all_input_nodes if counts_samples(n)]
     inputs = tuple(n for n in node.all_input_nodes if n.op != "get_attr" and n not in counts)
     constants = {n: attribute(graph, str(n.target)) for n in node.all_input_nodes if n.op == "get_attr"}
+    if not inputs:
+        raise NotApplicable(f"its step {name_of(node)} does not follow from the input")
+    if node.op == "call_module":
+        module = modules[str(node.target)]
+        kind = module_kind(module)
+        if not kind or len(inputs) != 1:
+            raise NotApplicable(f"no bounds are known of its layer {type(module).__name__}")
+        return Step(node, inputs, lambda value: module(value.clone()), kind, module)
 
     def fill(values: tuple[Tensor, ...], item: Any) -> Any:
         def value(n: fx.Node) -> Any:
@@ -171,41 +239,69 @@ def step_of(node: fx.Node, modules: dict[str, nn.Module], graph: fx.GraphModule)
 
         return fx.node.map_arg(item, value)
 
-    if node.op == "call_module":
-        module = modules[str(node.target)]
-        name = type(module).__name__
-        kind = (
-            "weighted" if isinstance(module, WEIGHTED) else
-            "affine" if isinstance(module, AFFINE_MODULES) else
-            "squashing" if isinstance(module, SQUASHING) else
-            "monotone" if isinstance(module, MONOTONE_MODULES) else ""
-        )  # fmt: skip
-        if kind and len(inputs) == 1:
-            return Step(node, inputs, module, kind, module)
-        raise NotApplicable(f"no bounds are known of its layer {name}")
-
-    name = str(node.target) if node.op == "call_method" else getattr(node.target, "__name__", "")
-    name = name.rstrip("_")
-
     def run(*values: Tensor) -> Tensor:
-        args, kwargs = fill(values, node.args), fill(values, node.kwargs)
+        own = tuple(v.clone() for v in values)  # it may change them in place
+        args, kwargs = fill(own, node.args), fill(own, node.kwargs)
         if node.op == "call_method":
             return getattr(args[0], str(node.target))(*args[1:], **kwargs)  # type: ignore[no-any-return]
         return node.target(*args, **kwargs)  # type: ignore[operator, no-any-return]
 
-    if len(inputs) == 1 and name in SQUASHING_NAMES:
-        return Step(node, inputs, run, "squashing")
-    if len(inputs) == 1 and name in AFFINE_NAMES:
-        return Step(node, inputs, run, "affine")
-    if len(inputs) == 1 and name in MONOTONE_NAMES:
-        return Step(node, inputs, run, "monotone")
-    if name in ("add", "sub", "cat", "concat", "stack"):
-        return Step(node, inputs, run, "scaled" if name == "sub" else "sum")
-    if name in ("mul", "truediv", "div", "neg") and len(inputs) == 1 and not (
-        name != "mul" and node.args[0] is not inputs[0] and name != "neg"
-    ):  # fmt: skip
-        return Step(node, inputs, run, "scaled")
-    raise NotApplicable(f"no bounds are known of its step {name or node.target}")
+    kind = function_kind(node, inputs)
+    if not kind:
+        raise NotApplicable(f"no bounds are known of its step {name_of(node) or node.target}")
+    return Step(node, inputs, run, kind)
+
+
+def module_kind(module: nn.Module) -> str:
+    """The kind of a layer's step; empty where no bounds are known of it."""
+    if isinstance(module, NORMALISING) and module.running_mean is None:
+        return ""  # the other samples are in its answer
+    falling = (
+        (isinstance(module, nn.LeakyReLU) and module.negative_slope < 0)
+        or (isinstance(module, nn.ELU) and module.alpha < 0)
+        or (isinstance(module, nn.Softplus) and module.beta < 0)
+    )
+    return (
+        "" if falling else
+        "weighted" if isinstance(module, WEIGHTED) else
+        "affine" if isinstance(module, AFFINE_MODULES) else
+        "squashing" if isinstance(module, SQUASHING) else
+        "monotone" if isinstance(module, MONOTONE_MODULES) else ""
+    )  # fmt: skip
+
+
+def function_kind(node: fx.Node, inputs: tuple[fx.Node, ...]) -> str:
+    """The kind of a function's or method's step; empty where no bounds are known of it."""
+    name = name_of(node)
+    if name in SUMS or name in ("sub", "isub"):
+        # A factor of its own may be below zero.
+        return "" if "alpha" in node.kwargs else "scaled" if name in ("sub", "isub") else "sum"
+    if len(inputs) != 1:
+        return ""
+    (one,) = inputs
+    if name in PRODUCTS:
+        # By a constant: not its own square, not one over it.
+        twice = sum(a is one for a in (*node.args, *node.kwargs.values())) > 1
+        return "" if twice or (node.args[0] is not one and name not in ("mul", "imul")) else "scaled"
+    if name == "neg":
+        return "scaled"
+
+    def given(position: int, keyword: str, default: Any) -> Any:
+        return node.args[position] if len(node.args) > position else node.kwargs.get(keyword, default)
+
+    refused = (
+        (name == "dropout" and given(2, "training", True) is not False)
+        or (name == "interpolate" and given(3, "mode", "nearest") == "bicubic")  # overshoots
+        or (name == "leaky_relu" and given(1, "negative_slope", 0.01) < 0)
+        or (name == "elu" and given(1, "alpha", 1.0) < 0)
+        or (name == "softplus" and given(1, "beta", 1.0) < 0)
+    )
+    return (
+        "" if refused else
+        "squashing" if name in SQUASHING_NAMES else
+        "affine" if name in AFFINE_NAMES else
+        "monotone" if name in MONOTONE_NAMES else ""
+    )  # fmt: skip
 
 
 def attribute(graph: fx.GraphModule, path: str) -> Any:
@@ -216,9 +312,9 @@ def forward(step: Step, given: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Ten
     """The interval of a step's values from those of its inputs."""
     lows, highs = [g[0] for g in given], [g[1] for g in given]
     if step.kind == "weighted":
-        assert step.weight is not None
+        assert step.module is not None
         middle, radius = (lows[0] + highs[0]) / 2, (highs[0] - lows[0]) / 2
-        centre, spread = step.run(middle), spread_of(step.weight, radius)
+        centre, spread = step.run(middle), spread_of(step.module, radius)
         return centre - spread, centre + spread
     if step.kind == "scaled":
         # Affine value by value: the ends are among the corners.
@@ -240,7 +336,7 @@ def spread_of(module: nn.Module, radius: Tensor, norm: Norm = "linf") -> Tensor:
         return module._conv_forward(squares, module.weight**2, None).sqrt()  # type: ignore[arg-type]
     if isinstance(module, nn.Linear):
         return F.linear(radius, module.weight.abs())
-    if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)):
+    if isinstance(module, NORMALISING):
         shift = module(torch.zeros_like(radius))
         return (module(radius) - shift).abs()
     assert isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d))
@@ -296,15 +392,13 @@ def backward(
             pulled = torch.autograd.grad(value, zeros, weight)
         return list(pulled), (weight * value.detach()).flatten(1).sum(1)
     (low, high), *_ = bounds
-    target = getattr(step.node.target, "__name__", step.node.target)
-    name = str(target) if step.weight is None else type(step.weight).__name__
-    if name.lower() == "relu":
+    if step.is_relu:
         crossing = (low < 0) & (high > 0)
         slope = torch.where(crossing, high / (high - low).clamp_min(1e-12), (low >= 0).float())
         floor = torch.where(crossing, (high > -low).float(), slope)
         added = torch.where(crossing, -down * slope * low, 0.0)
         return [up * floor + down * slope], added.flatten(1).sum(1)
-    if "max" in name.lower():
+    if step.takes_largest:
         # At least the value that is largest at the lower ends; at most the largest upper end.
         with torch.enable_grad():
             point = low.clone().requires_grad_(True)
@@ -323,9 +417,7 @@ def margins(subject: Subject, network: Network, ball: Ball, y: Tensor) -> Tensor
     if k == 1:
         sign = torch.where(y == 1, 1.0, -1.0).to(wide)
         rows = sign.reshape(n, 1, *[1] * (wide.ndim - 1)).expand(n, 1, *wide.shape[1:])
-        return lower_bound(network, intervals, ball, network.output, rows)[:, 0] - sign * (
-            subject.meta.threshold or 0.0 if subject.meta.task == "anomaly" else 0.0
-        )
+        return lower_bound(network, intervals, ball, network.output, rows)[:, 0] - sign * network.zero
     if wide.ndim != 2:
         raise NotApplicable(f"the network's scores have shape {list(wide.shape[1:])}")
     eye = torch.eye(k, device=wide.device)
@@ -338,7 +430,7 @@ def tighten(
     network: Network, intervals: dict[fx.Node, tuple[Tensor, Tensor]], ball: Ball
 ) -> None:
     """Bounds of what goes into activations by CROWN too, where that is affordable."""
-    size = sum(p.numel() for s in network.steps if s.weight is not None for p in s.weight.parameters())
+    size = sum(p.numel() for s in network.steps if s.module is not None for p in s.module.parameters())
     done: list[Step] = []
     for step in network.steps:
         if step.kind == "monotone" and done and done[-1].kind == "weighted":
@@ -362,7 +454,7 @@ def tighten(
         done.append(step)
 
 
-@producer(version=1)
+@producer(version=2)
 def certified_eps(
     batch: Batch, *, highest: float, halvings: int, at: float = 0.0, norm: Norm = "linf"
 ) -> dict[str, Tensor]:
@@ -412,5 +504,13 @@ def boundable(subject: Subject) -> None:
     network = network_of(subject)
     assert subject.x is not None
     with torch.no_grad():
-        x = subject.x[:2].to(subject.device)
-        margins(subject, network, budget(subject, 0.0).around(x), subject.batch([0, 1])[1])
+        x, y = subject.batch(range(min(subject.n, FEW)))
+        ball = budget(subject, 0.0).around(x)
+        low, high = network.intervals(ball)[network.output]
+        # Of a budget of nothing the bounds are the scores, or the network was read wrongly.
+        found = (low.flatten(1) > network.zero).long()[:, 0] if low[0].numel() == 1 else low.argmax(1)
+        if not torch.allclose(low, high, rtol=1e-3, atol=1e-4) or not bool(
+            (found == subject.logits(x).argmax(1)).all()
+        ):
+            raise NotApplicable("what was read off the network answers otherwise than the network")
+        margins(subject, network, ball[torch.arange(min(len(x), 2))], y[:2])

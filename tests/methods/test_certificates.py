@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 import audit
@@ -88,6 +89,26 @@ def test_what_is_certified_is_true_is_at_most_what_attacks_leave(subjects, kind)
         assert float(proven.median()) > 0.001
 
 
+def least_lead(subject, ball, y, tries=12):
+    """[n] the smallest lead of the class y that a search within the ball meets."""
+    generator = torch.Generator().manual_seed(0)
+    least = torch.full((len(y),), torch.inf)
+
+    def lead(point):
+        z = subject.logits(point)
+        return z.gather(1, y[:, None])[:, 0] - z.scatter(1, y[:, None], -torch.inf).amax(1)
+
+    for _ in range(tries):
+        point = ball.start(torch.rand(ball.x.shape, generator=generator))
+        for _ in range(8):
+            point = point.detach().requires_grad_(True)
+            value = lead(point)
+            least = least.minimum(value.detach())
+            (slope,) = torch.autograd.grad(value.sum(), point)
+            point = ball.project(point.detach() - 0.4 * ball.direction(slope))
+    return least
+
+
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_point_of_the_budget_lies_below_the_bound(subjects, kind, norm):
@@ -95,15 +116,121 @@ def test_no_point_of_the_budget_lies_below_the_bound(subjects, kind, norm):
     x, y = subject.batch(range(20))
     like = torch.ones(1, 1, 8, 8)
     ball = Budget(0.1 * like, 0 * like, like, norm).around(x)
-    network = network_of(subject)
     with torch.no_grad():
-        bound = margins(subject, network, ball, y)
-        generator = torch.Generator().manual_seed(0)
-        for _ in range(200):
-            z = subject.logits(ball.start(torch.rand(x.shape, generator=generator)))
-            true = z.gather(1, y[:, None])[:, 0]
-            lead = true - z.scatter(1, y[:, None], -torch.inf).amax(1)
-            assert bool((lead >= bound - 1e-5).all())
+        bound = margins(subject, network_of(subject), ball, y)
+    assert bool((least_lead(subject, ball, y) >= bound - 1e-5).all())
+
+
+class Odd(nn.Module):
+    """A small network with something in the middle, and what that may need."""
+
+    def __init__(self, middle):
+        super().__init__()
+        self.middle, self.width = middle, 16
+        self.first, self.head, self.last = nn.Linear(64, 16), nn.Linear(16, 3), nn.Linear(256, 3)
+        self.conv = nn.Conv2d(3, 4, 3, padding=1)
+        self.scale, self.colour = nn.Parameter(torch.randn(16)), nn.Parameter(torch.randn(3, 1, 1))
+        self.alone = nn.BatchNorm1d(16, track_running_stats=False)
+        self.inplace, self.falling = nn.ReLU(inplace=True), nn.LeakyReLU(-0.5)
+
+    def forward(self, x):
+        return self.middle(self, x)
+
+
+def hidden(function):
+    return lambda net, x: net.head(function(net, net.first(x.flatten(1))))
+
+
+def added_in_place(net, h):
+    h += net.first.bias
+    h *= 2
+    return h.relu_()
+
+
+SOUND = {
+    "relu in place": hidden(lambda net, h: net.inplace(h)),
+    "relu_": hidden(lambda net, h: h.relu_()),
+    "relu, inplace=True": hidden(lambda net, h: F.relu(h, inplace=True)),
+    "sums in place": hidden(added_in_place),
+    "clamp_max": hidden(lambda net, h: h.clamp_max(0.1)),
+    "clamp": hidden(lambda net, h: h.clamp(-0.1, 0.1)),
+    "from a constant": hidden(lambda net, h: 1 - h.relu()),
+    "by a constant": hidden(lambda net, h: -h.relu() * net.scale / 2),
+    "largest of copies": hidden(lambda net, h: h.reshape(-1, 16, 1).expand(-1, 16, 2).amax(2)),
+    "sum of parts": hidden(lambda net, h: h + h.relu() - 0.5 * h.tanh()),
+    "parts in a row": hidden(lambda net, h: torch.cat([h.relu()[:, :8], -h.tanh()[:, :8]], 1)),
+    "a colour for each channel": lambda net, x: net.last(net.conv(x * net.colour).relu().flatten(1)),
+    "bilinear": lambda net, x: net.head(net.first(
+        F.interpolate(F.interpolate(x, size=16, mode="bilinear"), size=8).flatten(1)).relu()),
+    "no dropout": hidden(lambda net, h: F.dropout(h.relu(), 0.5, net.training)),
+}  # fmt: skip
+REFUSED = {
+    "its own square": hidden(lambda net, h: h * h),
+    "over itself": hidden(lambda net, h: h / h),
+    "one over it": hidden(lambda net, h: 1 / h),
+    "a falling slope": hidden(lambda net, h: net.falling(h)),
+    "a falling slope, by a function": hidden(lambda net, h: F.leaky_relu(h, -0.5)),
+    "a falling elu": hidden(lambda net, h: F.elu(h, alpha=-1.0)),
+    "a factor of its own": hidden(lambda net, h: torch.add(h.relu(), h.tanh(), alpha=-2)),
+    "dropout at work": hidden(lambda net, h: F.dropout(h.relu(), 0.5)),
+    "the batch's moments": hidden(lambda net, h: net.alone(h).relu()),
+    "the batch's mean": hidden(lambda net, h: h - h.mean(0, keepdim=True)),
+    "bicubic": lambda net, x: net.head(net.first(
+        F.interpolate(x, size=8, mode="bicubic").flatten(1)).relu()),
+    "used after it was changed": hidden(lambda net, h: net.inplace(h) + h),
+    "a view used after it was changed": hidden(lambda net, h: net.inplace(h.reshape(-1, 16)) + h),
+}  # fmt: skip
+
+
+def odd(middle):
+    torch.manual_seed(1)
+    model = Odd(middle).eval()
+    x = np.random.default_rng(0).uniform(0, 1, (60, 1, 8, 8)).astype(np.float32)
+    return audit.Subject(model, x, np.arange(60) % 3, input={"range": (0, 1)}, output="logits")
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("name", SOUND)
+def test_of_odd_networks_too_no_point_lies_below_the_bound(name, norm):
+    subject = odd(SOUND[name])
+    boundable(subject)
+    x = subject.x[:30]
+    like = torch.ones(1, 1, 8, 8)
+    ball = Budget((0.1 if norm == "linf" else 0.5) * like, 0 * like, like, norm).around(x)
+    with torch.no_grad():
+        y = subject.logits(x).argmax(1)
+        bound = margins(subject, network_of(subject), ball, y)
+    least = least_lead(subject, ball, y)
+    assert bool((least >= bound - 1e-5).all())
+    assert float((least - bound).median()) < 2.0  # a bound of minus infinity would hold too
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_not_monotone_or_not_the_sample_s_own_is_refused(name):
+    with pytest.raises(NotApplicable):
+        boundable(odd(REFUSED[name]))
+
+
+@pytest.mark.parametrize("task", ["binary", "anomaly"])
+def test_a_score_behind_a_sigmoid_is_held_against_its_own_threshold(task):
+    x = np.linspace(-3, 3, 61, dtype=np.float32)[:, None]
+    model = nn.Sequential(nn.Linear(1, 1), nn.Sigmoid())
+    with torch.no_grad():
+        model[0].weight.fill_(1.0)
+        model[0].bias.zero_()
+    at = 0.5 if task == "binary" else 0.75
+    known = {"output": "sigmoid"} if task == "binary" else {"output": "value", "threshold": at}
+    edge = float(np.log(at / (1 - at)))
+    y = (x[:, 0] > edge).astype(int)
+    features = [{"name": "a", "columns": [0], "std": 1}]
+    subject = audit.Subject(model, x, y, task=task, features=features, **known)
+    boundable(subject)
+    found = Context.of(subject).evidence(certified_eps, np.arange(61), highest=8, halvings=14)["eps"]
+    exact = torch.as_tensor(np.abs(x[:, 0] - edge))
+    assert bool((found >= exact * 0.99 - 8 / 2**12).all())
+    inside = (torch.as_tensor(np.abs(x[:, 0])) + exact < 2.9) & (exact > 0.05)
+    assert int(inside.sum()) > 10
+    assert torch.allclose(found[inside], exact[inside], rtol=0.02)
 
 
 def test_a_point_is_bounded_by_its_own_margin(subjects):
