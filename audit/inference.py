@@ -188,7 +188,7 @@ def probe(model: nn.Module, x: Tensor) -> Any:
         AuditError: it raised; with what it said.
     """
     try:
-        return model(x)
+        return model(x.clone())  # it may write in what it is given
     except Exception as error:
         said = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise AuditError(

@@ -89,7 +89,7 @@ class Logits(nn.Module):
         self.threshold = meta.threshold if meta.task == "anomaly" else None
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.preprocess(x)
+        x = self.preprocess(x.clone())  # a network may write in what it is given
         if self.output in ("probabilities", "sigmoid", "log_probabilities"):
             with _LastActivation() as mode:
                 raw = self.core(x)

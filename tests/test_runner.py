@@ -6,12 +6,15 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 import audit
 from audit.checking import Check, Context, Measurement
 from audit.evidence import Store
 from audit.methods.attacks.ascent import pgd
 from audit.runner import condition
+
+from .conftest import image_data, trained
 
 
 def without_clock(record):
@@ -161,7 +164,47 @@ def test_no_examples_keeps_samples_out_of_the_evidence_too(images, tmp_path):
 
 def test_an_embedding_does_not_pass_on_its_weights_alone():
     x = np.random.default_rng(0).normal(size=(100, 4)).astype(np.float32)
-    record = audit.run(audit.Subject(torch.nn.Linear(4, 3), x, task="embedding"))
+    record = audit.run(audit.Subject(nn.Linear(4, 3), x, task="embedding"))
     assert record.check("training.weights").outcome == "passed"
     assert record.verdict.exit_code == 3
     assert "no check of the model's behaviour applies" in record.verdict.reason
+
+
+class InPlace(nn.Module):
+    """Writes where it reads, its input included; or, otherwise the same, does not."""
+
+    def __init__(self, inplace):
+        super().__init__()
+        self.inplace = inplace
+        self.conv, self.second = nn.Conv2d(1, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1)
+        self.act, self.pool = nn.ReLU(inplace), nn.MaxPool2d(2)
+        self.hidden, self.last, self.head = nn.Linear(64, 16), nn.ReLU(inplace), nn.Linear(16, 3)
+
+    def forward(self, x):
+        if self.inplace:
+            x -= 0.5
+            h = self.act(self.conv(x))
+            out = self.second(h)
+            out += h
+        else:
+            h = self.act(self.conv(x - 0.5))
+            out = self.second(h) + h
+        return self.head(self.last(self.hidden(self.pool(self.act(out)).flatten(1))))
+
+
+def test_a_network_that_writes_in_place_is_audited_as_one_that_does_not():
+    x, y = image_data(120, seed=1)
+    kept = x.copy()
+    plain = trained(InPlace(False), x, y)
+    writing = InPlace(True)
+    writing.load_state_dict(plain.state_dict())
+    asked = ["performance.*", "calibration.*", "training.*", "interpretability.*", "behaviour.*",
+             "robustness.pgd", "robustness.certified*", "robustness.patch"]  # fmt: skip
+    records = [
+        audit.run(audit.Subject(m, x, y, input={"range": (0, 1)}), asked, profile="quick")
+        for m in (plain, writing)
+    ]
+    assert np.array_equal(x, kept)
+    one, other = ([(c.id, c.outcome, c.metrics) for c in r.checks] for r in records)
+    assert len(one) > 12
+    assert one == other
