@@ -153,9 +153,10 @@ class Evasion(Check):
         rests = [m.name for m in measurement.metrics if m is not base]
         for piece in measurement.validity:
             piece.metrics = sorted(set(rests))
-        if any(v.passed is False for v in measurement.validity):
+        doubts = dict.fromkeys(v.doubt for v in measurement.validity if v.passed is False)
+        if doubts:
             measurement.answer = (
-                "Gradient masking is suspected, so what follows bounds the model's robustness from "
+                f"{' and '.join(doubts).capitalize()}: what follows bounds the model's robustness from "
                 f"above and may be far too good. {measurement.answer}"
             )
         if context.examples and main.broken.any():

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from audit.checks.robustness.evasion import NormBounded
 
 MASKING = "gradient masking suspected"
+WEAK = "a weak attack suspected"
 ZERO = 0.05  # share of samples that may have no gradient
 ROSE = 0.9  # share of samples whose loss must rise
 GAIN = 0.05  # share of samples that a longer attack may break beyond
@@ -77,7 +78,7 @@ def white_box_validity(
         pgd, few, ["broken"], eps=eps, steps=2 * steps, restarts=2, **check.parts()
     )["broken"].numpy()
     result.append(little_more(
-        "more steps change little", "twice the steps from two starts", white, longer
+        "more steps change little", "twice the steps from two starts", white, longer, MASKING
     ))  # fmt: skip
     free = ~context.evidence(free_pgd, few, steps=check.free_steps)["broken"].numpy()
     constant = best_constant(context, few)
@@ -98,19 +99,19 @@ def white_box_validity(
 
 
 def fewer_left(
-    name: str, who: str, white: NDArray[np.bool_], other: NDArray[np.bool_]
+    name: str, who: str, white: NDArray[np.bool_], other: NDArray[np.bool_], doubt: str = MASKING
 ) -> Validity:
     """Does another attack leave no fewer answers standing, [n] each, than ours?"""
     lost, gained, p = statistics.mcnemar(white, other)
     return doubtful(
         name, lost <= gained or p >= 0.05,
         f"of {len(white)} samples {who} breaks {lost} that the attack does not, and misses "
-        f"{gained} that it does (paired p = {number(p)})",
+        f"{gained} that it does (paired p = {number(p)})", doubt,
     )  # fmt: skip
 
 
 def little_more(
-    name: str, who: str, left: NDArray[np.bool_], broken: NDArray[np.bool_]
+    name: str, who: str, left: NDArray[np.bool_], broken: NDArray[np.bool_], doubt: str = WEAK
 ) -> Validity:
     """Does a harder attack break hardly more of what ours left standing, [n] each?"""
     more = int((left & broken).sum())
@@ -118,7 +119,7 @@ def little_more(
     return doubtful(
         name, low <= GAIN,
         f"{who}: {more} of {len(left)} samples broken that the attack does not break ({share(GAIN)} "
-        "may be)",
+        "may be)", doubt,
     )  # fmt: skip
 
 
@@ -146,8 +147,10 @@ def same_answer_twice(context: Context, samples: NDArray[np.intp]) -> Validity:
     )  # fmt: skip
 
 
-def doubtful(name: str, passed: bool | np.bool_, detail: str) -> Validity:
-    return Validity(name=name, passed=bool(passed), detail=detail, doubt=MASKING)
+def doubtful(
+    name: str, passed: bool | np.bool_, detail: str, doubt: str = MASKING
+) -> Validity:
+    return Validity(name=name, passed=bool(passed), detail=detail, doubt=doubt)
 
 
 def best_constant(context: Context, samples: NDArray[np.intp]) -> float:

@@ -15,7 +15,7 @@ import numpy as np
 from audit import statistics
 from audit.checking import Context, Cost
 from audit.checks.robustness.evasion import NormBounded, Outcome
-from audit.checks.robustness.fair_attack import white_box_validity
+from audit.checks.robustness.fair_attack import doubtful, white_box_validity
 from audit.checks.robustness.pgd import PGD
 from audit.record import Validity
 
@@ -72,9 +72,9 @@ class FGSM(NormBounded):
             context, reference, outcome.samples, outcome.clean, outcome.size, stronger,
             reference.steps,
         )  # fmt: skip
-        inherited.append(Validity(
-            name="PGD at least as strong", passed=bool(lost <= gained or p >= 0.05),
-            detail=f"FGSM breaks {lost} samples that PGD leaves, and leaves {gained} that PGD "
-            "breaks, of the same samples",
+        inherited.append(doubtful(
+            "PGD at least as strong", lost <= gained or p >= 0.05,
+            f"FGSM breaks {lost} samples that PGD leaves, and leaves {gained} that PGD breaks, of the "
+            "same samples",
         ))  # fmt: skip
         return inherited

@@ -17,11 +17,7 @@ from pydantic import Field
 from audit import figures, statistics
 from audit.checking import Check, Context, Cost, Expectation, Measurement
 from audit.checks.robustness.evasion import TAGS
-from audit.checks.robustness.fair_attack import (
-    fewer_left,
-    no_zero_gradient,
-    same_answer_twice,
-)
+from audit.checks.robustness.fair_attack import fewer_left, no_zero_gradient, same_answer_twice
 from audit.checks.robustness.remedy import Remedy
 from audit.checks.robustness.worst_case import WorstCase
 from audit.errors import NotApplicable

@@ -9,7 +9,14 @@ from pydantic import Field
 
 from audit.checking import Context, Cost
 from audit.checks.robustness.evasion import Evasion, Outcome
-from audit.checks.robustness.fair_attack import GAIN, best_constant, fewer_left, same_answer_twice
+from audit.checks.robustness.fair_attack import (
+    GAIN,
+    WEAK,
+    best_constant,
+    doubtful,
+    fewer_left,
+    same_answer_twice,
+)
 from audit.errors import NotApplicable
 from audit.meta import CLASSIFICATION
 from audit.record import Severity, Validity
@@ -76,11 +83,11 @@ class Rewording(Evasion):
         constant = best_constant(context, few)
         return [
             fewer_left("chance no better", "changing as many words by chance", outcome.standing,
-                       outcome.clean & ~by_chance),
-            Validity(
-                name="more edits break more", passed=bool(free.mean() <= max(constant, GAIN)),
-                detail=f"with {MANY} edits {share(float(free.mean()))} of {len(few)} stay right; the "
-                f"best constant answer gets {share(constant)}",
+                       outcome.clean & ~by_chance, WEAK),
+            doubtful(
+                "more edits break more", free.mean() <= max(constant, GAIN),
+                f"with {MANY} edits {share(float(free.mean()))} of {len(few)} stay right; the best "
+                f"constant answer gets {share(constant)}", WEAK,
             ),
             same_answer_twice(context, outcome.samples),
         ]  # fmt: skip

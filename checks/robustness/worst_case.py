@@ -185,12 +185,30 @@ class WorstCase(NormBounded):
         masked = any(v.passed is False for v in self.fairness(context, samples, eps, found))
         found["masked"] = torch.full_like(found["broken"], masked)
         if masked:
-            lots = same_answer_twice(context, samples).passed is False
-            if lots:  # one lucky draw is no break: only the mean answer counts
+            draws = self.draws(context, samples)
+            if draws > 1:  # one lucky draw is no break: only the mean answer counts
                 found["broken"][:], found["stage"][:] = False, -1
-            around = self.unmasking_stages(eps, DRAWS if lots else 1)
+            around = self.unmasking_stages(eps, draws)
             self.follow(context, samples, found, around, at + 1 + len(blind))
         return found
+
+    def draws(self, context: Context, samples: NDArray[np.intp]) -> int:
+        """Forward passes that an answer is the mean of: more than one where the model draws lots."""
+        return DRAWS if same_answer_twice(context, samples).passed is False else 1
+
+    def steps_taken(self, context: Context, outcome: Outcome) -> list[tuple[str, int]]:
+        """The attacks whose breaks count, by name, and how many each broke."""
+        names = [
+            "PGD", *(name for name, _, _ in self.gradient_stages(context, outcome.size)), SEARCH,
+            *(name for name, _, _ in self.blind_stages(outcome.size, self.queries)),
+        ]  # fmt: skip
+        first = 0
+        if bool(outcome.found["masked"].any()):
+            draws = self.draws(context, outcome.samples)
+            first = len(names) if draws > 1 else 0
+            names += [name for name, _, _ in self.unmasking_stages(outcome.size, draws)]
+        stage = outcome.found["stage"].numpy()[outcome.clean]
+        return [(name, int((stage == i).sum())) for i, name in enumerate(names)][first:]
 
     def follow(
         self, context: Context, samples: NDArray[np.intp], found: dict[str, Tensor],
@@ -224,28 +242,21 @@ class WorstCase(NormBounded):
         return self.fairness(context, outcome.samples, outcome.size, outcome.found)
 
     def add(self, context: Context, outcome: Outcome, measurement: Measurement) -> None:
-        stages = [
-            "PGD", *(name for name, _, _ in self.gradient_stages(context, outcome.size)), SEARCH,
-            *(name for name, _, _ in self.blind_stages(outcome.size, self.queries)),
-        ]  # fmt: skip
-        if bool(outcome.found["masked"].any()):
-            stages += [name for name, _, _ in self.unmasking_stages(outcome.size, 1)]
-        stage = np.where(outcome.clean, outcome.found["stage"].numpy(), -2)
-        rows: list[list[Any]] = []
+        taken = self.steps_taken(context, outcome)
         standing = int(outcome.clean.sum())
-        for i, name in enumerate(stages):
-            broke = int((stage == i).sum())
+        rows: list[list[Any]] = []
+        for name, broke in taken:
             rows.append([name, standing, broke])
             standing -= broke
         measurement.tables.insert(0, Table(
             title="The cascade: each attack on what the ones before left",
             columns=["attack", "tried on", "broke"], rows=rows,
         ))  # fmt: skip
-        later = [f"{name} {broke} more" for name, _, broke in rows[1:] if broke]
-        measurement.answer += (
-            f" PGD broke {rows[0][2]}" + (f", then {', '.join(later)}" if later else
-            ", the stronger attacks nothing more") + "."
-        )  # fmt: skip
+        (name, broke), *rest = taken
+        later = [f"{more} {hits} more" for more, hits in rest if hits]
+        measurement.answer += f" {name[0].upper()}{name[1:]} broke {broke}" + (
+            f", then {', '.join(later)}." if later else ", the other attacks nothing more."
+        )
         measurement.metrics.append(self.median(context, outcome))
         for by, labels in self.groupings(context, outcome.samples).items():
             metrics, picture = self.who_pays(by, labels, outcome.standing)

@@ -51,7 +51,7 @@ def ascend(
         return value.detach(), gradient, scores.detach().argmax(1) != y[rows]
 
     value, gradient, wrong = look(current, open_)
-    first, zero = value.clone(), (gradient == 0).flatten(1).all(1)
+    first, zero, fixed = value.clone(), ball.flat(gradient), ~ball.movable
     best, best_at, best_gradient = value.clone(), current.clone(), gradient.clone()
     highest = best.clone()
     previous = current
@@ -98,10 +98,10 @@ def ascend(
     if len(open_):
         result[open_] = torch.where(expand(wrong, current), current, best_at)
         broken[open_[wrong]] = True
-    return Attacked(result, result, broken, (highest > first) | broken, zero)
+    return Attacked(result, result, broken, (highest > first) | broken | fixed, zero)
 
 
-@producer(version=2, private=("x",))
+@producer(version=3, private=("x",))
 def apgd(
     batch: Batch, *, eps: float, steps: int, loss: Loss, rank: int = 0, norm: Norm = "linf",
     margin: float = 0.0,

@@ -67,8 +67,6 @@ def ascent(
     kept = current
     first = torch.zeros(len(x), device=x.device)
     zero = torch.zeros(len(x), dtype=torch.bool, device=x.device)
-    touchable = ball.low < ball.high
-    movable = touchable.flatten(1).any(1)
     for i in range(steps):
         point = current.detach().requires_grad_(True)
         scores = logits(point)
@@ -80,14 +78,14 @@ def ascent(
             broken = broken | wrong
         if i == 0:
             first = margin(scores.detach(), y)
-            zero = ((gradient == 0) | ~touchable).flatten(1).all(1) & movable
+            zero = ball.flat(gradient)
         current = ball.step(current, gradient, step)
     with torch.no_grad():
         scores = logits(current)
     wrong = scores.argmax(1) != y
     kept = torch.where(expand(broken, x), kept, current)
     # What ends misclassified has risen, wherever its random start was.
-    rose = (margin(scores, y) > first) | wrong | ~movable
+    rose = (margin(scores, y) > first) | wrong | ~ball.movable
     return Attacked(kept, current, broken | wrong, rose, zero)
 
 

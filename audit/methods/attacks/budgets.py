@@ -69,6 +69,16 @@ class Ball:
         radius = self.radius if len(self.radius) == 1 else self.radius[rows]
         return Ball(self.x[rows], radius, self.low[rows], self.high[rows], self.norm)
 
+    @property
+    def movable(self) -> Tensor:
+        """[n] may anything be changed?"""
+        return (self.low < self.high).flatten(1).any(1)
+
+    def flat(self, gradient: Tensor) -> Tensor:
+        """[n] is a gradient [n, ...] zero wherever something may be changed?"""
+        slope = (gradient != 0) & (self.low < self.high)
+        return ~slope.flatten(1).any(1) & self.movable
+
     def project(self, point: Tensor) -> Tensor:
         """The allowed points nearest to [n, ...]."""
         if self.norm == "l2":

@@ -145,7 +145,6 @@ def smallest_l2(
     Args:
         steps, nearest: of DeepFool.
         rounds, refining: of Carlini and Wagner: values of c, and steps for each; none where 0.
-
         around: masked gradients, by `unmasking`.
 
     Returns:
@@ -190,8 +189,9 @@ def minimum_eps(
 
     Args:
         highest: where the search starts.
-        around: masked gradients, by `unmasking`.
         halvings: how often the interval is halved: the answer is `highest` / 2 ** halvings fine.
+        steps: of Auto-PGD in each.
+        around: masked gradients, by `unmasking`.
 
     Returns:
         x [n, ...], eps [n].
@@ -209,8 +209,8 @@ def minimum_eps(
         found = ascend(
             scores, batch.x, aim.y, unit.times(eps), steps=steps, kind="ce", start=start
         )
-        closer_ = found.broken & ~wrong
-        x[closer_] = found.x[closer_]
+        nearer = found.broken & ~wrong
+        x[nearer] = found.x[nearer]
         return found.broken
 
     top = torch.full((len(batch.x),), highest, device=batch.x.device)

@@ -13,9 +13,12 @@ from audit.methods.attacks.goals import goal, gradient_of
 CAP = 5.0  # of a sample's loss: what is broken already pulls no more (Shafahi et al. 2020, 3.2)
 
 
-@producer(version=1, private=("change",))
+@producer(version=2, private=("change",))
 def universal(batch: Batch, *, eps: float, steps: int) -> dict[str, Tensor]:
     """One Linf change that raises the capped cross-entropy of the whole batch (Shafahi et al. 2020).
+
+    Args:
+        steps: none for the random change that the search starts from, at the edge of the budget.
 
     Returns:
         change [n, ...]: the same for every sample.
@@ -23,7 +26,7 @@ def universal(batch: Batch, *, eps: float, steps: int) -> dict[str, Tensor]:
     subject = batch.subject
     aim = goal(subject, batch.x, batch.y)
     allowed = budget(subject, eps)
-    change = (2 * batch.uniform(0, batch.x.shape[1:])[:1] - 1) * allowed.radius
+    change = torch.where(batch.uniform(0, batch.x.shape[1:])[:1] < 0.5, -1.0, 1.0) * allowed.radius
     for i in range(steps):
         point = change.detach().requires_grad_(True)
         scores = aim.logits(torch.clamp(batch.x + point, allowed.low, allowed.high))
