@@ -22,6 +22,7 @@ class PreprocessModule(nn.Module):
     def __init__(self, spec: Preprocess, ndim: int) -> None:
         super().__init__()
         self.spec = spec
+        self.channels_last = spec.channels == "last" and ndim == 4
         self.mean: Tensor | None
         self.std: Tensor | None
         shape = (1, -1, 1, 1) if ndim == 4 else (1,) * (ndim - 1) + (-1,)
@@ -32,7 +33,7 @@ class PreprocessModule(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = x.to(torch.get_default_dtype())
-        if self.spec.channels == "last" and x.ndim == 4:
+        if self.channels_last:
             x = x.permute(0, 3, 1, 2)
         if self.spec.scale is not None:
             x = x * self.spec.scale

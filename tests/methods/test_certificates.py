@@ -205,6 +205,22 @@ def test_of_odd_networks_too_no_point_lies_below_the_bound(name, norm):
     assert float((least - bound).median()) < 2.0  # a bound of minus infinity would hold too
 
 
+def test_preprocessing_is_a_part_of_what_is_proven(cnn):
+    x, y = image_data(40, seed=1)
+    first, last = ({"range": (0, 1)}, {"range": (0, 255), "preprocess": {
+        "scale": 1 / 255, "channels": "last"}})  # fmt: skip
+    plain = audit.Subject(cnn, x, y, input=first)
+    other = audit.Subject(cnn, 255 * x.transpose(0, 2, 3, 1), y, input=last)
+    boundable(other)
+    for norm in ("linf", "l2"):
+        one, two = (
+            Context.of(s).evidence(certified_eps, np.arange(40), highest=top, halvings=8, norm=norm)
+            for s, top in ((plain, 1.0), (other, 255.0))
+        )
+        assert float(one["eps"].median()) > 0.01
+        assert torch.allclose(255 * one["eps"], two["eps"], rtol=0.05)
+
+
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_is_not_monotone_or_not_the_sample_s_own_is_refused(name):
     with pytest.raises(NotApplicable):
