@@ -8,6 +8,7 @@ from art.estimators.classification import PyTorchClassifier
 
 import audit
 from audit.checking import Context
+from audit.evidence import Store
 from audit.methods.attacks.apgd import apgd, checkpoints
 from audit.methods.attacks.budgets import budget
 from audit.methods.attacks.goals import losses
@@ -38,15 +39,20 @@ def test_it_breaks_what_arts_breaks(images, cnn, loss, arts):
         cnn, torch.nn.CrossEntropyLoss(), (1, 8, 8), 3, clip_values=(0.0, 1.0), device_type="cpu"
     )
     x, y = images.x[:n].numpy(), images.y[:n].numpy()
-    attack = AutoProjectedGradientDescent(
-        classifier, eps=eps, eps_step=2 * eps, max_iter=30, nb_random_init=1, batch_size=n,
-        loss_type=arts, verbose=False,
-    )  # fmt: skip
     one_hot = np.eye(3, dtype=np.float32)[y]
-    theirs = classifier.predict(attack.generate(x, one_hot)).argmax(1) == y
-    ours = ~Context.of(images).evidence(apgd, np.arange(n), eps=eps, steps=30, loss=loss)["broken"]
-    assert 0.05 < theirs.mean() < 0.95  # an eps at which something is left and something falls
-    assert int(ours.sum()) <= int(theirs.sum()) + 1
+    theirs, ours = [], []
+    for seed in range(4):  # one run's luck is a sample or three
+        np.random.seed(seed)
+        attack = AutoProjectedGradientDescent(
+            classifier, eps=eps, eps_step=2 * eps, max_iter=30, nb_random_init=1, batch_size=n,
+            loss_type=arts, verbose=False,
+        )  # fmt: skip
+        theirs.append(classifier.predict(attack.generate(x, one_hot)).argmax(1) == y)
+        context = Context(images, Store(images, seed=seed))
+        found = context.evidence(apgd, np.arange(n), ["broken"], eps=eps, steps=30, loss=loss)
+        ours.append(~found["broken"].numpy())
+    assert 0.05 < np.mean(theirs) < 0.95  # an eps at which something is left and something falls
+    assert np.mean(ours) * n <= np.mean(theirs) * n + 1
 
 
 @pytest.mark.parametrize("loss", ["ce", "dlr", "targeted"])
