@@ -170,8 +170,12 @@ def judge(
 
 
 def speaks(check: CheckRecord, record: AuditRecord) -> bool:
-    """A trial speaks where a check that it would mend has failed, or it broke; a question always."""
-    return check.kind == "question" or check.outcome == "error" or any(
+    """A trial speaks where a check that it would mend has failed, or it broke; a question always.
+
+    What does not speak is in the record, and told nowhere as an outcome of the audit.
+    """
+    measured = check.outcome in ("passed", "failed", "inconclusive")
+    return check.kind == "question" or not measured or any(
         other.id in check.mends and other.outcome == "failed" for other in record.checks
     )
 
@@ -442,7 +446,7 @@ def verdict(record: AuditRecord, policy: Policy, notes: list[str]) -> VerdictRec
     return VerdictRecord(
         word=word,  # type: ignore[arg-type]
         reason=reason,
-        counts=counts(record.checks),
+        counts=counts(c for c in record.checks if speaks(c, record)),
         exit_code=EXIT[word],
         notes=notes,
     )

@@ -42,7 +42,7 @@ NEVER_TESTED = (
 
 def finalize(value: Any) -> Any:
     if isinstance(value, str) and not isinstance(value, Markup):
-        return reveal(value)
+        return reveal(value.replace(" %", "\u00a0%"))  # a number keeps its unit on its line
     return value
 
 
@@ -112,5 +112,6 @@ def render(record: AuditRecord) -> str:
         counts=counts_text(record),
         digest=record.digest(),
         untested=[c for c in record.checks if c.outcome in ("not_applicable", "skipped")],
+        silent=[c for c in record.checks if not speaks(c, record)],
         never_tested=NEVER_TESTED,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from audit.policy import speaks
 from audit.record import AuditRecord
 from audit.reports.console import SIGNS, counts_text, findings_by_severity, plain
 from audit.reports.escaping import visible
@@ -46,7 +47,8 @@ def render(record: AuditRecord) -> str:
     lines += ["### Checks", "", "| check | outcome | answer |", "|---|---|---|"]
     for check in record.checks:
         said = check.answer if check.answer and check.outcome != "error" else check.reason
-        lines.append(f"| `{check.id}` | {check.outcome.replace('_', ' ')} | {escape(said)} |")
+        word = check.outcome.replace("_", " ") if speaks(check, record) else "trial"
+        lines.append(f"| `{check.id}` | {word} | {escape(said)} |")
     lines += ["", *(f"- {escape(note)}" for note in verdict.notes)]
     lines.append(f"Record `{record.digest()[:16]}`, model `{subject.digest[:16]}`.")
     return "\n".join(lines) + "\n"

@@ -73,7 +73,7 @@ class BlackBox(Check):
         white = reference.attack(context, whole, eps, ["broken"])["broken"].numpy()
         left = {"gradients": clean & ~white[np.isin(whole, chosen)]}
         for name, produce, parameters in (
-            ("surrogate", transfer, {"steps": TRANSFER_STEPS}),
+            ("a surrogate", transfer, {"steps": TRANSFER_STEPS}),
             ("scores", square, {"queries": self.queries}),
         ):
             broken = context.evidence(produce, chosen, ["broken"], eps=eps, **parameters)["broken"]
@@ -90,20 +90,20 @@ class BlackBox(Check):
                 self.metric(context, "decisions", clean[some] & (distance > eps), few)
             )
         seen = {m.slice["sees"]: m for m in metrics}
-        texts = [f"{amount(m)} of {m.n} by who sees {name}" for name, m in seen.items()
+        texts = [f"{amount(m)} of {m.n} by one who sees {name}" for name, m in seen.items()
                  if name != "gradients"]  # fmt: skip
         rows = [
             {"label": f"{name} (n = {m.n:,})", "value": m.value, "low": m.low, "high": m.high}
             for name, m in seen.items()
         ]
         return Measurement(
-            answer=f"Within eps {number(eps)} accuracy is left at {'; '.join(texts)}. Who sees "
+            answer=f"Within eps {number(eps)} accuracy is left at {'; '.join(texts)}. One who sees "
             f"gradients leaves {amount(seen['gradients'])}.",
             metrics=metrics,
             validity=[
-                fewer_left("black-box no better", "who sees scores", left["gradients"], left["scores"]),
-                fewer_left("transfer no better", "who trains a surrogate", left["gradients"],
-                           left["surrogate"]),
+                fewer_left("black-box no better", "one who sees scores", left["gradients"], left["scores"]),
+                fewer_left("transfer no better", "one who trains a surrogate", left["gradients"],
+                           left["a surrogate"]),
                 same_answer_twice(context, chosen),
             ],
             figures=[figures.intervals(
@@ -113,9 +113,9 @@ class BlackBox(Check):
                 ) + ". The dashed line is the default bound.",
             )],
             guidance={"robust_accuracy": Guidance(
-                title="The model can be fooled without being seen inside",
-                what_happened="An adversary of whom {slice} is true leaves {value} of {n} answers right "
-                "({low} to {high}); the bound is {bound}.",
+                title="The model can be fooled by one who {slice} only",
+                what_happened="An adversary who {slice} leaves {value} ({low} to {high}) of {n} answers "
+                "right; the bound is {bound}.",
                 why_it_matters="Keeping the weights secret does not protect the model: its answers are "
                 "enough.",
                 what_to_do="Train with adversarial examples; limit how often one caller may ask, and "
@@ -135,5 +135,5 @@ class BlackBox(Check):
         return [
             Expectation(metric="robust_accuracy", slice={"sees": sees}, op="not_shown_below",
                         bound=0.3, severity="medium")
-            for sees in ("surrogate", "scores")
+            for sees in ("a surrogate", "scores")
         ]  # fmt: skip

@@ -112,7 +112,7 @@ class Certified(Check):
             per_sample=[pack("certified_accuracy", holds, samples=chosen, slice={"eps": eps})],
             guidance={"certified_accuracy": Guidance(
                 title="Little of the robustness is proven",
-                what_happened="{value} of {n} answers ({low} to {high}) are proven to stay right; the "
+                what_happened="{value} ({low} to {high}) of {n} answers are proven to stay right; the "
                 "bound is {bound}.",
                 why_it_matters="What attacks did not break may be broken by the next one; what is "
                 "proven cannot be.",
@@ -138,7 +138,7 @@ class Certified(Check):
         return figures.curve(
             rows, x="eps", y="accuracy", series="series", log=True,
             title="Between proof and attack: the true robust accuracy lies between the lines",
-            caption=f"At eps {number(eps)} {share(here[0])} are proven right and attacks leave "
+            caption=f"At eps {number(eps)}, {share(here[0])} are proven right and attacks leave "
             f"{share(here[1])}.",
         )  # fmt: skip
 

@@ -19,7 +19,7 @@ from audit.checking import Check, Context, Cost, Expectation, Measurement
 from audit.errors import NotApplicable
 from audit.meta import DECISIONS
 from audit.record import Figure, Guidance, Metric, Validity
-from audit.words import number, share, span
+from audit.words import amount, number, share, span
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -115,7 +115,7 @@ class Corruptions(Check):
             ))  # fmt: skip
         return Measurement(
             answer=f"Over {len(losses)} kinds of corruption at five severities the model is wrong on "
-            f"{share(float(mce.value or 0))} ({span(mce.low, mce.high)}) on average, on clean pictures "
+            f"{amount(mce)} on average, on clean pictures "
             f"on {share(1 - float(base.value or 0))}; {worst.slice['corruption']} costs most, "
             f"{number(worst.value)} ({span(worst.low, worst.high)}) of accuracy; n = {len(chosen):,}.",
             metrics=[mce, base, *losses, *single],

@@ -127,7 +127,7 @@ class Evasion(Check):
         # What was not attacked has not moved: that is no measurement of a regression.
         known = [] if subject.is_regression else [base]
         change = self.change(subject, size)
-        kept = f"right, of {amount(base)} without"
+        kept = f"right, where {amount(base)} were"
         if subject.is_regression:
             kept = f"no more than {number(subject.meta.tolerance)} further from the truth"
         measurement = Measurement(
@@ -139,8 +139,8 @@ class Evasion(Check):
             guidance={
                 main.robust.name: Guidance(
                     title=self.finding_title,
-                    what_happened=f"{change} leaves {{value}} of {{n}} answers {kept} "
-                    "({low} to {high}); the bound is {bound}.",
+                    what_happened=f"{change} leaves {{value}} ({{low}} to {{high}}) of {{n}} answers "
+                    f"{kept}; the bound is {{bound}}.",
                     why_it_matters="Somebody who may choose the input, or mere noise in a bad spot, "
                     "can make the model say something else without a person noticing.",
                     what_to_do=self.todo,

@@ -88,7 +88,7 @@ class Remedy(Check):
             "It harms" if float(gain.high or 0) < 0 else "It makes no difference that these samples show"
         )  # fmt: skip
         return Measurement(
-            answer=f"{self.what(subject)}: under the worst attack within eps {number(eps)} "
+            answer=f"{self.what(subject)}: under the worst attack within eps {number(eps)}, "
             f"{amount(parts['robust_accuracy', 'after'])} stay right instead of "
             f"{amount(parts['robust_accuracy', 'before'])} (paired {number(gain.value)}, "
             f"{span(gain.low, gain.high)}), unattacked {amount(parts['clean_accuracy', 'after'])} "

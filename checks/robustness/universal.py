@@ -99,7 +99,7 @@ class Universal(Check):
             )],
             guidance={"fooled_by_one": Guidance(
                 title="One and the same change fools the model on most inputs",
-                what_happened="It flips {value} of {n} right answers ({low} to {high}); the bound is "
+                what_happened="It flips {value} ({low} to {high}) of {n} right answers; the bound is "
                 "{bound}.",
                 why_it_matters="Such a change can be printed on a sticker or played as a noise: nobody "
                 "has to see the input first.",

@@ -18,7 +18,7 @@ HALVED = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
 FIRST = 0.8
 
 
-@producer(version=3, private=("x",))
+@producer(version=4, private=("x",))
 def square(batch: Batch, *, eps: float, queries: int, norm: Norm = "linf") -> dict[str, Tensor]:
     """Square attack (Andriushchenko et al. 2020): random changes of a window, kept where they help.
 
@@ -55,6 +55,9 @@ def square(batch: Batch, *, eps: float, queries: int, norm: Norm = "linf") -> di
             place, signs = window(current, share, numbers, last)
             if norm == "linf":
                 proposal = torch.where(place, edge(ball, signs), current)
+                # What lies at that edge already would cost a query and change nothing.
+                same = expand((proposal == current).flatten(1).all(1), current)
+                proposal = torch.where(same & place, edge(ball, -signs), proposal)
             else:
                 other, _ = window(current, share, numbers.flip(1), last)
                 proposal = moved(ball, current, place, other & ~place, signs)

@@ -4,6 +4,8 @@ import pytest
 import torch
 
 import audit
+from audit.entrypoints import reporter
+from audit.policy import CheckExpectation, Policy
 from audit.reports import html
 
 from ...conftest import TinyCNN, image_data, trained
@@ -96,3 +98,24 @@ def test_a_trial_is_shown_where_what_it_would_mend_has_failed(fragile):
         record = audit.run(fragile, checks, profile="quick", parameters=parameters)
         assert record.check("robustness.rejection").mends
         assert ('id="robustness.rejection"' in html.render(record)) is there
+        assert sum(record.verdict.counts.values()) == 1 + there
+
+
+def test_a_trial_that_is_not_told_of_is_no_failure_anywhere(fragile):
+    """A remedy that harms a model which needs none: measured, and no outcome of the audit."""
+    trial = "robustness.bit_depth"
+    checks = [trial, "robustness.worst_case"]
+    record = audit.run(
+        fragile, checks, parameters={c: {"eps": 0.05} for c in checks},
+        policy=Policy(expect=[
+            CheckExpectation(check=trial, metric="clean_change", bound=0.5, severity="info")
+        ]),
+    )  # fmt: skip
+    assert record.check(trial).outcome == "failed"
+    assert record.verdict.exit_code == 0
+    assert sum(record.verdict.counts.values()) == record.verdict.counts["passed"] == 1
+    assert "<failure" not in reporter("junit").render(record)
+    assert f"| `{trial}` | trial |" in reporter("markdown").render(record)
+    page = html.render(record)
+    assert "Tried out and not told of" in page
+    assert f"(<code>{trial}</code>)" in page

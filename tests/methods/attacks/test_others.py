@@ -11,7 +11,7 @@ import audit
 from audit.checking import Context
 from audit.errors import NotApplicable
 from audit.methods.attacks.patch import patch, squares
-from audit.methods.attacks.search import hop_skip_jump, window
+from audit.methods.attacks.search import hop_skip_jump, square, window
 from audit.methods.attacks.spatial import delayed, spatial, turned
 from audit.methods.attacks.transfer import surrogate, transfer
 from audit.methods.attacks.universal import shifted, universal
@@ -95,6 +95,31 @@ def test_windows_are_as_large_as_said():
     assert set(place.flatten(1).sum(1).tolist()) == {4 * 4}
     place, _ = window(torch.zeros(50, 10), 0.3, uniform[:, :12], False)
     assert set(place.sum(1).tolist()) == {3}
+
+
+class Unmoved(nn.Module):
+    """Never gives in; remembers what it was asked."""
+
+    def __init__(self):
+        super().__init__()
+        self.asked = []
+
+    def forward(self, x):
+        self.asked.append(x.clone())
+        return torch.tensor([[1.0, 0.0]]).expand(len(x), 2) + 0 * x.sum()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_no_query_asks_again_what_is_known(channels):
+    """A window whose every pixel lies at the drawn edge already is drawn at the other edge."""
+    x = np.full((30, channels, 6, 6), 0.5, dtype=np.float32)
+    subject = audit.Subject(Unmoved(), x, np.zeros(30, dtype=int), input={"range": (0, 1)},
+                            classes=["a", "b"], task="multiclass", output="logits")  # fmt: skip
+    subject.core.asked.clear()
+    Context.of(subject).evidence(square, np.arange(30), eps=0.1, queries=60)
+    _, first, *others = subject.core.asked
+    assert len(others) == 59
+    assert all(bool((asked != first).flatten(1).any(1).all()) for asked in others)
 
 
 def test_a_surrogate_answers_as_the_model_does_and_its_examples_transfer(images):
