@@ -1,11 +1,12 @@
 """How much robustness is proven, and how much is only not disproven?
 
 Attacks bound a model's robustness from above; this bounds it from below, on the same samples under the
-same Linf budget: interval bounds and linear relaxations (CROWN, Zhang et al. 2018) prove that no change
-at all within eps moves the answer. What is true lies between: certified ≤ true ≤ empirical, drawn on one
-axis. The proof is of the network as it is; of one that was not trained to be proven it is usually far
-below what attacks suggest. Networks with recurrence, attention or tokens are refused by the name of the
-layer. Sums are those of single precision, whose rounding is not bounded.
+same Linf budget: interval bounds and linear relaxations (CROWN, Zhang et al. 2018), of hidden layers too
+where that is affordable, prove that no change at all within eps moves the answer. What is true lies
+between: certified ≤ true ≤ empirical, drawn on one axis. The proof is of the network as it is; of one
+that was not trained to be proven it is usually far below what attacks suggest. Networks with recurrence,
+attention or tokens are refused by the name of the layer. Sums are those of single precision, whose
+rounding is not bounded.
 """
 
 from __future__ import annotations
@@ -38,14 +39,16 @@ class Certified(Check):
     id: ClassVar[str] = "robustness.certified"
     title: ClassVar[str] = "How much robustness is proven, and how much is only not disproven?"
     profiles: ClassVar[dict[str, dict[str, Any]]] = {
-        "quick": {"samples": 50}, "deep": {"samples": 1000, "halvings": 8},
+        "quick": {"samples": 20}, "deep": {"samples": 500, "per_octave": 32},
     }  # fmt: skip
 
     eps: Annotated[Number, Field(ge=0)] | None = Field(
         default=None, description="as of the attacks: [subject.input] eps, or their default"
     )
-    samples: int = Field(default=100, ge=10, description="of those that are attacked, at most")
-    halvings: int = Field(default=6, ge=1, description="of the search for the largest proven budget")
+    samples: int = Field(default=50, ge=10, description="of those that are attacked, at most")
+    per_octave: int = Field(
+        default=4, ge=1, description="steps of a doubling, in the search for the largest proven budget"
+    )
 
     attack_class: ClassVar[type[NormBounded]] = WorstCase
 
@@ -57,7 +60,7 @@ class Certified(Check):
         return attack
 
     def applies(self, subject: Subject) -> None:
-        from audit.methods.certificates import boundable
+        from audit.methods.certificates.search import boundable
 
         if subject.is_regression:
             raise NotApplicable("what is proven is a decision; the answers are values")
@@ -66,12 +69,13 @@ class Certified(Check):
         boundable(subject)
 
     def cost(self, subject: Subject) -> Cost:
-        passes = min(self.samples, subject.n) * (self.halvings + 2)
-        k = len(subject.classes)
-        return Cost(forward=3 * passes, backward=k * passes)
+        from audit.methods.certificates.search import OCTAVES, linear_forms
+
+        budgets = min(self.samples, subject.n) * (OCTAVES * self.per_octave).bit_length()
+        return Cost(forward=8 * budgets, backward=linear_forms(subject) * budgets)
 
     def examine(self, context: Context) -> Measurement:
-        from audit.methods.certificates import certified_eps
+        from audit.methods.certificates.search import certified_eps
 
         subject = context.subject
         attack = self.attack(context.profile)
@@ -82,7 +86,7 @@ class Certified(Check):
         smallest, clean = attack.smallest(context, empirical)[some], empirical.clean[some]
         clusters = context.clusters(chosen)
         proven = context.evidence(
-            certified_eps, chosen, highest=REACH * eps, halvings=self.halvings, at=eps,
+            certified_eps, chosen, highest=REACH * eps, per_octave=self.per_octave, at=eps,
             norm=attack.norm,
         )["eps"].double().numpy()  # fmt: skip
         holds = proven >= eps * (1 - 1e-6)  # single precision

@@ -1,7 +1,7 @@
 """How much robustness against changes of all values together is proven?
 
 As `robustness.certified`, under the L2 budget of `robustness.worst_case_l2`: the first layer by its rows'
-lengths, the margin by the length of its linear bound, interval bounds between.
+lengths, what is bounded linearly by the length of its bound, all else by intervals.
 """
 
 from __future__ import annotations

@@ -11,7 +11,9 @@ from audit.checking import Context
 from audit.errors import NotApplicable
 from audit.methods.attacks.budgets import Budget
 from audit.methods.attacks.minimum_norm import minimum_eps, smallest_l2
-from audit.methods.certificates import boundable, certified_eps, margins, network_of
+from audit.methods.certificates.linear import Bounds, Form, lower_bound, margins
+from audit.methods.certificates.network import network_of
+from audit.methods.certificates.search import boundable, certified_eps
 
 from ..conftest import image_data, trained
 from .attacks.test_budgets import WEIGHT, linear
@@ -21,7 +23,7 @@ from .attacks.test_budgets import WEIGHT, linear
 def test_of_a_linear_model_all_is_proven_that_is_true(norm, dual):
     subject = linear()
     found = Context.of(subject).evidence(
-        certified_eps, np.arange(200), highest=4.0, halvings=14, norm=norm
+        certified_eps, np.arange(200), highest=4.0, per_octave=512, norm=norm
     )["eps"]
     exact = (subject.x.flatten(1) @ WEIGHT).abs() / WEIGHT.norm(p=dual)
     clear = exact > 0.01
@@ -67,6 +69,11 @@ def subjects(cnn):
         "cnn": audit.Subject(cnn, x, y, input={"range": (0, 1)}),
         "residual": subject_of(Residual()),
         "smooth": subject_of(Smooth(), output="probabilities"),
+        "strided": subject_of(nn.Sequential(
+            nn.Conv2d(1, 4, 3, stride=2, padding=1), nn.ReLU(), nn.Dropout(),
+            nn.Conv2d(4, 4, 2, dilation=2, groups=2, bias=False), nn.ReLU(),
+            nn.Flatten(), nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 3),
+        )),
         "deep": subject_of(nn.Sequential(
             nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 32), nn.LeakyReLU(),
             nn.Linear(32, 3),
@@ -74,7 +81,7 @@ def subjects(cnn):
     }  # fmt: skip
 
 
-KINDS = ["cnn", "residual", "smooth", "deep"]
+KINDS = ["cnn", "residual", "smooth", "strided", "deep"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -84,9 +91,14 @@ def test_what_is_certified_is_true_is_at_most_what_attacks_leave(subjects, kind)
         ("linf", context.evidence(minimum_eps, n, highest=1.0, halvings=8, steps=20)["eps"]),
         ("l2", context.evidence(smallest_l2, n, ["eps"], steps=50, nearest=2, rounds=2)["eps"]),
     ):
-        proven = context.evidence(certified_eps, n, highest=2.0, halvings=8, norm=norm)["eps"]
+        proven = context.evidence(certified_eps, n, highest=2.0, per_octave=8, norm=norm)["eps"]
         assert bool((proven <= empirical + 1e-6).all())
         assert float(proven.median()) > 0.001
+
+
+def within(subject, eps, norm="linf"):
+    like = torch.ones(1, 1, 8, 8)
+    return Budget(eps * like, 0 * like, like, norm).around(subject.x[:20])
 
 
 def least_lead(subject, ball, y, tries=12):
@@ -109,6 +121,62 @@ def least_lead(subject, ball, y, tries=12):
     return least
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_linear_bounds_of_hidden_layers_only_make_bounds_better(subjects, kind):
+    subject = subjects[kind]
+    network, ball = network_of(subject), within(subject, 0.08)
+    with torch.no_grad():
+        loose, tight = (Bounds.of(network, ball, tight=t) for t in (False, True))
+        before, after = margins(loose, subject.y[:20]), margins(tight, subject.y[:20])
+    for node, (low, high) in tight.known.items():
+        assert bool((low >= loose.known[node][0]).all())
+        assert bool((high <= loose.known[node][1]).all())
+        assert bool((low <= high + 1e-5).all())
+    assert bool((after >= before - 1e-4).all())
+    if kind not in ("cnn", "smooth"):  # of one hidden layer there is no more; sigmoids have no lines
+        assert float((after - before).mean()) > 0.05
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("kind", ["strided", "residual"])
+def test_a_unit_followed_through_its_window_is_bounded_as_through_everything(subjects, kind, norm):
+    subject = subjects[kind]
+    network, ball = network_of(subject), within(subject, 0.08, norm)
+    with torch.no_grad():
+        bounds = Bounds.of(network, ball, tight=False)
+        steps = [s for s in network.steps if s.bend is not None and len(bounds.shape(s.node)) == 3]
+        for step in steps:
+            node, of = step.inputs[0], torch.arange(20)
+            channels, height, width = bounds.shape(node)
+            for corner in ((0, 0), (height - 1, 1), (height // 2, width - 1)):
+                one = torch.randn(20, channels, 1, 1)
+                everything = torch.zeros(20, channels, height, width)
+                everything[:, :, corner[0], corner[1]] = one[:, :, 0, 0]
+                window = lower_bound(bounds, node, Form(one, corner), of)
+                assert torch.allclose(
+                    window, lower_bound(bounds, node, Form(everything), of), atol=1e-4
+                )
+    assert len(steps) >= 2
+
+
+def test_a_leaky_bend_is_bounded_by_lines():
+    """Of one unit the line above meets the function at both ends; so does the one below, where the
+    unit lies below zero more than above: these bounds are exact.
+    """
+    model = nn.Sequential(nn.Flatten(), nn.Linear(2, 1), nn.LeakyReLU(0.3), nn.Linear(1, 2))
+    with torch.no_grad():
+        model[1].weight.fill_(1.0)
+        model[1].bias.zero_()
+        model[3].weight.copy_(torch.tensor([[0.0], [1.0]]))
+        model[3].bias.copy_(torch.tensor([0.0, 2.0]))
+    x = np.array([[[[0.1, 0.1]]], [[[-0.2, 0.1]]]], dtype=np.float32)
+    subject = audit.Subject(model, x, np.array([0, 1]), input={"range": (-9, 9)}, output="logits")
+    ball = Budget(torch.full((1, 1, 1, 2), 0.5), torch.tensor(-9.0), torch.tensor(9.0)).around(subject.x)
+    with torch.no_grad():
+        lead = margins(Bounds.of(network_of(subject), ball), subject.y)
+    assert lead.tolist() == pytest.approx([-(2 + 0.2 + 1), 2 + 0.3 * (-0.1 - 1)], abs=1e-5)
+
+
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_point_of_the_budget_lies_below_the_bound(subjects, kind, norm):
@@ -117,7 +185,7 @@ def test_no_point_of_the_budget_lies_below_the_bound(subjects, kind, norm):
     like = torch.ones(1, 1, 8, 8)
     ball = Budget(0.1 * like, 0 * like, like, norm).around(x)
     with torch.no_grad():
-        bound = margins(subject, network_of(subject), ball, y)
+        bound = margins(Bounds.of(network_of(subject), ball), y)
     assert bool((least_lead(subject, ball, y) >= bound - 1e-5).all())
 
 
@@ -162,6 +230,8 @@ SOUND = {
     "a colour for each channel": lambda net, x: net.last(net.conv(x * net.colour).relu().flatten(1)),
     "bilinear": lambda net, x: net.head(net.first(
         F.interpolate(F.interpolate(x, size=16, mode="bilinear"), size=8).flatten(1)).relu()),
+    "flattened twice": lambda net, x: net.head(
+        net.first(x.flatten(1)).relu() - net.first(torch.flatten(x, 1)).tanh()),
     "no dropout": hidden(lambda net, h: F.dropout(h.relu(), 0.5, net.training)),
 }  # fmt: skip
 REFUSED = {
@@ -199,7 +269,7 @@ def test_of_odd_networks_too_no_point_lies_below_the_bound(name, norm):
     ball = Budget((0.1 if norm == "linf" else 0.5) * like, 0 * like, like, norm).around(x)
     with torch.no_grad():
         y = subject.logits(x).argmax(1)
-        bound = margins(subject, network_of(subject), ball, y)
+        bound = margins(Bounds.of(network_of(subject), ball), y)
     least = least_lead(subject, ball, y)
     assert bool((least >= bound - 1e-5).all())
     assert float((least - bound).median()) < 2.0  # a bound of minus infinity would hold too
@@ -214,7 +284,7 @@ def test_preprocessing_is_a_part_of_what_is_proven(cnn):
     boundable(other)
     for norm in ("linf", "l2"):
         one, two = (
-            Context.of(s).evidence(certified_eps, np.arange(40), highest=top, halvings=8, norm=norm)
+            Context.of(s).evidence(certified_eps, np.arange(40), highest=top, per_octave=8, norm=norm)
             for s, top in ((plain, 1.0), (other, 255.0))
         )
         assert float(one["eps"].median()) > 0.01
@@ -241,7 +311,7 @@ def test_a_score_behind_a_sigmoid_is_held_against_its_own_threshold(task):
     features = [{"name": "a", "columns": [0], "std": 1}]
     subject = audit.Subject(model, x, y, task=task, features=features, **known)
     boundable(subject)
-    found = Context.of(subject).evidence(certified_eps, np.arange(61), highest=8, halvings=14)["eps"]
+    found = Context.of(subject).evidence(certified_eps, np.arange(61), highest=8, per_octave=512)["eps"]
     exact = torch.as_tensor(np.abs(x[:, 0] - edge))
     assert bool((found >= exact * 0.99 - 8 / 2**12).all())
     inside = (torch.as_tensor(np.abs(x[:, 0])) + exact < 2.9) & (exact > 0.05)
@@ -255,7 +325,7 @@ def test_a_point_is_bounded_by_its_own_margin(subjects):
     like = torch.ones(1, 1, 8, 8)
     ball = Budget(0 * like, 0 * like, like).around(x)
     with torch.no_grad():
-        bound, z = margins(subject, network_of(subject), ball, y), subject.logits(x)
+        bound, z = margins(Bounds.of(network_of(subject), ball), y), subject.logits(x)
     lead = z.gather(1, y[:, None])[:, 0] - z.scatter(1, y[:, None], -torch.inf).amax(1)
     assert torch.allclose(bound, lead, atol=1e-4)
 
@@ -270,7 +340,7 @@ def test_one_score_and_a_threshold_are_bounded_too():
     features = [{"name": n, "columns": [i], "std": 1} for i, n in enumerate("ab")]
     y = (x @ [1, 2] > 0).astype(int)
     subject = audit.Subject(model, x, y, task="binary", output="logits", features=features)
-    found = Context.of(subject).evidence(certified_eps, np.arange(100), highest=4, halvings=14)["eps"]
+    found = Context.of(subject).evidence(certified_eps, np.arange(100), highest=4, per_octave=512)["eps"]
     exact = torch.as_tensor(np.abs(x @ [1, 2]) / 3).float()
     # An edge of the data's range may cut the budget: then more is proven.
     assert bool((found >= exact * 0.99 - 4 / 2**12).all())

@@ -1,0 +1,319 @@
+"""Linear bounds, backwards: a bound on a step's values becomes one on its inputs (CROWN, Zhang et al.
+2018), until it is one on the network's input, which is bounded over the budget exactly.
+
+What goes into an activation is bounded in the same way, wherever its interval leaves open on which side
+of the bend it lies. A unit of a convolution is reached by a window of what lies before it: its bound is
+followed back through that window alone (Xu et al. 2020, appendix: patches).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, fx, nn
+
+from audit.errors import NotApplicable
+from audit.methods.attacks.budgets import Ball
+from audit.methods.certificates.intervals import Interval, forward, intervals, narrower
+from audit.methods.certificates.network import LONG, NORMALISING, Network, Step
+
+AT_ONCE = 1 << 22  # values of linear forms that are followed together
+TIGHT = 2e9  # multiplications that linear bounds of a sample's hidden layers may take
+TRANSPOSED = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+
+@dataclass(frozen=True)
+class Form:
+    """Sums of weights times a node's values; zero outside of a window.
+
+    Attributes:
+        weight: [m, ..., *window].
+        corner: where the window begins on the last axes; empty where it is everything.
+    """
+
+    weight: Tensor
+    corner: tuple[int, ...] = ()
+
+    def window(self, values: Tensor) -> Tensor:
+        """The part of a node's values [n, ...] that the window shows."""
+        axes = len(self.corner)
+        for axis, start in zip(range(values.ndim - axes, values.ndim), self.corner, strict=True):
+            values = values.narrow(axis, start, self.weight.shape[axis])
+        return values
+
+    def wider(self, corner: tuple[int, ...], end: tuple[int, ...]) -> Tensor:
+        """The weights within another window that holds this one."""
+        padding: list[int] = []
+        for axis in range(len(corner) - 1, -1, -1):
+            start = self.corner[axis] if self.corner else 0
+            size = self.weight.shape[axis - len(corner)]
+            padding += [start - corner[axis], end[axis] - start - size]
+        return F.pad(self.weight, padding) if any(padding) else self.weight
+
+    def whole(self, shape: torch.Size) -> Tensor:
+        """[m, *shape] the weights of all values."""
+        axes = len(self.corner)
+        return self.wider((0,) * axes, tuple(shape[len(shape) - axes :]))
+
+    def plus(self, other: Form) -> Form:
+        """The sum of two forms of the same node."""
+        if not self.corner or not other.corner:
+            shape = (self if not self.corner else other).weight.shape[1:]
+            return Form(self.whole(shape) + other.whole(shape))
+        axes = range(len(self.corner))
+        corner = tuple(min(self.corner[i], other.corner[i]) for i in axes)
+        end = tuple(max(f.corner[i] + f.weight.shape[i - len(corner)] for f in (self, other))
+                    for i in axes)  # fmt: skip
+        return Form(self.wider(corner, end) + other.wider(corner, end), corner)
+
+
+@dataclass
+class Bounds:
+    """What is known of a network's values over a budget.
+
+    Attributes:
+        known: lowest and highest value of every node, each [n, ...].
+        lines: node of an activation → slope of the line below it, slope and height of the line above.
+    """
+
+    network: Network
+    ball: Ball
+    known: dict[fx.Node, Interval]
+    lines: dict[fx.Node, tuple[Tensor, Tensor, Tensor]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, network: Network, ball: Ball, *, tight: bool = True) -> Bounds:
+        """Interval bounds; where `tight`, linear ones of what goes into activations."""
+        bounds = cls(network, ball, intervals(network, ball))
+        if tight:
+            tighten(bounds)
+        return bounds
+
+    def shape(self, node: fx.Node) -> torch.Size:
+        return self.known[node][0].shape[1:]
+
+    def between(self, step: Step, bend: float) -> tuple[Tensor, Tensor, Tensor]:
+        """The lines between which an activation lies that bends at zero; exact where it does not."""
+        if step.node not in self.lines:
+            low, high = self.known[step.inputs[0]]
+            straight = torch.where(low >= 0, 1.0, bend)
+            crossing = (low < 0) & (high > 0)
+            slope = (high - bend * low) / (high - low).clamp_min(1e-12)
+            below = torch.where(crossing, torch.where(high > -low, 1.0, bend), straight)
+            above = torch.where(crossing, slope, straight)
+            self.lines[step.node] = (
+                below, above, torch.where(crossing, (bend - slope) * low, 0.0)
+            )
+        return self.lines[step.node]
+
+
+def lower_bound(bounds: Bounds, at: fx.Node, form: Form, of: Tensor) -> Tensor:
+    """[m] lower bounds of linear forms of a node's values.
+
+    Args:
+        of: [m] the sample that each form is of.
+    """
+    network, ball = bounds.network, bounds.ball
+    forms = {at: form}
+    total = torch.zeros(len(of), device=of.device)
+    for step in reversed(network.steps):
+        here = forms.pop(step.node, None)
+        if here is None:
+            continue
+        pulled, added = backward(bounds, step, here, of)
+        total = total + added
+        for node, part in zip(step.inputs, pulled, strict=False):
+            forms[node] = forms[node].plus(part) if node in forms else part
+    left = forms.get(network.source)
+    if left is None:
+        return total
+    weight = left.weight.flatten(1)
+    low, high = (left.window(b)[of].flatten(1) for b in bounds.known[network.source])
+    bound = torch.where(weight > 0, low, high).mul_(weight).sum(1)
+    if ball.norm == "l2":
+        # The set lies in the box and in the ball: the better of both bounds holds.
+        radius = left.window(ball.radius.expand_as(ball.x))[of].flatten(1)
+        centre = (weight * left.window(ball.x)[of].flatten(1)).sum(1)
+        bound = torch.maximum(bound, centre - (weight * radius).norm(dim=1))
+    return bound + total
+
+
+def backward(bounds: Bounds, step: Step, form: Form, of: Tensor) -> tuple[list[Form], Tensor]:
+    """What a lower bound of a form of a step's values is, in its inputs' values: forms of each input
+    (of none, where it is a constant), and [m] what is added.
+    """
+    weight, shape = form.weight, bounds.shape(step.inputs[0])
+    bend = step.bend
+    if bend is not None:
+        below, above, height = (form.window(t)[of] for t in bounds.between(step, bend))
+        pulled = torch.where(weight > 0, below, above).mul_(weight)
+        added = height.mul_(weight.clamp_max(0)).flatten(1).sum(1)
+        return [Form(pulled, form.corner)], added
+    if isinstance(step.module, nn.Linear):
+        bias = step.module.bias
+        added = weight.new_zeros(()) if bias is None else (weight * bias).flatten(1).sum(1)
+        return [Form(weight @ step.module.weight)], added
+    if isinstance(step.module, CONVOLUTIONS) and not isinstance(step.module.padding, str):
+        return through_convolution(step.module, form, shape)
+    if isinstance(step.module, NORMALISING):
+        scale, shift = normalisation(step.module)
+        axes = [1] * (weight.ndim - 2)
+        added = (weight * shift.reshape(1, -1, *axes)).flatten(1).sum(1)
+        return [Form(weight * scale.reshape(1, -1, *axes), form.corner)], added
+    if step.keeps or (step.adds and all(bounds.shape(i) == shape for i in step.inputs)):
+        return [form for _ in step.inputs], weight.new_zeros(())
+    weight = form.whole(bounds.shape(step.node))
+    if step.kind in ("weighted", "affine", "sum", "scaled"):
+        with torch.enable_grad():
+            zeros = [
+                torch.zeros(len(of), *bounds.shape(i), device=of.device).requires_grad_(True)
+                for i in step.inputs
+            ]
+            value = step.run(*zeros)
+            pulled = torch.autograd.grad(value, zeros, weight)
+        return [Form(p) for p in pulled], (weight * value.detach()).flatten(1).sum(1)
+    up, down = weight.clamp_min(0), weight.clamp_max(0)
+    low, high = (b[of] for b in bounds.known[step.inputs[0]])
+    if step.takes_largest:
+        # At least the value that is largest at the lower ends; at most the largest upper end.
+        with torch.enable_grad():
+            point = low.clone().requires_grad_(True)
+            (routed,) = torch.autograd.grad(step.run(point), point, up)
+        return [Form(routed)], (down * step.run(high)).flatten(1).sum(1)
+    least, most = (b[of] for b in bounds.known[step.node])
+    return [], (up * least + down * most).flatten(1).sum(1)
+
+
+def through_convolution(
+    module: nn.Conv1d | nn.Conv2d | nn.Conv3d, form: Form, shape: torch.Size
+) -> tuple[list[Form], Tensor]:
+    axes = len(module.kernel_size)
+    corner = form.corner or (0,) * axes
+    weight = TRANSPOSED[axes](
+        form.weight, module.weight, stride=module.stride, dilation=module.dilation,
+        groups=module.groups,
+    )  # fmt: skip
+    starts = []
+    for i in range(axes):
+        axis, size = i - axes, shape[i - axes]
+        first = corner[i] * module.stride[i] - int(module.padding[i])
+        start, end = max(first, 0), min(first + weight.shape[axis], size)  # the rest is padding
+        weight = weight.narrow(axis, start - first, end - start)
+        starts.append(start)
+    added = weight.new_zeros(())
+    if module.bias is not None:
+        added = form.weight.flatten(2).sum(2) @ module.bias
+    return [Form(weight, tuple(starts))], added
+
+
+def normalisation(module: nn.Module) -> tuple[Tensor, Tensor]:
+    """[channels] scale and shift of a batch normalisation at rest."""
+    assert isinstance(module, NORMALISING)
+    assert module.running_mean is not None
+    assert module.running_var is not None
+    scale = (module.running_var + module.eps).rsqrt()
+    if module.weight is not None:
+        scale = scale * module.weight
+    shift = -module.running_mean * scale
+    return scale, shift if module.bias is None else shift + module.bias
+
+
+def tighten(bounds: Bounds) -> None:
+    """Linear bounds of what goes into activations, layer by layer, where that is affordable."""
+    network, known = bounds.network, bounds.known
+    left = torch.full((len(bounds.ball.x),), TIGHT, device=bounds.ball.x.device)
+    bent = False
+    for step in network.steps:
+        if step.inputs[0] is not network.source:  # what follows from bounds that are tighter now
+            known[step.node] = narrower(
+                known[step.node], forward(step, [known[i] for i in step.inputs])
+            )
+        if step.kind != "monotone":
+            continue
+        if bent:
+            left = refine(bounds, step, left)
+            known[step.node] = narrower(known[step.node], forward(step, [known[step.inputs[0]]]))
+        bent = True
+
+
+def refine(bounds: Bounds, step: Step, left: Tensor) -> Tensor:
+    """Linear bounds of those inputs of an activation that are open, of samples that can afford it.
+
+    Args:
+        left: [n] multiplications that each sample may take.
+
+    Returns:
+        [n] what is left of them; below zero where it was too little, once and for all.
+    """
+    node = step.inputs[0]
+    low, high = bounds.known[node]
+    open_ = (low < 0) & (high > 0) if step.bend is not None else low < high
+    left = left - 2 * work(bounds, node) * open_.flatten(1).sum(1)
+    open_ &= (left >= 0).reshape(-1, *[1] * (open_.ndim - 1))
+    axes = max(open_.ndim - 2, 0)
+    low, high = low.clone(), high.clone()
+    widest = max(math.prod(bounds.shape(n)) for n in bounds.known)
+    for place in (open_.flatten(2).any(0).any(0).nonzero()[:, 0].tolist() if axes else [0]):
+        corner = tuple(int(i) for i in torch.unravel_index(torch.tensor(place), open_.shape[2:]))
+        here = (slice(None), slice(None), *corner)
+        rows, together = open_[here].nonzero(), max(1, AT_ONCE // (2 * widest))
+        for start in range(0, len(rows), together):
+            of, unit = rows[start : start + together].unbind(1)
+            one = F.one_hot(unit, open_.shape[1]).to(low)
+            both = torch.cat([one, -one]).reshape(2 * len(of), open_.shape[1], *[1] * axes)
+            least, most = lower_bound(bounds, node, Form(both, corner), of.repeat(2)).chunk(2)
+            low[here][of, unit] = torch.maximum(low[here][of, unit], least)
+            high[here][of, unit] = torch.minimum(high[here][of, unit], -most)
+    bounds.known[node] = (low, high)
+    return left
+
+
+def work(bounds: Bounds, at: fx.Node) -> int:
+    """Multiplications of one unit's linear form on its way back."""
+    reached = {at: (1,) * (len(bounds.shape(at)) - 1)}  # extent of the window, on the axes of place
+    total = 0
+    for step in reversed(bounds.network.steps):
+        extent = reached.pop(step.node, None)
+        if extent is None:
+            continue
+        for node in step.inputs:
+            shape = bounds.shape(node)
+            whole = tuple(shape[1:])
+            module = step.module
+            if isinstance(module, CONVOLUTIONS):
+                reached[node] = tuple(
+                    min((e - 1) * s + d * (k - 1) + 1, size)
+                    for e, s, d, k, size in zip(
+                        extent, module.stride, module.dilation, module.kernel_size, whole, strict=True
+                    )
+                )
+            else:
+                reached[node] = extent if step.in_place else whole
+            if isinstance(module, LONG):
+                total += module.weight.numel() * math.prod(extent)
+            else:
+                total += math.prod(shape[:1]) * math.prod(reached[node])
+    return total
+
+
+def margins(bounds: Bounds, y: Tensor) -> Tensor:
+    """[n] a lower bound, over the budget, of how far the class `y` leads."""
+    network = bounds.network
+    wide = bounds.known[network.output][0]
+    n, k = len(wide), wide[0].numel()
+    rows = torch.arange(n, device=wide.device)
+    if k == 1:
+        sign = torch.where(y == 1, 1.0, -1.0).to(wide)
+        form = Form(sign.reshape(n, *[1] * (wide.ndim - 1)))
+        return lower_bound(bounds, network.output, form, rows) - sign * network.zero
+    if wide.ndim != 2:
+        raise NotApplicable(f"the network's scores have shape {list(wide.shape[1:])}")
+    eye = torch.eye(k, device=wide.device)
+    others = torch.stack([torch.cat([eye[:c], eye[c + 1 :]]) for c in range(k)])
+    leads = (eye[y][:, None] - others[y]).flatten(0, 1)
+    of = rows.repeat_interleave(k - 1)
+    return lower_bound(bounds, network.output, Form(leads), of).reshape(n, k - 1).amin(1)

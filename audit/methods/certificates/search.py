@@ -1,0 +1,103 @@
+"""The largest budget in which a sample's right answer is proven."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from audit.errors import NotApplicable
+from audit.evidence import Batch, producer
+from audit.methods.attacks.budgets import Norm, budget
+from audit.methods.certificates.intervals import intervals
+from audit.methods.certificates.linear import Bounds, margins
+from audit.methods.certificates.network import network_of
+from audit.subject import Subject
+
+AT_ONCE = 1 << 26  # values of the widest layer that are bounded together
+FEW = 15  # samples that what was read off a network is compared on
+OCTAVES = 12  # below the highest budget nothing is tried
+
+
+@producer(version=3)
+def certified_eps(
+    batch: Batch, *, highest: float, per_octave: int, at: float = 0.0, norm: Norm = "linf"
+) -> dict[str, Tensor]:
+    """The largest budget within which each sample's right answer is proven, by bisection.
+
+    First by intervals alone, which cost little, then with linear bounds of hidden layers from there on.
+
+    Args:
+        highest: a proof there is not followed further; nothing below `highest` / 2 ** 12 is tried.
+        per_octave: steps that a doubling of the budget is divided into.
+        at: a budget that is tried besides, so that what is said of it is exact.
+
+    Returns:
+        eps [n]: 0 where the answer is wrong or nothing is proven.
+    """
+    subject = batch.subject
+    network = network_of(subject)
+    unit = budget(subject, 1.0, norm)
+    with torch.no_grad():
+        right = subject.logits(batch.x).argmax(1) == batch.y
+        one = intervals(network, unit.around(batch.x[:1]))
+        widest = max(low.numel() for low, _ in one.values()) * max(len(subject.classes) - 1, 1)
+        together = max(1, AT_ONCE // widest)
+
+        def size(step: Tensor) -> Tensor:
+            """The budget of a step: the last is the highest."""
+            return highest * 2 ** (step / per_octave - OCTAVES)
+
+        def proven(eps: Tensor, rows: Tensor, *, tight: bool) -> Tensor:
+            """[m] is the answer of some samples proven at a budget of each, [m]?"""
+            found = torch.zeros(len(rows), dtype=torch.bool, device=rows.device)
+            for start in range(0, len(rows), together):
+                part = slice(start, start + together)
+                ball = unit.times(eps[part]).around(batch.x[rows[part]])
+                bounds = Bounds.of(network, ball, tight=tight)
+                found[part] = margins(bounds, batch.y[rows[part]]) > 0
+            return found
+
+        rows = right.nonzero()[:, 0]
+        low = torch.zeros_like(rows)  # the highest step that is proven; 0 for none
+        for tight in (False, True):
+            high = torch.full_like(low, OCTAVES * per_octave + 1)
+            while bool((high - low > 1).any()):
+                now = (high - low > 1).nonzero()[:, 0]
+                middle = (low[now] + high[now]) // 2
+                holds = proven(size(middle), rows[now], tight=tight)
+                low[now[holds]], high[now[~holds]] = middle[holds], middle[~holds]
+        eps = torch.where(low > 0, size(low), 0.0)
+        if at:
+            near = ((eps < at) & (size(low + 1) >= at)).nonzero()[:, 0]
+            holds = proven(torch.full_like(eps[near], at), rows[near], tight=True)
+            eps[near[holds]] = at
+    result = torch.zeros(len(batch.x), device=batch.x.device)
+    result[rows] = eps.to(result)
+    return {"eps": result}
+
+
+def linear_forms(subject: Subject) -> int:
+    """Linear forms that are at most followed back for one sample at one budget."""
+    network = network_of(subject)
+    with torch.no_grad():
+        known = intervals(network, budget(subject, 0.0).around(subject.batch([0])[0]))
+    bent = [s.inputs[0] for s in network.steps if s.kind == "monotone"][1:]
+    return len(subject.classes) + 2 * sum(known[node][0].numel() for node in bent)
+
+
+def boundable(subject: Subject) -> None:
+    """Raise NotApplicable, with the layer's name, where the network's answers cannot be bounded."""
+    network = network_of(subject)
+    assert subject.x is not None
+    with torch.no_grad():
+        x, y = subject.batch(range(min(subject.n, FEW)))
+        ball = budget(subject, 0.0).around(x)
+        low, high = intervals(network, ball)[network.output]
+        # Of a budget of nothing the bounds are the scores, or the network was read wrongly.
+        found = (low.flatten(1) > network.zero).long()[:, 0] if low[0].numel() == 1 else low.argmax(1)
+        if not torch.allclose(low, high, rtol=1e-3, atol=1e-4) or not bool(
+            (found == subject.logits(x).argmax(1)).all()
+        ):
+            raise NotApplicable("what was read off the network answers otherwise than the network")
+        few = torch.arange(min(len(x), 2))
+        margins(Bounds.of(network, ball[few]), y[few])
