@@ -1,7 +1,7 @@
 """Attacks beside those of ART and foolbox, and the cascade beside AutoAttack: who breaks more, at what cost?
 
     pip install foolbox multiprocess        # multiprocess is what ART's AutoAttack imports
-    python benchmarks/robustness.py [gradient] [minimum] [square] [cascade] [scale]
+    python benchmarks/robustness.py [gradient] [minimum] [square] [proof] [cascade] [scale]
         [--samples 256] [--cascade-samples 100] [--rounds 5] [--threads 2]
 
 All contenders attack the same samples in turn in one run, medians over the rounds. The limit of a
@@ -27,6 +27,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from speed import Cnn, best_batch, interleaved, passes, table
 from torch import Tensor, nn
 
@@ -37,8 +38,11 @@ from audit.methods.attacks.apgd import apgd
 from audit.methods.attacks.ascent import pgd
 from audit.methods.attacks.minimum_norm import smallest_l2
 from audit.methods.attacks.search import square
+from audit.methods.certificates import linear
+from audit.methods.certificates.search import certified_eps
 
 EPS = {"mnist-cnn": 0.1, "mnist-cnn-robust": 0.2}  # where something falls and something stands
+PROVEN = ("mnist-cnn", "mnist-cnn-robust", "digits-cnn", "digits-resnet")
 STEPS, QUERIES, BATCH = 20, 500, 128
 
 
@@ -222,6 +226,31 @@ def squares(name: str, samples: int, rounds: int) -> list[Row]:
     ]
 
 
+def proof(name: str, samples: int, rounds: int) -> list[Row]:
+    """What is proven at the subject's own eps, by intervals alone and with hidden layers bounded too."""
+    subject = audit.load(f"zoo:{name}")
+    eps = audit.check("robustness.worst_case").size(subject)  # type: ignore[attr-defined]
+    n = Context.of(subject).samples(samples)
+    found: dict[str, NDArray[np.float64]] = {}
+
+    def prove(who: str, multiplications: float) -> None:
+        linear.TIGHT = multiplications
+        made = Context.of(subject).evidence(
+            certified_eps, n, highest=4 * eps, per_octave=4, at=eps
+        )
+        found[who] = made["eps"].double().numpy()
+
+    within, plain = "linear bounds of hidden layers", "intervals of hidden layers"
+    limit = linear.TIGHT
+    times = interleaved({within: lambda: prove(within, limit), plain: lambda: prove(plain, 0)}, rounds)
+    linear.TIGHT = limit
+    return [
+        (name, f"{eps:.3g}", who, f"{(found[who] >= eps).mean():.2f}", f"{np.median(found[who]):.3g}",
+         f"{1000 * seconds / len(n):.0f}")
+        for who, seconds in times.items()
+    ]  # fmt: skip
+
+
 def cascade(name: str, samples: int, rounds: int) -> list[Row]:
     """The cascade, as standard and with AutoAttack's steps and queries, beside AutoAttack."""
     from art.attacks.evasion import AutoAttack
@@ -283,7 +312,7 @@ def one_scale(n: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parts = ("gradient", "minimum", "square", "cascade", "scale")
+    parts = ("gradient", "minimum", "square", "proof", "cascade", "scale")
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(parts))
     parser.add_argument("--samples", type=int, default=256)
     parser.add_argument("--cascade-samples", type=int, default=100)
@@ -317,6 +346,12 @@ def main() -> None:
             f"Square, {QUERIES} queries, {samples} samples",
             [row for name in EPS for row in squares(name, samples, rounds)],
             ("model", "who", "left right", "seconds", "ratio to ours"),
+        )
+    if "proof" in chosen:
+        table(
+            "Proven of 50 samples under Linf",
+            [row for name in PROVEN for row in proof(name, 50, rounds)],
+            ("model", "eps", "by", "share proven at eps", "median proven eps", "ms a sample"),
         )
     if "cascade" in chosen:
         table(

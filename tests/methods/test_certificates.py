@@ -200,6 +200,7 @@ class Odd(nn.Module):
         self.scale, self.colour = nn.Parameter(torch.randn(16)), nn.Parameter(torch.randn(3, 1, 1))
         self.alone = nn.BatchNorm1d(16, track_running_stats=False)
         self.inplace, self.falling = nn.ReLU(inplace=True), nn.LeakyReLU(-0.5)
+        self.row = nn.Linear(8, 8)
 
     def forward(self, x):
         return self.middle(self, x)
@@ -230,6 +231,8 @@ SOUND = {
     "a colour for each channel": lambda net, x: net.last(net.conv(x * net.colour).relu().flatten(1)),
     "bilinear": lambda net, x: net.head(net.first(
         F.interpolate(F.interpolate(x, size=16, mode="bilinear"), size=8).flatten(1)).relu()),
+    "a layer for each row": lambda net, x: net.head(
+        net.first(net.row(net.row(x).relu()).relu().flatten(1)).relu()),
     "flattened twice": lambda net, x: net.head(
         net.first(x.flatten(1)).relu() - net.first(torch.flatten(x, 1)).tanh()),
     "no dropout": hidden(lambda net, h: F.dropout(h.relu(), 0.5, net.training)),

@@ -3,7 +3,7 @@
 
 What goes into an activation is bounded in the same way, wherever its interval leaves open on which side
 of the bend it lies. A unit of a convolution is reached by a window of what lies before it: its bound is
-followed back through that window alone (Xu et al. 2020, appendix: patches).
+followed back through that window alone (as auto_LiRPA's patches do).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
@@ -21,7 +22,7 @@ from audit.methods.certificates.intervals import Interval, forward, intervals, n
 from audit.methods.certificates.network import LONG, NORMALISING, Network, Step
 
 AT_ONCE = 1 << 22  # values of linear forms that are followed together
-TIGHT = 2e9  # multiplications that linear bounds of a sample's hidden layers may take
+TIGHT = 1e9  # multiplications that linear bounds of a sample's hidden layers may take
 TRANSPOSED = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
@@ -154,7 +155,7 @@ def backward(bounds: Bounds, step: Step, form: Form, of: Tensor) -> tuple[list[F
         added = height.mul_(weight.clamp_max(0)).flatten(1).sum(1)
         return [Form(pulled, form.corner)], added
     if isinstance(step.module, nn.Linear):
-        bias = step.module.bias
+        weight, bias = form.whole(bounds.shape(step.node)), step.module.bias
         added = weight.new_zeros(()) if bias is None else (weight * bias).flatten(1).sum(1)
         return [Form(weight @ step.module.weight)], added
     if isinstance(step.module, CONVOLUTIONS) and not isinstance(step.module.padding, str):
@@ -174,8 +175,8 @@ def backward(bounds: Bounds, step: Step, form: Form, of: Tensor) -> tuple[list[F
                 for i in step.inputs
             ]
             value = step.run(*zeros)
-            pulled = torch.autograd.grad(value, zeros, weight)
-        return [Form(p) for p in pulled], (weight * value.detach()).flatten(1).sum(1)
+            parts = torch.autograd.grad(value, zeros, weight)
+        return [Form(p) for p in parts], (weight * value.detach()).flatten(1).sum(1)
     up, down = weight.clamp_min(0), weight.clamp_max(0)
     low, high = (b[of] for b in bounds.known[step.inputs[0]])
     if step.takes_largest:
@@ -251,23 +252,27 @@ def refine(bounds: Bounds, step: Step, left: Tensor) -> Tensor:
     """
     node = step.inputs[0]
     low, high = bounds.known[node]
+    if low.ndim < 2:
+        return left
     open_ = (low < 0) & (high > 0) if step.bend is not None else low < high
     left = left - 2 * work(bounds, node) * open_.flatten(1).sum(1)
     open_ &= (left >= 0).reshape(-1, *[1] * (open_.ndim - 1))
-    axes = max(open_.ndim - 2, 0)
-    low, high = low.clone(), high.clone()
     widest = max(math.prod(bounds.shape(n)) for n in bounds.known)
-    for place in (open_.flatten(2).any(0).any(0).nonzero()[:, 0].tolist() if axes else [0]):
-        corner = tuple(int(i) for i in torch.unravel_index(torch.tensor(place), open_.shape[2:]))
-        here = (slice(None), slice(None), *corner)
-        rows, together = open_[here].nonzero(), max(1, AT_ONCE // (2 * widest))
+    together = max(1, AT_ONCE // (2 * widest))
+    shape, channels = low.shape, low.shape[1]
+    # [n, channels, places]
+    open_, low, high = (t.reshape(*shape[:2], -1).clone() for t in (open_, low, high))
+    for place in open_.any(0).any(0).nonzero()[:, 0].tolist():
+        corner = tuple(int(i) for i in np.unravel_index(place, shape[2:]))
+        rows = open_[:, :, place].nonzero()
         for start in range(0, len(rows), together):
             of, unit = rows[start : start + together].unbind(1)
-            one = F.one_hot(unit, open_.shape[1]).to(low)
-            both = torch.cat([one, -one]).reshape(2 * len(of), open_.shape[1], *[1] * axes)
+            one = F.one_hot(unit, channels).to(low)
+            both = torch.cat([one, -one]).reshape(2 * len(of), channels, *[1] * len(corner))
             least, most = lower_bound(bounds, node, Form(both, corner), of.repeat(2)).chunk(2)
-            low[here][of, unit] = torch.maximum(low[here][of, unit], least)
-            high[here][of, unit] = torch.minimum(high[here][of, unit], -most)
+            low[of, unit, place] = torch.maximum(low[of, unit, place], least)
+            high[of, unit, place] = torch.minimum(high[of, unit, place], -most)
+    low, high = low.reshape(shape), high.reshape(shape)
     bounds.known[node] = (low, high)
     return left
 
