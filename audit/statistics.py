@@ -189,7 +189,16 @@ def mean(
     slice: Slice | None = None,
     edges: tuple[float, float] | None = None,
 ) -> Metric:
-    """A mean over samples, with its Student t interval (at the effective n under clustering)."""
+    """A mean over samples, with its Student t interval (at the effective n under clustering).
+
+    Where few values differ that interval is too short, and of no width where none does. So paired
+    differences of yes and no (all −1, 0 or 1, with these edges) get Tango's score interval, and other
+    values that are all alike the widest that Wilson's interval of "no sample is another" allows.
+
+    Args:
+        values: [n] floats.
+        edges: the lowest and the highest that a value can be.
+    """
     from scipy.stats import t
 
     data = np.asarray(values, dtype=np.float64)
@@ -201,15 +210,56 @@ def mean(
     if size < 2:
         return undefined(name, "one cluster only", n=n, slice=slice, direction=direction)
     centre, error = float(data.mean()), float(data.std(ddof=1)) / np.sqrt(size)
-    quantiles = {}
-    for q in QUANTILES:
-        point = centre + float(t.ppf(q, size - 1)) * error
-        quantiles[str(q)] = round(float(np.clip(point, *edges) if edges else point), 12)
+    estimator = "mean; Student t interval"
+    if edges == (-1, 1) and np.isin(data, (-1, 0, 1)).all():
+        estimator = "paired difference of shares; Tango's score interval"
+        gained, lost = (float((data == sign).sum()) * size / n for sign in (1, -1))
+        points = {q: tango(gained, lost, size, q) for q in QUANTILES}
+    elif edges and error == 0:
+        estimator = "mean of equal values; Wilson interval of the share of others"
+        points = {}
+        for q in QUANTILES:
+            others = wilson(0, size, abs(2 * q - 1))[1]
+            points[q] = centre + others * (edges[q > 0.5] - centre)
+    else:
+        points = {q: centre + float(t.ppf(q, size - 1)) * error for q in QUANTILES}
+    quantiles = {
+        str(q): round(float(np.clip(point, *edges) if edges else point), 12)
+        for q, point in points.items()
+    }
     return Metric(
         name=name, value=centre, low=quantiles["0.025"], high=quantiles["0.975"], n=n, unit=unit,
-        direction=direction, slice=slice or {}, estimator="mean; Student t interval",  # type: ignore[arg-type]
+        direction=direction, slice=slice or {}, estimator=estimator,  # type: ignore[arg-type]
         sufficient={"quantiles": quantiles},
     )  # fmt: skip
+
+
+def tango(gained: float, lost: float, n: float, q: float) -> float:
+    """The `q` quantile of the difference of two paired shares (Tango 1998): where the score test of
+    that difference has its critical value.
+
+    Args:
+        gained, lost: pairs of `n` that went from no to yes, and from yes to no; need not be whole.
+    """
+    from scipy.optimize import brentq
+    from scipy.stats import norm
+
+    z = float(norm.ppf(q))
+
+    def score(difference: float) -> float:
+        b = (2 * n - gained + lost) * difference - gained - lost
+        c = lost * difference * (difference - 1)
+        share = (np.sqrt(b * b - 8 * n * c) - b) / (4 * n)  # lost, where the difference is true
+        variance = n * (2 * share + difference * (1 - difference))
+        missing = gained - lost - n * difference
+        return float(missing / np.sqrt(max(variance, 1e-300))) + z
+
+    ends = (-1 + 1e-12, 1 - 1e-12)
+    if score(ends[0]) <= 0:
+        return -1.0
+    if score(ends[1]) >= 0:
+        return 1.0
+    return float(brentq(score, *ends, xtol=1e-13))
 
 
 def difference(

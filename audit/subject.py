@@ -291,6 +291,11 @@ class Subject:
             return -(logits[:, 0].double() - y.double()).abs() / self.answer_spread
         return (logits.argmax(1) == y).double()
 
+    @property
+    def merit_change(self) -> dict[str, Any]:
+        """What `statistics.mean` is to know of a change of merit: its unit, or its edges."""
+        return {"unit": "standard deviations"} if self.is_regression else {"edges": (-1, 1)}
+
     def class_indices(self, y: Tensor, what: str) -> Tensor:
         """Labels as indices of the classes.
 

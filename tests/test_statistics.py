@@ -120,6 +120,45 @@ def test_stricter_levels_are_wider():
         assert strict[1] > plain[1]
 
 
+def paired(gained, lost, n):
+    return statistics.mean("d", [1] * gained + [-1] * lost + [0] * (n - gained - lost), edges=(-1, 1))
+
+
+def test_a_paired_difference_of_shares_is_tangos():
+    z2 = stats.norm.ppf(0.975) ** 2
+    none = paired(0, 0, 100)  # closed form: z² / (n + z²)
+    assert (none.low, none.high) == pytest.approx((-z2 / (100 + z2), z2 / (100 + z2)), abs=1e-9)
+    # The score of "no difference" is McNemar's: (b − c) / √(b + c) = z where an end is zero.
+    b = 1 + z2 / 2 + np.sqrt(z2**2 / 4 + 2 * z2)
+    assert statistics.tango(b, 1, 50, 0.025) == pytest.approx(0, abs=1e-9)
+    assert statistics.tango(1, b, 50, 0.975) == pytest.approx(0, abs=1e-9)
+    many = paired(4000, 3000, 20000)
+    wald = 1.95996 * np.sqrt((7000 - 1000**2 / 20000) / 20000**2)
+    assert (many.low, many.high) == pytest.approx((0.05 - wald, 0.05 + wald), abs=1e-4)
+    assert many.value == pytest.approx(0.05)
+    assert paired(20, 0, 20).high == 1
+    assert paired(0, 20, 20).low == -1
+    assert "Tango" in many.estimator
+
+
+@pytest.mark.parametrize(("gained", "lost"), [(0.01, 0.0), (0.03, 0.01), (0.1, 0.1), (0.4, 0.1)])
+def test_a_paired_difference_covers_where_few_differ(gained, lost):
+    n, rng = 100, np.random.default_rng(0)
+    inside, known = [], {}
+    for b, c, _ in rng.multinomial(n, [gained, lost, 1 - gained - lost], size=2000):
+        if (b, c) not in known:
+            m = paired(b, c, n)
+            known[b, c] = m.low <= gained - lost <= m.high
+        inside.append(known[b, c])
+    assert np.mean(inside) > 0.93
+
+
+def test_equal_values_are_not_certain():
+    metric = statistics.mean("m", np.full(50, 0.25), edges=(0, 1))
+    others = statistics.wilson(0, 50)[1]
+    assert (metric.low, metric.high) == pytest.approx((0.25 * (1 - others), 0.25 + 0.75 * others))
+
+
 def test_mean_is_student_t():
     data = np.random.default_rng(0).normal(size=20)
     metric = statistics.mean("m", data)

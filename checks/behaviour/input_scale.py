@@ -3,8 +3,8 @@
 The same samples are given in the forms that are mixed up in practice: 0–1 for 0–255 and back,
 standardised or not, −1 to 1, inverted, colours in the other order. Where another form does clearly
 better, the data do not reach the model as it was trained (Breck et al. 2017, on training–serving
-skew). Per form, the mean paired change of accuracy (for values: of minus the absolute error in
-standard deviations), with Student t intervals.
+skew). Per form, the paired change of accuracy with Tango's score interval (for values: of minus the
+absolute error in standard deviations, with Student t's).
 
 Planted and looked for (`benchmarks/detection`): inputs of 0 to 255 for 0 to 1 are found in 10 of 10
 seeds, of 0 to 16 in 6, of 0 to 2 in none. No false alarm on 100 clean models (at most 3.7 %).
@@ -55,7 +55,6 @@ class InputScale(Check):
         chosen = context.samples(self.samples)
         clusters, y = context.clusters(chosen), subject.y[chosen]
         before = subject.merit(context.answers(chosen), y).numpy()
-        unit = "standard deviations" if subject.is_regression else ""
         metrics = []
         for name in rescalings(subject):
             logits = context.evidence(rescaled, chosen, name=name)["logits"]
@@ -63,7 +62,7 @@ class InputScale(Check):
             change = np.nan_to_num(after - before, nan=-1.0, neginf=-1e6)
             metrics.append(statistics.mean(
                 "gain", change, clusters=clusters, slice={"inputs": name}, direction="lower",
-                unit=unit,
+                **subject.merit_change,
             ))  # fmt: skip
         best = max(metrics, key=lambda m: float(m.value or 0))
         shown = [
@@ -73,11 +72,11 @@ class InputScale(Check):
         ]  # fmt: skip
         return Measurement(
             answer=f"Of {len(metrics)} other forms of the same inputs, {best.slice['inputs']!s} does "
-            f"best: it changes {'minus the error' if unit else 'accuracy'} by {number(best.value)} "
-            f"({span(best.low, best.high)}); n = {len(chosen):,}.",
+            f"best: it changes {'minus the error' if subject.is_regression else 'accuracy'} by "
+            f"{number(best.value)} ({span(best.low, best.high)}); n = {len(chosen):,}.",
             metrics=metrics,
             figures=[figures.intervals(
-                shown, value="change of accuracy" if not unit else "change of minus the error",
+                shown, value="change of minus the error" if subject.is_regression else "change of accuracy",
                 bound=self.bound, domain=None, title="Gain from giving the inputs in another form",
                 caption="Change against the inputs as given: " + ", ".join(
                     f"{m.slice['inputs']} {number(m.value)}" for m in metrics) + ".",

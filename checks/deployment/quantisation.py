@@ -4,8 +4,8 @@ Weights of linear, convolutional and recurrent layers rounded to int8 with one s
 of linear and convolutional layers to uint8 with one scale a batch: the arithmetic of dynamic
 quantisation (Jacob et al. 2018; Krishnamoorthi 2018), simulated in floating point, so that the result
 does not hang on a machine's kernels. On the same samples: the paired loss of accuracy (for values: of
-minus the absolute error in standard deviations) with its Student t interval and McNemar's exact test,
-and how many answers change.
+minus the absolute error in standard deviations) with Tango's score interval (Student t for values)
+and McNemar's exact test, and how many answers change.
 
 Planted and looked for (`benchmarks/detection`): one unit with weights 300 times too large is found
 in 10 of 10 seeds, 100 times in 2, 30 times in none. No false alarm on 100 clean models (at most
@@ -60,9 +60,8 @@ class Quantisation(Check):
         float_ = context.answers(chosen)
         int8 = context.evidence(predict_int8, chosen)["logits"]
         before, after = subject.merit(float_, y).numpy(), subject.merit(int8, y).numpy()
-        unit = "standard deviations" if subject.is_regression else ""
         loss = statistics.mean(
-            "loss", before - after, clusters=clusters, direction="lower", unit=unit
+            "loss", before - after, clusters=clusters, direction="lower", **subject.merit_change
         )
         flips = statistics.proportion(
             "answers_changed", subject.changed(float_, int8).numpy(), clusters=clusters,

@@ -3,7 +3,7 @@
 A model can look robust because attacks that follow gradients find none (Athalye et al. 2018). Two
 signs, on the same samples: the share whose gradient is exactly zero, and how many more answers a
 search that needs no gradient flips than projected gradient descent does (Carlini et al. 2019, section
-5.3), paired, with Student t interval. Robustness reported by gradient attacks on such a model is not
+5.3), paired, with Tango's score interval. Robustness reported by gradient attacks on such a model is not
 robustness.
 
 Planted and looked for (`benchmarks/detection`): inputs rounded to steps of 0.0001, and a softmax of

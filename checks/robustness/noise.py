@@ -3,8 +3,9 @@
 Normal noise on every numeric value of a table or series, from a twentieth to half of its standard
 deviation, kept within the range of the data; categories stay. The loss of accuracy (for values: of
 minus the absolute error in standard deviations of the labels), paired with the clean answers, with
-Student t intervals, and how many answers change, with Wilson intervals. Nobody chose the noise to do
-harm: an average case beside the worst case of the attacks (Fawzi et al. 2016).
+Tango's score interval (Student t for values), and how many answers change, with Wilson intervals.
+Nobody chose the noise to do harm: an average case beside the worst case of the attacks (Fawzi et al.
+2016).
 """
 
 from __future__ import annotations
@@ -56,13 +57,12 @@ class Noise(Check):
         clusters, y = context.clusters(chosen), subject.y[chosen]
         before = context.answers(chosen)
         clean = subject.merit(before, y).numpy()
-        unit = "standard deviations" if subject.is_regression else ""
         losses, flips, rows = [], [], []
         for strength in STRENGTHS:
             after = context.evidence(noisy, chosen, strength=strength)["logits"]
             losses.append(statistics.mean(
-                "loss", clean - subject.merit(after, y).numpy(), clusters=clusters, unit=unit,
-                slice={"noise": strength}, direction="lower",
+                "loss", clean - subject.merit(after, y).numpy(), clusters=clusters,
+                slice={"noise": strength}, direction="lower", **subject.merit_change,
             ))  # fmt: skip
             flips.append(statistics.proportion(
                 "answers_changed", subject.changed(before, after).numpy(), clusters=clusters,
@@ -75,7 +75,7 @@ class Noise(Check):
         return Measurement(
             answer=f"Noise of a tenth of each value's standard deviation changes {amount(changed)} of "
             f"{len(chosen):,} answers and costs {number(loss.value)} ({span(loss.low, loss.high)}) of "
-            f"{'accuracy' if not unit else 'a standard deviation'}.",
+            f"{'a standard deviation' if subject.is_regression else 'accuracy'}.",
             metrics=[*losses, *flips],
             figures=[figures.curve(
                 rows, x="noise", y="share", series="series",
