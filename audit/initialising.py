@@ -69,6 +69,12 @@ def write_config(options: argparse.Namespace, config: Config | None, path: Path)
         lines.append(f"range = {toml(list(meta.input.range))}{why('input range')}")
     else:
         lines.append("# range = [0, 1]")
+    if meta.input.eps is not None:
+        lines.append(f"eps = {toml(meta.input.eps)}  # given")
+    elif meta.input.kind == "tabular":
+        lines.append("# eps = 0.1  # standard deviations that a feature may be off without harm")
+    else:
+        lines.append("# eps = 0.03  # how much a value may be off without harm")
     if meta.input.preprocess:
         lines += ["", "[subject.input.preprocess]"]
         for key, value in meta.input.preprocess.model_dump(exclude_none=True).items():

@@ -299,14 +299,14 @@ def weigh_validity(
     """Without evidence that the measurement was fair, nothing is concluded from it."""
     relevant = [v for v in check.validity if not v.metrics or metric.name in v.metrics]
     broken = [v.name for v in relevant if v.passed is False]
-    open_ = [v.name for v in relevant if v.passed is None]
+    open_ = [v.detail or v.name for v in relevant if v.passed is None]
     if outcome in ("passed", "failed") and broken:
         doubts = "".join(f"{d}: " for d in dict.fromkeys(
             v.doubt for v in relevant if v.passed is False and v.doubt
         ))  # fmt: skip
         return "inconclusive", f"{doubts}the validity evidence fails: {', '.join(broken)}"
     if outcome == "passed" and open_ and gating(expectation.severity, "high"):
-        return "inconclusive", f"the validity evidence is missing: {', '.join(open_)}"
+        return "inconclusive", f"the validity evidence is missing: {'; '.join(open_)}"
     return outcome, reason
 
 
