@@ -46,10 +46,12 @@ def number_rows(rows: Rows) -> list[dict[str, Any]]:
 def curve(
     rows: Rows, *, x: str, y: str, series: str, title: str, caption: str,
     bound: float | None = None, domain: tuple[float, float] | None = (0, 1), log: bool = False,
+    asked: float | None = None,
 ) -> Figure:  # fmt: skip
     """Lines with interval bars; rows hold `x`, `y`, 'low', 'high' and `series`.
 
     Args:
+        asked: where on the horizontal axis the answer is read off; a dotted line.
         domain: of the vertical axis; as the values need it where None.
         log: the horizontal axis is logarithmic.
     """
@@ -66,7 +68,7 @@ def curve(
         f"{series}:N", title=None, sort=order, legend=legend, scale=alt.Scale(domain=order)
     )
     scale = alt.Scale(domain=list(domain)) if domain else alt.Scale(zero=False)
-    along = alt.Scale(type="log") if log else alt.Undefined
+    along = alt.Scale(type="log", nice=False) if log else alt.Undefined
     at, value = alt.X(f"{x}:Q", title=x, scale=along), alt.Y(f"{y}:Q", title=y, scale=scale)
     layers = [
         base.mark_line().encode(at, value, colour),
@@ -79,6 +81,9 @@ def curve(
     ]
     if bound is not None:
         layers.append(bound_rule(bound, horizontal=True))
+    if asked is not None:
+        place = alt.Chart(alt.Data(values=[{x: asked}]))  # type: ignore[attr-defined]
+        layers.append(place.mark_rule(strokeDash=[2, 4], strokeWidth=1.5, color="currentColor").encode(at))
     return finish(alt.layer(*layers).properties(width=440, height=240), title, caption)
 
 
@@ -210,7 +215,7 @@ def tiles(
     rows: Sequence[Sequence[NDArray[np.uint8]]], *, title: str, caption: str
 ) -> Figure:
     """Pictures side by side, each at least 96 pixels, as one PNG with a transparent ground."""
-    from PIL import Image
+    from PIL import Image, ImageDraw
 
     height = len(rows) * (TILE + GAP) - GAP
     width = max(len(row) for row in rows) * (TILE + GAP) - GAP
@@ -222,7 +227,11 @@ def tiles(
             size = (max(1, round(tile.width * scale)), max(1, round(tile.height * scale)))
             resampling = Image.Resampling.NEAREST if scale > 1 else Image.Resampling.LANCZOS
             tile = tile.resize(size, resampling)
-            sheet.paste(tile, (j * (TILE + GAP), i * (TILE + GAP)))
+            left, top = j * (TILE + GAP), i * (TILE + GAP)
+            sheet.paste(tile, (left, top))
+            # A picture that is white at its edges ends somewhere, too.
+            outline = (left, top, left + tile.width - 1, top + tile.height - 1)
+            ImageDraw.Draw(sheet).rectangle(outline, outline=(128, 128, 128, 255))
     buffer = io.BytesIO()
     sheet.save(buffer, format="PNG", optimize=True)
     encoded = base64.b64encode(buffer.getvalue()).decode()

@@ -140,10 +140,10 @@ class Certified(Check):
                              "series": series})  # fmt: skip
         here = [float((proven >= eps).mean()), float(((smallest > eps) & clean).mean())]
         return figures.curve(
-            rows, x="eps", y="accuracy", series="series", log=True,
+            rows, x="eps", y="accuracy", series="series", log=True, asked=eps,
             title="Between proof and attack: the true robust accuracy lies between the lines",
             caption=f"At eps {number(eps)}, {share(here[0])} are proven right and attacks leave "
-            f"{share(here[1])}.",
+            f"{share(here[1])} (dotted line).",
         )  # fmt: skip
 
     def expectations(self, subject: Subject) -> list[Expectation]:

@@ -324,12 +324,12 @@ class WorstCase(NormBounded):
         what = "Share within the tolerance" if context.subject.is_regression else "Accuracy"
         quarter = rows[POINTS // int(REACH)]
         return [figures.curve(
-            rows, x="eps", y="robust accuracy", series="series", bound=self.bound,
+            rows, x="eps", y="robust accuracy", series="series", bound=self.bound, asked=eps,
             title=f"{what} at every size of the change, from one search",
             caption=f"{what} is {share(float(rows[0]['robust accuracy'] or 0))} without an attack, "
             f"{share(float(quarter['robust accuracy'] or 0))} at eps {number(eps)} and "
             f"{share(float(rows[-1]['robust accuracy'] or 0))} at {number(REACH * eps)}. The dashed "
-            "line is the default bound.",
+            "line is the default bound, the dotted one the eps that is judged.",
         )]  # fmt: skip
 
     def groupings(self, context: Context, chosen: NDArray[np.intp]) -> dict[str, NDArray[np.str_]]:

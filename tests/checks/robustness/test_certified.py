@@ -19,7 +19,7 @@ def test_the_sandwich(images, norm):
     assert 0 < certified.value <= robust.value < 1 or norm
     assert certified.value <= robust.value
     assert all(v.passed for v in found.validity)
-    rows = found.figures[0].spec["data"]["values"]
+    rows = found.figures[0].spec["layer"][0]["data"]["values"]
     series = {name: [r["accuracy"] for r in rows if r["series"] == name]
               for name in ("proven at least", "attacks leave at most")}  # fmt: skip
     below, above = series["proven at least"], series["attacks leave at most"]
