@@ -148,6 +148,12 @@ class Subject:
         return str(self.meta.input.kind)
 
     @property
+    def input_noun(self) -> str:
+        """What the inputs are, in a reader's word."""
+        nouns = {"image": "pictures", "tabular": "rows of a table", "sequence": "series", "tokens": "words"}
+        return nouns.get(self.kind, self.kind)
+
+    @property
     def features(self) -> list[Feature]:
         """The named features of a table; unnamed columns are called by their number."""
         if self.meta.features:

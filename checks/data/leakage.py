@@ -44,7 +44,7 @@ class Leakage(Check):
     def applies(self, subject: Subject) -> None:
         subject.require((*CLASSIFICATION, "regression"))
         if subject.kind != "tabular":
-            raise NotApplicable(f"the inputs are {subject.kind}, without features that mean one thing")
+            raise NotApplicable(f"the inputs are {subject.input_noun}, without features that mean one thing")
         if len(subject.features) < FEWEST:
             raise NotApplicable(f"the table has fewer than {FEWEST} features")
 

@@ -49,7 +49,7 @@ class Shortcut(Check):
     def applies(self, subject: Subject) -> None:
         subject.require(CLASSIFICATION)
         if subject.kind not in ("image", "sequence"):
-            raise NotApplicable(f"the inputs are {subject.kind}, without parts that lie side by side")
+            raise NotApplicable(f"the inputs are {subject.input_noun}, without parts that lie side by side")
         assert subject.y is not None
         if len(set(subject.y.tolist())) < 2:
             raise NotApplicable("the labels hold one class only: there is no donor of another")

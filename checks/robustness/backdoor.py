@@ -55,7 +55,7 @@ class Backdoor(Check):
         subject.require(CLASSIFICATION, labels=False)
         subject.require_continuous_inputs()
         if subject.kind != "image":
-            raise NotApplicable(f"the inputs are {subject.kind}, on which no patch can be stuck")
+            raise NotApplicable(f"the inputs are {subject.input_noun}, on which no patch can be stuck")
 
     def cost(self, subject: Subject) -> Cost:
         n = min(self.samples, subject.n)

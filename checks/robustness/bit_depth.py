@@ -31,7 +31,7 @@ class BitDepth(Remedy):
     def applies(self, subject: Subject) -> None:
         super().applies(subject)
         if subject.kind != "image":
-            raise NotApplicable(f"bits are counted of pixels; the inputs are {subject.kind}")
+            raise NotApplicable(f"bits are counted of pixels; the inputs are {subject.input_noun}")
 
     def what(self, subject: Subject) -> str:
         return f"Rounding inputs to {self.bits} bit{'s' if self.bits > 1 else ''}"

@@ -44,7 +44,7 @@ class Corruptions(Check):
         subject.require(DECISIONS)
         subject.require_continuous_inputs()
         if subject.kind != "image":
-            raise NotApplicable(f"the inputs are {subject.kind}, not pictures")
+            raise NotApplicable(f"the inputs are {subject.input_noun}, not pictures")
 
     def kinds(self, subject: Subject) -> list[str]:
         from audit.methods.corruptions import STRENGTHS

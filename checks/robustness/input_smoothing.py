@@ -26,7 +26,7 @@ class InputSmoothing(Remedy):
     def applies(self, subject: Subject) -> None:
         super().applies(subject)
         if subject.kind not in ("image", "sequence"):
-            raise NotApplicable(f"{subject.kind} inputs have no neighbours to take a mean with")
+            raise NotApplicable(f"{subject.input_noun} have no neighbours to take a mean with")
 
     def what(self, subject: Subject) -> str:
         return "Smoothing inputs over three neighbours"

@@ -43,7 +43,7 @@ class Noise(Check):
         subject.require(ANSWERS)
         subject.require_continuous_inputs()
         if subject.kind not in ("tabular", "sequence"):
-            raise NotApplicable(f"the inputs are {subject.kind}; see robustness.corruptions")
+            raise NotApplicable(f"the inputs are {subject.input_noun}; see robustness.corruptions")
 
     def cost(self, subject: Subject) -> Cost:
         return Cost(forward=len(STRENGTHS) * min(self.samples, subject.n))

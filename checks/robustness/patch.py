@@ -59,7 +59,7 @@ class Patch(Evasion):
 
     def applies(self, subject: Subject) -> None:
         if subject.kind != "image":
-            raise NotApplicable(f"a patch is stuck on pictures; the inputs are {subject.kind}")
+            raise NotApplicable(f"a patch is stuck on pictures; the inputs are {subject.input_noun}")
         subject.require(ANSWERS)
 
     def cost(self, subject: Subject) -> Cost:

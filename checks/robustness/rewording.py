@@ -45,7 +45,7 @@ class Rewording(Evasion):
 
     def applies(self, subject: Subject) -> None:
         if subject.kind != "tokens":
-            raise NotApplicable(f"the inputs are no words but {subject.kind}")
+            raise NotApplicable(f"the inputs are no words but {subject.input_noun}")
         subject.require(CLASSIFICATION)
         from audit.methods.attacks.words import candidates
 

@@ -56,7 +56,7 @@ class Spatial(Evasion):
 
     def applies(self, subject: Subject) -> None:
         if subject.kind not in ("image", "sequence"):
-            raise NotApplicable(f"{subject.kind} inputs have no place that could be another")
+            raise NotApplicable(f"{subject.input_noun} have no place that could be another")
         subject.require(ANSWERS)
 
     def cost(self, subject: Subject) -> Cost:
