@@ -45,7 +45,9 @@ class MissingValues(Check):
         subject.require(ANSWERS)
         subject.require_continuous_inputs()
         if subject.kind not in ("tabular", "sequence"):
-            raise NotApplicable(f"the inputs are {subject.input_noun}, whose values are not missing one by one")
+            raise NotApplicable(
+                f"the inputs are {subject.input_noun}, whose values are not missing one by one"
+            )
         if subject.kind == "tabular" and not subject.meta.features:
             raise NotApplicable("the features are not described ([[subject.features]])")
 

@@ -42,5 +42,5 @@ def test_a_useless_feature_has_no_skill():
 
 
 def test_pictures_are_refused(images):
-    with pytest.raises(audit.NotApplicable, match="image"):
+    with pytest.raises(audit.NotApplicable, match="pictures"):
         audit.check("data.leakage").measure(images)

@@ -60,7 +60,7 @@ def test_incomplete_gradients_are_shown_as_failed():
 
 
 def test_gradcam_needs_a_convolution(table, images):
-    with pytest.raises(audit.NotApplicable, match="tabular"):
+    with pytest.raises(audit.NotApplicable, match="rows of a table"):
         audit.check("interpretability.gradcam").measure(table)
     flat = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
     subject = audit.Subject(flat, images.x, images.y)
