@@ -38,7 +38,7 @@ class Change:
 
 
 def compare(baseline: AuditRecord, record: AuditRecord) -> list[Change]:
-    """Every per-sample metric that both records hold.
+    """Every per-sample metric of a question that both records hold.
 
     Paired by sample digest (exact McNemar test); where no sample is shared, unpaired (Fisher's
     exact test), and said so.
@@ -46,7 +46,7 @@ def compare(baseline: AuditRecord, record: AuditRecord) -> list[Change]:
     changes = []
     for check in record.checks:
         old_check = next((c for c in baseline.checks if c.id == check.id), None)
-        if old_check is None:
+        if old_check is None or check.kind == "trial":  # of which the model is not the subject
             continue
         for new in check.per_sample:
             old = next(

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import audit
+from audit.checking import pack
 from audit.entrypoints import reporter
 from audit.policy import CheckExpectation, Policy
 from audit.reports import html
@@ -99,6 +100,20 @@ def test_a_trial_is_shown_where_what_it_would_mend_has_failed(fragile):
         assert record.check("robustness.rejection").mends
         assert ('id="robustness.rejection"' in html.render(record)) is there
         assert sum(record.verdict.counts.values()) == 1 + there
+
+
+def test_a_trial_is_not_held_against_a_baseline(fragile):
+    """What a remedied model did before is no promise of the model's."""
+    checks = ["robustness.bit_depth", "robustness.fgsm"]
+    record = audit.run(fragile, checks)
+    better = record.model_copy(deep=True)
+    for check in better.checks:
+        for bits in check.per_sample:
+            good = pack(bits.metric, [True] * bits.n)
+            bits.bits = good.bits
+    against = audit.policy.judge(record, Policy(), baseline=better)
+    held = {c.id: any(e.source == "baseline" for e in c.expectations) for c in against.checks}
+    assert held == {"robustness.bit_depth": False, "robustness.fgsm": True}
 
 
 def test_a_trial_that_is_not_told_of_is_no_failure_anywhere(fragile):
