@@ -203,7 +203,10 @@ def through_convolution(
         axis, size = i - axes, shape[i - axes]
         first = corner[i] * module.stride[i] - int(module.padding[i])
         start, end = max(first, 0), min(first + weight.shape[axis], size)  # the rest is padding
-        weight = weight.narrow(axis, start - first, end - start)
+        if end > start:
+            weight = weight.narrow(axis, start - first, end - start)
+        else:  # nothing but padding is reached
+            start, weight = 0, torch.zeros_like(weight.narrow(axis, 0, 1))
         starts.append(start)
     added = weight.new_zeros(())
     if module.bias is not None:
