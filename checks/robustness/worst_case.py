@@ -2,7 +2,8 @@
 
 A cascade, cheap first, each next attack only on the answers that still stand (Croce and Hein 2020):
 projected gradient descent (Madry et al. 2018), Auto-PGD on the cross-entropy, on the difference of
-logits ratio and aimed at the nearest other classes, the search for the smallest change, then Square,
+logits ratio and aimed at the nearest other classes, the search for the smallest change, longer attacks
+from several starts on what that search broke just beyond the budget, then Square,
 which needs no gradient (Andriushchenko et al. 2020). Where the tests of a fair attack find masked
 gradients, attacks around the masking follow: gradients passed through what has none, rescaled logits,
 means over random draws (Athalye et al. 2018), and a longer search; of a model that draws lots the means
@@ -42,6 +43,9 @@ POINTS = 16
 FEWEST = 10
 SEARCH = "search for the smallest change"
 FIRST_STEPS = 20  # of the search for the smallest budget, and of its L2 sibling's first attack
+NEARLY = 1.15  # times eps: what the search broke there is attacked for longer within eps
+NEARLY_STARTS = 3
+LOSS_WORDS = {"dlr": "difference of logits", "targeted": "aimed at other class 1"}
 DRAWS = 8  # answers that are averaged of a model that draws lots
 
 Stage = tuple[str, Any, dict[str, Any]]  # name, producer, parameters
@@ -63,6 +67,7 @@ class WorstCase(NormBounded):
 
     samples: int = Field(default=200, ge=10, description="at most this many samples are attacked")
     steps: int = Field(default=40, ge=2, description="of each gradient attack but the first")
+    restarts: int = Field(default=1, ge=1, description="random starts of each Auto-PGD")
     categories: bool = Field(
         default=True, description="of a table, those said to be mutable may be others too"
     )
@@ -72,7 +77,9 @@ class WorstCase(NormBounded):
         n = min(self.samples, subject.n)
         first = PGD()  # on as many samples as its own check attacks
         gradient = min(max(first.samples, n), subject.n) * first.steps
-        gradient += n * self.steps * (2 + self.targets) + n * FIRST_STEPS * (HALVINGS + 1)
+        gradient += n * self.steps * self.restarts * (2 + self.targets)
+        gradient += n * FIRST_STEPS * (HALVINGS + 1)
+        gradient += n * 2 * self.steps * NEARLY_STARTS * len(LOSS_WORDS)
         gradient += n * self.steps * 2  # around masked gradients, where they are
         gradient += min(self.diagnostic_samples, n) * (self.free_steps + 4 * first.steps)
         blind = n * 3 * self.queries + min(self.diagnostic_samples, n) * self.queries
@@ -107,7 +114,7 @@ class WorstCase(NormBounded):
         from audit.methods.attacks.categories import choosable, recategorised
 
         k = 2 if context.subject.is_regression else len(context.subject.classes)
-        common = {"eps": eps, "steps": self.steps, **self.parts()}
+        common = {"eps": eps, "steps": self.steps, "restarts": self.restarts, **self.parts()}
         found: list[Stage] = [
             ("Auto-PGD, cross-entropy", apgd, {**common, "loss": "ce"}),
             ("Auto-PGD, difference of logits", apgd, {**common, "loss": "dlr"}),
@@ -121,6 +128,17 @@ class WorstCase(NormBounded):
         if self.categories and choosable(context.subject):
             found.append(("other categories", recategorised, {"eps": eps, "steps": self.steps}))
         return found
+
+    def nearly_stages(self, context: Context, eps: float) -> list[Stage]:
+        """Longer attacks from several starts, for what fell just beyond the budget."""
+        from audit.methods.attacks.apgd import apgd
+
+        common = {"eps": eps, "steps": 2 * self.steps, "restarts": NEARLY_STARTS, **self.parts()}
+        losses = ["dlr"] if context.subject.is_regression else ["dlr", "targeted"]
+        if len(context.subject.classes) == 2:
+            losses = ["dlr"]
+        return [(f"longer, on what nearly fell, {LOSS_WORDS[loss]}", apgd, {**common, "loss": loss})
+                for loss in losses]  # fmt: skip
 
     def blind_stages(self, eps: float, queries: int) -> list[Stage]:
         from audit.methods.attacks.search import square
@@ -172,6 +190,7 @@ class WorstCase(NormBounded):
         blind = self.blind_stages(eps, self.queries)
         self.follow(context, samples, found, gradient, 1)
         at = 1 + len(gradient)
+        nearly = self.nearly_stages(context, eps)
         near = self.search(
             context, samples, eps, ["eps", "x"] if "x" in found else ["eps"], masked=False
         )
@@ -180,7 +199,10 @@ class WorstCase(NormBounded):
         found["stage"][hit] = at
         if "x" in found:
             found["x"][hit] = near["x"][hit]
+        close = near["eps"] <= NEARLY * eps
+        self.follow(context, samples, found, nearly, at + 1, among=close)
         found["white"] = found["broken"].clone()
+        at += len(nearly)
         self.follow(context, samples, found, blind, at + 1)
         masked = any(v.passed is False for v in self.fairness(context, samples, eps, found))
         found["masked"] = torch.full_like(found["broken"], masked)
@@ -200,6 +222,7 @@ class WorstCase(NormBounded):
         """The attacks whose breaks count, by name, and how many each broke."""
         names = [
             "PGD", *(name for name, _, _ in self.gradient_stages(context, outcome.size)), SEARCH,
+            *(name for name, _, _ in self.nearly_stages(context, outcome.size)),
             *(name for name, _, _ in self.blind_stages(outcome.size, self.queries)),
         ]  # fmt: skip
         first = 0
@@ -212,12 +235,17 @@ class WorstCase(NormBounded):
 
     def follow(
         self, context: Context, samples: NDArray[np.intp], found: dict[str, Tensor],
-        stages: Sequence[Stage], number_: int,
+        stages: Sequence[Stage], number_: int, among: Tensor | None = None,
     ) -> None:  # fmt: skip
-        """Stages, each on what stands before it; `found` is brought up to date."""
+        """Stages, each on what stands before it; `found` is brought up to date.
+
+        Args:
+            among: [n] samples that are attacked; all where None.
+        """
         import torch
 
         right = torch.from_numpy(unattacked(context, samples))
+        right = right if among is None else right & among
         for at, (_, produce, parameters) in enumerate(stages, number_):
             open_ = (~found["broken"] & right).nonzero()[:, 0]
             if len(open_) == 0:

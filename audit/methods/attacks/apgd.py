@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from audit.evidence import Batch, producer
-from audit.methods.attacks.ascent import Attacked, as_evidence
+from audit.methods.attacks.ascent import Attacked, as_evidence, restarted
 from audit.methods.attacks.budgets import Budget, Norm, budget, expand
 from audit.methods.attacks.goals import Loss, goal, gradient_of, losses
 
@@ -104,9 +104,9 @@ def ascend(
 @producer(version=3, private=("x",))
 def apgd(
     batch: Batch, *, eps: float, steps: int, loss: Loss, rank: int = 0, norm: Norm = "linf",
-    margin: float = 0.0,
+    margin: float = 0.0, restarts: int = 1,
 ) -> dict[str, Tensor]:  # fmt: skip
-    """Auto-PGD (Croce and Hein 2020) from a random start.
+    """Auto-PGD (Croce and Hein 2020) from random starts, each on what the ones before left.
 
     Args:
         loss: 'ce', 'dlr', or 'targeted': the class of the `rank`-th highest score among the others.
@@ -115,15 +115,18 @@ def apgd(
     Returns:
         x [n, ...], broken [n], loss_rose [n], zero_gradient [n].
     """
-    aim = goal(batch.subject, batch.x, batch.y, margin)
-    aimed = None
-    if loss == "targeted":
-        with torch.no_grad():
-            others = aim.logits(batch.x).scatter(1, aim.y[:, None], float("-inf"))
-        aimed = others.argsort(1, descending=True)[:, rank]
-    start = batch.uniform(rank, batch.x.shape[1:])
     allowed = budget(batch.subject, eps, norm)
-    made = ascend(
-        aim.logits, batch.x, aim.y, allowed, steps=steps, kind=loss, aimed=aimed, start=start
-    )
-    return as_evidence(made, aim)
+
+    def attack(rows: Tensor, restart: int) -> dict[str, Tensor]:
+        x = batch.x[rows]
+        aim = goal(batch.subject, x, batch.y[rows], margin)
+        aimed = None
+        if loss == "targeted":
+            with torch.no_grad():
+                others = aim.logits(x).scatter(1, aim.y[:, None], float("-inf"))
+            aimed = others.argsort(1, descending=True)[:, rank]
+        start = batch.uniform((restart << 16) + rank, x.shape[1:])[rows]
+        made = ascend(aim.logits, x, aim.y, allowed, steps=steps, kind=loss, aimed=aimed, start=start)
+        return as_evidence(made, aim)
+
+    return restarted(batch, restarts, attack)

@@ -127,27 +127,38 @@ def pgd(
         as `fgsm`.
     """
     allowed = budget(batch.subject, eps, norm)
-    shape = batch.x.shape[1:]
-    found: dict[str, Tensor] = {}
-    open_ = torch.arange(len(batch.x), device=batch.x.device)
-    for restart in range(restarts if random_start else 1):
-        start = batch.uniform(restart, shape)[open_] if random_start else None
-        aim = goal(batch.subject, batch.x[open_], batch.y[open_])
-        made = as_evidence(
+
+    def attack(rows: Tensor, restart: int) -> dict[str, Tensor]:
+        start = batch.uniform(restart, batch.x.shape[1:])[rows] if random_start else None
+        aim = goal(batch.subject, batch.x[rows], batch.y[rows])
+        return as_evidence(
             ascent(
-                aim.logits, batch.x[open_], aim.y, allowed, steps=steps, step=2.5 / steps,
+                aim.logits, batch.x[rows], aim.y, allowed, steps=steps, step=2.5 / steps,
                 start=start,
             ), aim,
         )  # fmt: skip
-        if not found:
-            found = made
-        else:
-            better = made["broken"]
-            found["x"][open_[better]] = made["x"][better]
-            found["broken"][open_[better]] = True
+
+    return restarted(batch, restarts if random_start else 1, attack)
+
+
+def restarted(
+    batch: Batch, restarts: int, attack: Callable[[Tensor, int], dict[str, Tensor]]
+) -> dict[str, Tensor]:
+    """An attack again and again, each time on what still stands.
+
+    Args:
+        attack: (rows [m] of the batch, number of the start) → its evidence on them.
+    """
+    open_ = torch.arange(len(batch.x), device=batch.x.device)
+    found = attack(open_, 0)
+    for restart in range(1, restarts):
         open_ = (~found["broken"]).nonzero()[:, 0]
         if len(open_) == 0:
             break
+        made = attack(open_, restart)
+        better = made["broken"]
+        found["x"][open_[better]] = made["x"][better]
+        found["broken"][open_[better]] = True
     return found
 
 

@@ -55,6 +55,16 @@ def test_it_breaks_what_arts_breaks(images, cnn, loss, arts):
     assert np.mean(ours) * n <= np.mean(theirs) * n + 1
 
 
+def test_every_start_after_the_first_is_on_what_still_stands(images):
+    context, n = Context.of(images), np.arange(120)
+    broken = [
+        context.evidence(apgd, n, ["broken"], eps=0.22, steps=3, loss="dlr", restarts=r)["broken"]
+        for r in (1, 3)
+    ]
+    assert bool((broken[1] >= broken[0]).all())
+    assert int(broken[1].sum()) > int(broken[0].sum())
+
+
 @pytest.mark.parametrize("loss", ["ce", "dlr", "targeted"])
 def test_the_budget_is_kept_and_what_is_called_broken_is(images, loss):
     n, eps = 100, 0.25
