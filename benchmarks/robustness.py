@@ -38,7 +38,7 @@ from audit.methods.attacks.apgd import apgd
 from audit.methods.attacks.ascent import pgd
 from audit.methods.attacks.minimum_norm import smallest_l2
 from audit.methods.attacks.search import square
-from audit.methods.certificates import linear
+from audit.methods.certificates.linear import EFFORT
 from audit.methods.certificates.search import certified_eps
 
 EPS = {"mnist-cnn": 0.1, "mnist-cnn-robust": 0.2}  # where something falls and something stands
@@ -233,17 +233,14 @@ def proof(name: str, samples: int, rounds: int) -> list[Row]:
     n = Context.of(subject).samples(samples)
     found: dict[str, NDArray[np.float64]] = {}
 
-    def prove(who: str, multiplications: float) -> None:
-        linear.TIGHT = multiplications
+    def prove(who: str, effort: float) -> None:
         made = Context.of(subject).evidence(
-            certified_eps, n, highest=4 * eps, per_octave=4, at=eps
+            certified_eps, n, highest=4 * eps, per_octave=4, at=eps, effort=effort
         )
         found[who] = made["eps"].double().numpy()
 
     within, plain = "linear bounds of hidden layers", "intervals of hidden layers"
-    limit = linear.TIGHT
-    times = interleaved({within: lambda: prove(within, limit), plain: lambda: prove(plain, 0)}, rounds)
-    linear.TIGHT = limit
+    times = interleaved({within: lambda: prove(within, EFFORT), plain: lambda: prove(plain, 0)}, rounds)
     return [
         (name, f"{eps:.3g}", who, f"{(found[who] >= eps).mean():.2f}", f"{np.median(found[who]):.3g}",
          f"{1000 * seconds / len(n):.0f}")

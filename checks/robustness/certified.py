@@ -39,13 +39,18 @@ class Certified(Check):
     id: ClassVar[str] = "robustness.certified"
     title: ClassVar[str] = "How much robustness is proven, and how much is only not disproven?"
     profiles: ClassVar[dict[str, dict[str, Any]]] = {
-        "quick": {"samples": 20}, "deep": {"samples": 500, "per_octave": 32},
+        "quick": {"samples": 20, "effort": 2e8},
+        "deep": {"samples": 500, "per_octave": 32, "effort": 1e10},
     }  # fmt: skip
 
     eps: Annotated[Number, Field(ge=0)] | None = Field(
         default=None, description="as of the attacks: [subject.input] eps, or their default"
     )
     samples: int = Field(default=50, ge=10, description="of those that are attacked, at most")
+    effort: float = Field(
+        default=1e9, ge=0, description="multiplications that linear bounds of hidden layers may take for "
+        "a sample at one budget"
+    )
     per_octave: int = Field(
         default=4, ge=1, description="steps of a doubling, in the search for the largest proven budget"
     )
@@ -87,7 +92,7 @@ class Certified(Check):
         clusters = context.clusters(chosen)
         proven = context.evidence(
             certified_eps, chosen, highest=REACH * eps, per_octave=self.per_octave, at=eps,
-            norm=attack.norm,
+            norm=attack.norm, effort=self.effort,
         )["eps"].double().numpy()  # fmt: skip
         holds = proven >= eps * (1 - 1e-6)  # single precision
         certified = statistics.proportion(

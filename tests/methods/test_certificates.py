@@ -130,7 +130,7 @@ def test_linear_bounds_of_hidden_layers_only_make_bounds_better(subjects, kind):
     subject = subjects[kind]
     network, ball = network_of(subject), within(subject, 0.08)
     with torch.no_grad():
-        loose, tight = (Bounds.of(network, ball, tight=t) for t in (False, True))
+        loose, tight = Bounds.of(network, ball, 0), Bounds.of(network, ball)
         before, after = margins(loose, subject.y[:20]), margins(tight, subject.y[:20])
     for node, (low, high) in tight.known.items():
         assert bool((low >= loose.known[node][0]).all())
@@ -147,7 +147,7 @@ def test_a_unit_followed_through_its_window_is_bounded_as_through_everything(sub
     subject = subjects[kind]
     network, ball = network_of(subject), within(subject, 0.08, norm)
     with torch.no_grad():
-        bounds = Bounds.of(network, ball, tight=False)
+        bounds = Bounds.of(network, ball, 0)
         steps = [s for s in network.steps if s.bend is not None and len(bounds.shape(s.node)) == 3]
         for step in steps:
             node, of = step.inputs[0], torch.arange(20)
@@ -161,6 +161,20 @@ def test_a_unit_followed_through_its_window_is_bounded_as_through_everything(sub
                     window, lower_bound(bounds, node, Form(everything), of), atol=1e-4
                 )
     assert len(steps) >= 2
+
+
+def test_what_is_too_dear_is_left_to_intervals(subjects):
+    """An effort that pays for some samples' layers and not for others': between none and all."""
+    subject = subjects["strided"]
+    network, ball = network_of(subject), within(subject, 0.08)
+    with torch.no_grad():
+        none, some, all_ = (
+            margins(Bounds.of(network, ball, effort), subject.y[:20]) for effort in (0, 8000, 1e9)
+        )
+    assert bool((some >= none - 1e-4).all())
+    assert bool((some <= all_ + 1e-4).all())
+    assert int((some < all_ - 1e-4).sum()) > 0
+    assert int((some > none + 1e-4).sum()) > 0
 
 
 def test_a_leaky_bend_is_bounded_by_lines():

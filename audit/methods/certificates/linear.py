@@ -22,7 +22,7 @@ from audit.methods.certificates.intervals import Interval, forward, intervals, n
 from audit.methods.certificates.network import LONG, NORMALISING, Network, Step
 
 AT_ONCE = 1 << 22  # values of linear forms that are followed together
-TIGHT = 1e9  # multiplications that linear bounds of a sample's hidden layers may take
+EFFORT = 1e9  # multiplications that linear bounds of a sample's hidden layers may take
 TRANSPOSED = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
@@ -87,11 +87,15 @@ class Bounds:
     lines: dict[fx.Node, tuple[Tensor, Tensor, Tensor]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, network: Network, ball: Ball, *, tight: bool = True) -> Bounds:
-        """Interval bounds; where `tight`, linear ones of what goes into activations."""
+    def of(cls, network: Network, ball: Ball, effort: float = EFFORT) -> Bounds:
+        """Interval bounds, and linear ones of what goes into activations.
+
+        Args:
+            effort: multiplications that the latter may take for one sample; none where 0.
+        """
         bounds = cls(network, ball, intervals(network, ball))
-        if tight:
-            tighten(bounds)
+        if effort:
+            tighten(bounds, effort)
         return bounds
 
     def shape(self, node: fx.Node) -> torch.Size:
@@ -226,10 +230,10 @@ def normalisation(module: nn.Module) -> tuple[Tensor, Tensor]:
     return scale, shift if module.bias is None else shift + module.bias
 
 
-def tighten(bounds: Bounds) -> None:
+def tighten(bounds: Bounds, effort: float) -> None:
     """Linear bounds of what goes into activations, layer by layer, where that is affordable."""
     network, known = bounds.network, bounds.known
-    left = torch.full((len(bounds.ball.x),), TIGHT, device=bounds.ball.x.device)
+    left = torch.full((len(bounds.ball.x),), effort, device=bounds.ball.x.device)
     bent = False
     for step in network.steps:
         if step.inputs[0] is not network.source:  # what follows from bounds that are tighter now

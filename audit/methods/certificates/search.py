@@ -9,7 +9,7 @@ from audit.errors import NotApplicable
 from audit.evidence import Batch, producer
 from audit.methods.attacks.budgets import Norm, budget
 from audit.methods.certificates.intervals import intervals
-from audit.methods.certificates.linear import Bounds, margins
+from audit.methods.certificates.linear import EFFORT, Bounds, margins
 from audit.methods.certificates.network import network_of
 from audit.subject import Subject
 
@@ -20,8 +20,9 @@ OCTAVES = 12  # below the highest budget nothing is tried
 
 @producer(version=3)
 def certified_eps(
-    batch: Batch, *, highest: float, per_octave: int, at: float = 0.0, norm: Norm = "linf"
-) -> dict[str, Tensor]:
+    batch: Batch, *, highest: float, per_octave: int, at: float = 0.0, norm: Norm = "linf",
+    effort: float = EFFORT,
+) -> dict[str, Tensor]:  # fmt: skip
     """The largest budget within which each sample's right answer is proven, by bisection.
 
     First by intervals alone, which cost little, then with linear bounds of hidden layers from there on.
@@ -30,6 +31,7 @@ def certified_eps(
         highest: a proof there is not followed further; nothing below `highest` / 2 ** 12 is tried.
         per_octave: steps that a doubling of the budget is divided into.
         at: a budget that is tried besides, so that what is said of it is exact.
+        effort: multiplications for linear bounds of hidden layers, of a sample at one budget.
 
     Returns:
         eps [n]: 0 where the answer is wrong or nothing is proven.
@@ -47,29 +49,29 @@ def certified_eps(
             """The budget of a step: the last is the highest."""
             return highest * 2 ** (step / per_octave - OCTAVES)
 
-        def proven(eps: Tensor, rows: Tensor, *, tight: bool) -> Tensor:
+        def proven(eps: Tensor, rows: Tensor, effort: float) -> Tensor:
             """[m] is the answer of some samples proven at a budget of each, [m]?"""
             found = torch.zeros(len(rows), dtype=torch.bool, device=rows.device)
             for start in range(0, len(rows), together):
                 part = slice(start, start + together)
                 ball = unit.times(eps[part]).around(batch.x[rows[part]])
-                bounds = Bounds.of(network, ball, tight=tight)
+                bounds = Bounds.of(network, ball, effort)
                 found[part] = margins(bounds, batch.y[rows[part]]) > 0
             return found
 
         rows = right.nonzero()[:, 0]
         low = torch.zeros_like(rows)  # the highest step that is proven; 0 for none
-        for tight in (False, True):
+        for most in (0.0, effort):
             high = torch.full_like(low, OCTAVES * per_octave + 1)
             while bool((high - low > 1).any()):
                 now = (high - low > 1).nonzero()[:, 0]
                 middle = (low[now] + high[now]) // 2
-                holds = proven(size(middle), rows[now], tight=tight)
+                holds = proven(size(middle), rows[now], most)
                 low[now[holds]], high[now[~holds]] = middle[holds], middle[~holds]
         eps = torch.where(low > 0, size(low), 0.0)
         if at:
             near = ((eps < at) & (size(low + 1) >= at)).nonzero()[:, 0]
-            holds = proven(torch.full_like(eps[near], at), rows[near], tight=True)
+            holds = proven(torch.full_like(eps[near], at), rows[near], effort)
             eps[near[holds]] = at
     result = torch.zeros(len(batch.x), device=batch.x.device)
     result[rows] = eps.to(result)
