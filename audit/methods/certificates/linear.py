@@ -1,8 +1,8 @@
 """Linear bounds, backwards: a bound on a step's values becomes one on its inputs (CROWN, Zhang et al.
 2018), until it is one on the network's input, which is bounded over the budget exactly.
 
-What goes into an activation is bounded in the same way, wherever its interval leaves open on which side
-of the bend it lies. A unit of a convolution is reached by a window of what lies before it: its bound is
+What goes into an activation is bounded in the same way, wherever its interval leaves open which line
+it follows. A unit of a convolution is reached by a window of what lies before it: its bound is
 followed back through that window alone (as auto_LiRPA's patches do).
 """
 
@@ -18,6 +18,7 @@ from torch import Tensor, fx, nn
 
 from audit.errors import NotApplicable
 from audit.methods.attacks.budgets import Ball
+from audit.methods.certificates.activations import Bent, Bowed, Lines
 from audit.methods.certificates.intervals import Interval, forward, intervals, narrower
 from audit.methods.certificates.network import LONG, NORMALISING, Network, Step
 
@@ -78,13 +79,13 @@ class Bounds:
 
     Attributes:
         known: lowest and highest value of every node, each [n, ...].
-        lines: node of an activation → slope of the line below it, slope and height of the line above.
+        lines: of the activations that were met on the way back.
     """
 
     network: Network
     ball: Ball
     known: dict[fx.Node, Interval]
-    lines: dict[fx.Node, tuple[Tensor, Tensor, Tensor]] = field(default_factory=dict)
+    lines: dict[fx.Node, Lines] = field(default_factory=dict)
 
     @classmethod
     def of(cls, network: Network, ball: Ball, effort: float = EFFORT) -> Bounds:
@@ -101,18 +102,10 @@ class Bounds:
     def shape(self, node: fx.Node) -> torch.Size:
         return self.known[node][0].shape[1:]
 
-    def between(self, step: Step, bend: float) -> tuple[Tensor, Tensor, Tensor]:
-        """The lines between which an activation lies that bends at zero; exact where it does not."""
+    def between(self, step: Step, activation: Bent | Bowed) -> Lines:
+        """The lines between which a step's values lie."""
         if step.node not in self.lines:
-            low, high = self.known[step.inputs[0]]
-            straight = torch.where(low >= 0, 1.0, bend)
-            crossing = (low < 0) & (high > 0)
-            slope = (high - bend * low) / (high - low).clamp_min(1e-12)
-            below = torch.where(crossing, torch.where(high > -low, 1.0, bend), straight)
-            above = torch.where(crossing, slope, straight)
-            self.lines[step.node] = (
-                below, above, torch.where(crossing, (bend - slope) * low, 0.0)
-            )
+            self.lines[step.node] = activation.lines(*self.known[step.inputs[0]])
         return self.lines[step.node]
 
 
@@ -152,12 +145,15 @@ def backward(bounds: Bounds, step: Step, form: Form, of: Tensor) -> tuple[list[F
     (of none, where it is a constant), and [m] what is added.
     """
     weight, shape = form.weight, bounds.shape(step.inputs[0])
-    bend = step.bend
-    if bend is not None:
-        below, above, height = (form.window(t)[of] for t in bounds.between(step, bend))
-        pulled = torch.where(weight > 0, below, above).mul_(weight)
-        added = height.mul_(weight.clamp_max(0)).flatten(1).sum(1)
-        return [Form(pulled, form.corner)], added
+    activation = step.activation
+    if activation is not None:
+        lines, up = bounds.between(step, activation), weight > 0
+
+        def chosen(below: Tensor, above: Tensor) -> Tensor:
+            return torch.where(up, form.window(below)[of], form.window(above)[of]).mul_(weight)
+
+        added = chosen(lines.floor, lines.ceiling).flatten(1).sum(1)
+        return [Form(chosen(lines.below, lines.above), form.corner)], added
     if isinstance(step.module, nn.Linear):
         weight, bias = form.whole(bounds.shape(step.node)), step.module.bias
         added = weight.new_zeros(()) if bias is None else (weight * bias).flatten(1).sum(1)
@@ -240,7 +236,7 @@ def tighten(bounds: Bounds, effort: float) -> None:
             known[step.node] = narrower(
                 known[step.node], forward(step, [known[i] for i in step.inputs])
             )
-        if step.kind != "monotone":
+        if not step.curved:
             continue
         if bent:
             left = refine(bounds, step, left)
@@ -261,7 +257,7 @@ def refine(bounds: Bounds, step: Step, left: Tensor) -> Tensor:
     low, high = bounds.known[node]
     if low.ndim < 2:
         return left
-    open_ = (low < 0) & (high > 0) if step.bend is not None else low < high
+    open_ = low < high if step.activation is None else step.activation.open(low, high)
     left = left - 2 * work(bounds, node) * open_.flatten(1).sum(1)
     open_ &= (left >= 0).reshape(-1, *[1] * (open_.ndim - 1))
     widest = max(math.prod(bounds.shape(n)) for n in bounds.known)
@@ -313,19 +309,25 @@ def work(bounds: Bounds, at: fx.Node) -> int:
 
 
 def margins(bounds: Bounds, y: Tensor) -> Tensor:
-    """[n] a lower bound, over the budget, of how far the class `y` leads."""
+    """[n] a lower bound, over the budget, of how far the class `y` leads: the better of the linear
+    bound and that of the scores' intervals.
+    """
     network = bounds.network
-    wide = bounds.known[network.output][0]
-    n, k = len(wide), wide[0].numel()
-    rows = torch.arange(n, device=wide.device)
+    low, high = bounds.known[network.output]
+    n, k = len(low), low[0].numel()
+    rows = torch.arange(n, device=low.device)
     if k == 1:
-        sign = torch.where(y == 1, 1.0, -1.0).to(wide)
-        form = Form(sign.reshape(n, *[1] * (wide.ndim - 1)))
-        return lower_bound(bounds, network.output, form, rows) - sign * network.zero
-    if wide.ndim != 2:
-        raise NotApplicable(f"the network's scores have shape {list(wide.shape[1:])}")
-    eye = torch.eye(k, device=wide.device)
+        sign = torch.where(y == 1, 1.0, -1.0).to(low)
+        form = Form(sign.reshape(n, *[1] * (low.ndim - 1)))
+        apart = torch.where(y == 1, low.flatten(), -high.flatten())
+        linear = lower_bound(bounds, network.output, form, rows)
+        return torch.maximum(linear, apart) - sign * network.zero
+    if low.ndim != 2:
+        raise NotApplicable(f"the network's scores have shape {list(low.shape[1:])}")
+    eye = torch.eye(k, device=low.device)
     others = torch.stack([torch.cat([eye[:c], eye[c + 1 :]]) for c in range(k)])
     leads = (eye[y][:, None] - others[y]).flatten(0, 1)
     of = rows.repeat_interleave(k - 1)
-    return lower_bound(bounds, network.output, Form(leads), of).reshape(n, k - 1).amin(1)
+    linear = lower_bound(bounds, network.output, Form(leads), of).reshape(n, k - 1).amin(1)
+    apart = low.gather(1, y[:, None])[:, 0] - high.scatter(1, y[:, None], -torch.inf).amax(1)
+    return torch.maximum(linear, apart)

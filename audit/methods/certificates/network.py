@@ -14,6 +14,7 @@ from typing import Any
 from torch import Tensor, fx, nn
 
 from audit.errors import NotApplicable
+from audit.methods.certificates.activations import SIGMOID, TANH, Bent, Bowed
 from audit.subject import Subject
 
 AFFINE_MODULES = (
@@ -81,19 +82,28 @@ class Step:
     @property
     def in_place(self) -> bool:
         """Does each value follow from the inputs' values of the same place alone?"""
-        return self.keeps or self.adds or self.bend is not None or isinstance(self.module, NORMALISING)
+        linear = self.keeps or self.adds or isinstance(self.module, NORMALISING)
+        return linear or self.activation is not None
 
     @property
-    def bend(self) -> float | None:
-        """The slope below zero of a ReLU or leaky ReLU; None of anything else."""
-        slope: Any = None
+    def activation(self) -> Bent | Bowed | None:
+        """The function of each value, where lines are known that it lies between."""
         if isinstance(self.module, nn.ReLU) or self.name == "relu":
-            slope = 0.0
-        elif isinstance(self.module, nn.LeakyReLU):
+            return Bent(0.0)
+        if isinstance(self.module, nn.Sigmoid) or self.name == "sigmoid":
+            return SIGMOID
+        if isinstance(self.module, nn.Tanh) or self.name == "tanh":
+            return TANH
+        slope: Any = None
+        if isinstance(self.module, nn.LeakyReLU):
             slope = self.module.negative_slope
         elif self.name == "leaky_relu":
             slope = argument(self.node, 1, "negative_slope", 0.01)
-        return float(slope) if slope is not None and 0 <= slope <= 1 else None
+        return Bent(float(slope)) if slope is not None and 0 <= slope <= 1 else None
+
+    @property
+    def curved(self) -> bool:
+        return self.kind in ("monotone", "squashing")
 
     @property
     def takes_largest(self) -> bool:
