@@ -60,7 +60,9 @@ class Smooth(nn.Module):
 
 def subject_of(model, **known):
     x, y = image_data(120, seed=1)
-    return audit.Subject(trained(model, x, y), x, y, input={"range": (0, 1)}, **known)
+    subject = audit.Subject(trained(model, x, y), x, y, input={"range": (0, 1)}, **known)
+    assert float((subject.logits(subject.x).argmax(1) == subject.y).float().mean()) > 0.9
+    return subject
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +77,10 @@ def subjects(cnn):
             nn.Conv2d(4, 4, 2, dilation=2, groups=2, bias=False), nn.ReLU(),
             nn.Flatten(), nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 3),
         )),
+        "pooled": subject_of(nn.Sequential(
+            nn.Conv2d(1, 6, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 6, 2), nn.ReLU(),
+            nn.AvgPool2d(2, 1), nn.Conv2d(6, 6, 1), nn.ReLU(), nn.Flatten(), nn.Linear(24, 3),
+        )),
         "padded": subject_of(nn.Sequential(  # whose outermost units see padding alone
             nn.Conv2d(1, 6, 1, padding=2), nn.ReLU(), nn.Conv2d(6, 6, 1), nn.ReLU(), nn.Flatten(),
             nn.Linear(864, 3),
@@ -86,7 +92,7 @@ def subjects(cnn):
     }  # fmt: skip
 
 
-KINDS = ["cnn", "residual", "smooth", "strided", "padded", "deep"]
+KINDS = ["cnn", "residual", "smooth", "strided", "pooled", "padded", "deep"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -138,12 +144,12 @@ def test_linear_bounds_of_hidden_layers_only_make_bounds_better(subjects, kind):
         assert bool((high <= loose.known[node][1]).all())
         assert bool((low <= high + 1e-5).all())
     assert bool((after >= before - 1e-4).all())
-    if kind in ("residual", "smooth", "strided", "deep"):  # the others are too simple
+    if kind in ("residual", "smooth", "strided", "pooled", "deep"):  # the others are too simple
         assert float((after - before).mean()) > (0.005 if kind == "smooth" else 0.05)
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
-@pytest.mark.parametrize("kind", ["strided", "padded", "residual"])
+@pytest.mark.parametrize("kind", ["strided", "pooled", "padded", "residual"])
 def test_a_unit_followed_through_its_window_is_bounded_as_through_everything(subjects, kind, norm):
     subject = subjects[kind]
     network, ball = network_of(subject), within(subject, 0.08, norm)

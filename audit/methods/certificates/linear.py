@@ -28,6 +28,16 @@ TRANSPOSED = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
+Window = tuple[tuple[int, int], ...]  # where it begins and how far it goes, on the last axes
+
+
+def part_of(values: Tensor, window: Window) -> Tensor:
+    """The part of a node's values [n, ...] that a window shows; all, where it has no axes."""
+    for axis, (start, size) in enumerate(window, values.ndim - len(window)):
+        values = values.narrow(axis, start, size)
+    return values
+
+
 @dataclass(frozen=True)
 class Form:
     """Sums of weights times a node's values; zero outside of a window.
@@ -40,12 +50,9 @@ class Form:
     weight: Tensor
     corner: tuple[int, ...] = ()
 
-    def window(self, values: Tensor) -> Tensor:
-        """The part of a node's values [n, ...] that the window shows."""
-        axes = len(self.corner)
-        for axis, start in zip(range(values.ndim - axes, values.ndim), self.corner, strict=True):
-            values = values.narrow(axis, start, self.weight.shape[axis])
-        return values
+    @property
+    def window(self) -> Window:
+        return tuple(zip(self.corner, self.weight.shape[-len(self.corner) :], strict=False))
 
     def wider(self, corner: tuple[int, ...], end: tuple[int, ...]) -> Tensor:
         """The weights within another window that holds this one."""
@@ -130,12 +137,12 @@ def lower_bound(bounds: Bounds, at: fx.Node, form: Form, of: Tensor) -> Tensor:
     if left is None:
         return total
     weight = left.weight.flatten(1)
-    low, high = (left.window(b)[of].flatten(1) for b in bounds.known[network.source])
+    low, high = (part_of(b, left.window)[of].flatten(1) for b in bounds.known[network.source])
     bound = torch.where(weight > 0, low, high).mul_(weight).sum(1)
     if ball.norm == "l2":
         # The set lies in the box and in the ball: the better of both bounds holds.
-        radius = left.window(ball.radius.expand_as(ball.x))[of].flatten(1)
-        centre = (weight * left.window(ball.x)[of].flatten(1)).sum(1)
+        radius = part_of(ball.radius.expand_as(ball.x), left.window)[of].flatten(1)
+        centre = (weight * part_of(ball.x, left.window)[of].flatten(1)).sum(1)
         bound = torch.maximum(bound, centre - (weight * radius).norm(dim=1))
     return bound + total
 
@@ -150,7 +157,8 @@ def backward(bounds: Bounds, step: Step, form: Form, of: Tensor) -> tuple[list[F
         lines, up = bounds.between(step, activation), weight > 0
 
         def chosen(below: Tensor, above: Tensor) -> Tensor:
-            return torch.where(up, form.window(below)[of], form.window(above)[of]).mul_(weight)
+            low, high = (part_of(t, form.window)[of] for t in (below, above))
+            return torch.where(up, low, high).mul_(weight)
 
         added = chosen(lines.floor, lines.ceiling).flatten(1).sum(1)
         return [Form(chosen(lines.below, lines.above), form.corner)], added
@@ -167,24 +175,31 @@ def backward(bounds: Bounds, step: Step, form: Form, of: Tensor) -> tuple[list[F
         return [Form(weight * scale.reshape(1, -1, *axes), form.corner)], added
     if step.keeps or (step.adds and all(bounds.shape(i) == shape for i in step.inputs)):
         return [form for _ in step.inputs], weight.new_zeros(())
-    weight = form.whole(bounds.shape(step.node))
+    window: Window = ()
+    if step.pooling is not None and form.corner:
+        window = tuple(
+            (start * stride, (size - 1) * stride + kernel)
+            for (start, size), (kernel, stride) in zip(form.window, step.pooling, strict=True)
+        )
+    else:
+        weight = form.whole(bounds.shape(step.node))
+    corner = tuple(start for start, _ in window)
+    given = [tuple(part_of(b, window)[of] for b in bounds.known[i]) for i in step.inputs]
     if step.kind in ("weighted", "affine", "sum", "scaled"):
         with torch.enable_grad():
-            zeros = [
-                torch.zeros(len(of), *bounds.shape(i), device=of.device).requires_grad_(True)
-                for i in step.inputs
-            ]
+            zeros = [torch.zeros_like(low).requires_grad_(True) for low, _ in given]
             value = step.run(*zeros)
             parts = torch.autograd.grad(value, zeros, weight)
-        return [Form(p) for p in parts], (weight * value.detach()).flatten(1).sum(1)
+        added = (weight * value.detach()).flatten(1).sum(1)
+        return [Form(p, corner) for p in parts], added
     up, down = weight.clamp_min(0), weight.clamp_max(0)
-    low, high = (b[of] for b in bounds.known[step.inputs[0]])
     if step.takes_largest:
         # At least the value that is largest at the lower ends; at most the largest upper end.
+        low, high = given[0]
         with torch.enable_grad():
             point = low.clone().requires_grad_(True)
             (routed,) = torch.autograd.grad(step.run(point), point, up)
-        return [Form(routed)], (down * step.run(high)).flatten(1).sum(1)
+        return [Form(routed, corner)], (down * step.run(high)).flatten(1).sum(1)
     least, most = (b[of] for b in bounds.known[step.node])
     return [], (up * least + down * most).flatten(1).sum(1)
 
@@ -238,7 +253,7 @@ def tighten(bounds: Bounds, effort: float) -> None:
             )
         if not step.curved:
             continue
-        if bent:
+        if bent and not step.takes_largest:  # which chooses among what was bounded before it
             left = refine(bounds, step, left)
             known[step.node] = narrower(known[step.node], forward(step, [known[step.inputs[0]]]))
         bent = True
@@ -298,6 +313,11 @@ def work(bounds: Bounds, at: fx.Node) -> int:
                     for e, s, d, k, size in zip(
                         extent, module.stride, module.dilation, module.kernel_size, whole, strict=True
                     )
+                )
+            elif step.pooling is not None:
+                reached[node] = tuple(
+                    (e - 1) * stride + kernel
+                    for e, (kernel, stride) in zip(extent, step.pooling, strict=True)
                 )
             else:
                 reached[node] = extent if step.in_place else whole

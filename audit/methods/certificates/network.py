@@ -43,11 +43,16 @@ PRODUCTS = {"mul", "imul", "truediv", "itruediv", "div"}
 LARGEST = {"max_pool1d", "max_pool2d", "adaptive_max_pool1d", "adaptive_max_pool2d", "amax"}
 LARGEST_MODULES = (nn.MaxPool1d, nn.MaxPool2d, nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d)
 ARRANGING = {"flatten", "reshape", "view", "permute", "transpose", "contiguous", "to", "float"}
+POOLING_MODULES = (nn.MaxPool1d, nn.MaxPool2d, nn.AvgPool1d, nn.AvgPool2d)
+POOLING_NAMES = {"max_pool1d", "max_pool2d", "avg_pool1d", "avg_pool2d"}
 SAME_MODULES = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d)
 ARRANGING_MODULES = (nn.Flatten, nn.Unflatten, *SAME_MODULES)
 LONG = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 NORMALISING = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 WEIGHTED = (*LONG, *NORMALISING)
+
+
+Pooling = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
@@ -100,6 +105,27 @@ class Step:
         elif self.name == "leaky_relu":
             slope = argument(self.node, 1, "negative_slope", 0.01)
         return Bent(float(slope)) if slope is not None and 0 <= slope <= 1 else None
+
+    @property
+    def pooling(self) -> Pooling | None:
+        """Of a pooling that reads nothing beyond the edge: its kernel and stride, on each axis."""
+        if isinstance(self.module, POOLING_MODULES):
+            name, module = type(self.module).__name__, self.module
+            kernel, stride, padding = module.kernel_size, module.stride, module.padding
+            dilation, ceil = getattr(module, "dilation", 1), module.ceil_mode
+        elif self.name in POOLING_NAMES:
+            name, largest = self.name, self.name.startswith("max")
+            kernel = argument(self.node, 1, "kernel_size", None)
+            stride = argument(self.node, 2, "stride", None) or kernel
+            padding = argument(self.node, 3, "padding", 0)
+            dilation = argument(self.node, 4, "dilation", 1) if largest else 1
+            ceil = argument(self.node, 5 if largest else 4, "ceil_mode", False)
+        else:
+            return None
+        axes = 1 if "1d" in name else 2
+        if ceil or any(each(padding, axes)) or set(each(dilation, axes)) != {1}:
+            return None
+        return tuple(zip(each(kernel, axes), each(stride, axes), strict=True))
 
     @property
     def curved(self) -> bool:
@@ -296,6 +322,11 @@ def function_kind(node: fx.Node, inputs: tuple[fx.Node, ...]) -> str:
         "affine" if name in AFFINE_NAMES else
         "monotone" if name in MONOTONE_NAMES else ""
     )  # fmt: skip
+
+
+def each(value: Any, axes: int) -> tuple[int, ...]:
+    """One number for all axes, or one for each, as one for each."""
+    return (int(value),) * axes if isinstance(value, int) else tuple(int(v) for v in value)
 
 
 def argument(node: fx.Node, position: int, keyword: str, default: Any) -> Any:
