@@ -253,7 +253,7 @@ def tighten(bounds: Bounds, effort: float) -> None:
             )
         if not step.curved:
             continue
-        if bent and not step.takes_largest:  # which chooses among what was bounded before it
+        if bent:
             left = refine(bounds, step, left)
             known[step.node] = narrower(known[step.node], forward(step, [known[step.inputs[0]]]))
         bent = True
@@ -273,8 +273,12 @@ def refine(bounds: Bounds, step: Step, left: Tensor) -> Tensor:
     if low.ndim < 2:
         return left
     open_ = low < high if step.activation is None else step.activation.open(low, high)
-    left = left - 2 * work(bounds, node) * open_.flatten(1).sum(1)
-    open_ &= (left >= 0).reshape(-1, *[1] * (open_.ndim - 1))
+    cost = 2 * work(bounds, node) * open_.flatten(1).sum(1)
+    able = cost <= left
+    # Where what goes into an activation is not bounded well, what follows is not worth it; the
+    # values that a pooling chooses from are bounded already, if less well.
+    left = torch.where(able, left - cost, left if step.takes_largest else -1.0)
+    open_ &= able.reshape(-1, *[1] * (open_.ndim - 1))
     widest = max(math.prod(bounds.shape(n)) for n in bounds.known)
     together = max(1, AT_ONCE // (2 * widest))
     shape, channels = low.shape, low.shape[1]

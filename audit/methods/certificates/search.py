@@ -83,7 +83,7 @@ def linear_forms(subject: Subject) -> int:
     network = network_of(subject)
     with torch.no_grad():
         known = intervals(network, budget(subject, 0.0).around(subject.batch([0])[0]))
-    bent = [s.inputs[0] for s in network.steps if s.curved and not s.takes_largest][1:]
+    bent = [s.inputs[0] for s in network.steps if s.curved][1:]
     return len(subject.classes) + 2 * sum(known[node][0].numel() for node in bent)
 
 

@@ -42,6 +42,19 @@ def test_a_linear_models_proof_and_attack_meet(norm, length):
     assert (bits == true[chosen]).mean() > 0.98
 
 
+@pytest.mark.parametrize(("norm", "least"), [("", 0.35), ("_l2", 0.65)])
+def test_of_a_convolutional_network_much_is_proven(norm, least):
+    """Of three convolutions and a pooling, at the eps of a default audit; by intervals alone nothing."""
+    subject = audit.load("zoo:digits-cnn")
+    found, plain = (
+        audit.check(f"robustness.certified{norm}", samples=20, **effort).measure(subject).metrics[0]
+        for effort in ({}, {"effort": 0})
+    )
+    assert found.name == "certified_accuracy"
+    assert found.value >= least
+    assert plain.value == 0
+
+
 def test_what_has_no_bounds_is_refused_by_name():
     with pytest.raises(audit.NotApplicable, match="LSTM"):
         audit.check("robustness.certified").measure(audit.load("zoo:vowels-lstm"))
