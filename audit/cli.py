@@ -309,9 +309,15 @@ def command_explain(options: argparse.Namespace) -> int:
         values = {p: cls.profiles.get(p, {}).get(name, info.default)
                   for p in ("quick", "standard", "deep")}  # fmt: skip
         same = len({repr(v) for v in values.values()}) == 1
-        shown = repr(info.default) if same else ", ".join(f"{k} {v!r}" for k, v in values.items())
+        shown = ", ".join(f"{k} {literal(v)}" for k, v in values.items())
+        shown = literal(info.default) if same else shown
         print(f"  {name} = {shown}" + (f"\n      {info.description}" if info.description else ""))
     return 0
+
+
+def literal(value: object) -> str:
+    """A parameter's value as it may be written in a config."""
+    return f"{value:g}" if isinstance(value, float) else repr(value)
 
 
 def command_zoo(options: argparse.Namespace) -> int:
