@@ -121,8 +121,9 @@ class Certified(Check):
             per_sample=[pack("certified_accuracy", holds, samples=chosen, slice={"eps": eps})],
             guidance={"certified_accuracy": Guidance(
                 title="Little of the robustness is proven",
-                what_happened="{value} ({low} to {high}) of {n} answers are proven to stay right; the "
-                "bound is {bound}.",
+                what_happened=f"{attack.change(subject, eps)} provably leaves {{value}} ({{low}} to "
+                f"{{high}}) of {{n}} answers right; the bound is {{bound}}. Half of the samples are "
+                f"proven up to {number(median.value)}.",
                 why_it_matters="What attacks did not break may be broken by the next one; what is "
                 "proven cannot be.",
                 what_to_do="Train with bounds (Gowal et al. 2018), or say that robustness was tested "
