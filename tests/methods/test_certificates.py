@@ -279,6 +279,8 @@ SOUND = {
         F.interpolate(F.interpolate(x, size=16, mode="bilinear"), size=8).flatten(1)).relu()),
     "a layer for each row": lambda net, x: net.head(
         net.first(net.row(net.row(x).relu()).relu().flatten(1)).relu()),
+    "a pooling without channels": hidden(lambda net, h: torch.cat(
+        [F.max_pool1d(h.relu(), 2), F.avg_pool1d(h.tanh(), 2)], 1).relu()),
     "flattened twice": lambda net, x: net.head(
         net.first(x.flatten(1)).relu() - net.first(torch.flatten(x, 1)).tanh()),
     "no dropout": hidden(lambda net, h: F.dropout(h.relu(), 0.5, net.training)),

@@ -176,7 +176,7 @@ def backward(bounds: Bounds, step: Step, form: Form, of: Tensor) -> tuple[list[F
     if step.keeps or (step.adds and all(bounds.shape(i) == shape for i in step.inputs)):
         return [form for _ in step.inputs], weight.new_zeros(())
     window: Window = ()
-    if step.pooling is not None and form.corner:
+    if step.pooling is not None and len(form.corner) == len(step.pooling):
         window = tuple(
             (start * stride, (size - 1) * stride + kernel)
             for (start, size), (kernel, stride) in zip(form.window, step.pooling, strict=True)
@@ -318,7 +318,7 @@ def work(bounds: Bounds, at: fx.Node) -> int:
                         extent, module.stride, module.dilation, module.kernel_size, whole, strict=True
                     )
                 )
-            elif step.pooling is not None:
+            elif step.pooling is not None and len(extent) == len(step.pooling):
                 reached[node] = tuple(
                     (e - 1) * stride + kernel
                     for e, (kernel, stride) in zip(extent, step.pooling, strict=True)
