@@ -134,9 +134,7 @@ class WorstCase(NormBounded):
         from audit.methods.attacks.apgd import apgd
 
         common = {"eps": eps, "steps": 2 * self.steps, "restarts": NEARLY_STARTS, **self.parts()}
-        losses = ["dlr"] if context.subject.is_regression else ["dlr", "targeted"]
-        if len(context.subject.classes) == 2:
-            losses = ["dlr"]
+        losses = ["dlr", "targeted"] if len(context.subject.classes) > 2 else ["dlr"]
         return [(f"longer, on what nearly fell, {LOSS_WORDS[loss]}", apgd, {**common, "loss": loss})
                 for loss in losses]  # fmt: skip
 
