@@ -18,6 +18,7 @@ from audit.meta import Number
 from audit.record import (
     Figure,
     Guidance,
+    LeftOut,
     Metric,
     Operator,
     Part,
@@ -52,6 +53,10 @@ class Expectation(Part):
     op: Operator = ">="
     bound: Number
     severity: Severity = "high"
+    tolerates: Number | None = Field(
+        default=None, ge=0, description="how far beyond its bound, in the metric's unit, an undecided "
+        "one may reach without blocking a pass"
+    )
 
 
 @dataclass(frozen=True)
@@ -197,6 +202,7 @@ class Measurement:
     figures: list[Figure] = field(default_factory=list)
     per_sample: list[PerSample] = field(default_factory=list)
     guidance: dict[str, Guidance] = field(default_factory=dict)
+    left_out: list[LeftOut] = field(default_factory=list)
     title: str = ""
 
     def metric(self, name: str, **slice: str | float) -> Metric:
@@ -233,6 +239,8 @@ class Check(BaseModel, ABC):
     mends: ClassVar[tuple[str, ...]] = ()
     # The least profile that asks it; naming its id asks it in any.
     least_profile: ClassVar[Profile] = "quick"
+    # Checks whose failure explains a failure of this one, whose finding then stands under theirs.
+    explained_by: ClassVar[tuple[str, ...]] = ()
     needs_data: ClassVar[bool] = True
     profiles: ClassVar[dict[str, dict[str, Any]]] = {}
 

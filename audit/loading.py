@@ -78,6 +78,7 @@ def load(
         meta=known.model_copy(update={"name": known.name or path.name}),
         device=device,
         data_name="" if evaluation is None else evaluation.name,
+        left_out=() if evaluation is None else evaluation.left_out,
     )
     tell(subject, artifact)
     return subject

@@ -44,6 +44,24 @@ class Part(BaseModel):
     model_config = ConfigDict(extra="forbid", ser_json_inf_nan="null")
 
 
+class LeftOut(Part):
+    """What belongs to a number and is not in it: rows, groups, files."""
+
+    what: str = Field(description="in the plural, as in 'rows', 'files', 'samples'")
+    how_many: int = Field(ge=0)
+    why: str
+    metrics: list[str] = Field(
+        default_factory=list, description="the metrics that lack it; empty: all of the check"
+    )
+
+
+class LimitedBy(Part):
+    """The samples that decide how wide an interval is, where those are not all n."""
+
+    what: str = Field(description="as in 'women with a positive label'")
+    n: int = Field(ge=0)
+
+
 class Metric(Part):
     """One number, with all that is needed to believe it."""
 
@@ -59,6 +77,12 @@ class Metric(Part):
     sufficient: dict[str, Any] = Field(
         default_factory=dict,
         description="what the interval can be recomputed from: successes and n, or quantiles",
+    )
+    edges: tuple[float | None, float | None] | None = Field(
+        default=None, description="the lowest and the highest value it can have; null: no such end"
+    )
+    limited_by: LimitedBy | None = Field(
+        default=None, description="the smallest number of samples that it rests on, where not n"
     )
     reason: str = Field(default="", description="why the value is null")
 

@@ -21,7 +21,7 @@ from audit.errors import AuditError, NotApplicable
 from audit.inference import UNUSABLE, complete, probe, select_output
 from audit.inputs import as_inputs, as_labels, as_strings, has_channels_last
 from audit.meta import CLASSIFICATION, DECISIONS, Feature, SubjectMeta, describe_errors
-from audit.record import Fact, SubjectRecord
+from audit.record import Fact, LeftOut, SubjectRecord
 from audit.words import number
 from audit.wrapping import Logits, PreprocessModule, accepts, evaluating
 
@@ -50,6 +50,7 @@ class Subject:
         y: [n] class indices (classification) or values (regression).
         sensitive: name → [n] labels of people's groups, which the model need not see.
         groups: [n] labels of clusters of samples that are not independent (writer, patient).
+        left_out: what belongs to the data and was not read, counted and named.
         meta: what is known; keywords below override it. `**known` takes the fields of
             `audit.meta.SubjectMeta`: task, output, input, classes, features, ...
         device: 'cpu', 'cuda' or 'auto'.
@@ -72,6 +73,7 @@ class Subject:
         device: str = "cpu",
         batch_size: int | None = None,
         data_name: str = "",
+        left_out: Sequence[LeftOut] = (),
         **known: Any,
     ) -> None:
         if device == "auto":
@@ -93,6 +95,7 @@ class Subject:
         self.data_name = data_name
         self.format, self.trusted = "", False
         self.notes: list[str] = []
+        self.left_out: list[LeftOut] = list(left_out)
         self.facts: list[Fact] = []
         self.sensitive: dict[str, NDArray[np.str_]] = {}
         self.groups: NDArray[np.str_] | None = None

@@ -17,6 +17,7 @@ from typing import Any
 
 from audit.errors import AuditError
 from audit.meta import Feature, SubjectMeta
+from audit.record import LeftOut
 
 
 @dataclass
@@ -30,6 +31,7 @@ class Dataset:
         groups: [n] cluster labels.
         features: how a table's columns were encoded, where that was found out here.
         classes: names of the classes, where the data name them.
+        left_out: what belongs to the data and was not read.
     """
 
     x: Any
@@ -39,6 +41,7 @@ class Dataset:
     name: str = ""
     features: list[Feature] | None = None
     classes: list[str] | None = None
+    left_out: list[LeftOut] = field(default_factory=list)
 
 
 def from_mapping(mapping: Mapping[str, Any], name: str, meta: SubjectMeta) -> Dataset:
