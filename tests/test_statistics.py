@@ -249,3 +249,119 @@ def test_gaps_of_equal_means_keep_zero_and_true_ones_are_covered():
         covered += low <= 1 <= high
     assert kept / 400 > 0.95
     assert covered / 400 > 0.95
+
+
+# Between groups
+
+
+def groups_of(successes, sizes):
+    return {str(g): np.arange(n) < k for g, (k, n) in enumerate(zip(successes, sizes, strict=True))}
+
+
+def test_the_studentised_range_is_scipys():
+    from audit.statistics.between import studentised_range
+
+    for groups, level in [(2, 0.95), (5, 0.95), (40, 0.999)]:
+        reference = stats.studentized_range.ppf(level, groups, np.inf)
+        assert studentised_range(groups, level) == pytest.approx(reference, abs=1e-5)
+
+
+@pytest.mark.parametrize("sizes", [(3, 3), (10, 10), (30, 30), (10, 300), (40, 80, 160)])
+@pytest.mark.parametrize("p", [0.0, 0.1, 0.5, 0.97, 1.0])
+def test_groups_that_are_equal_are_seldom_said_to_differ(sizes, p):
+    drawn = np.random.default_rng(0).binomial(sizes, p, size=(150, len(sizes)))
+    metrics = [statistics.gap_between("g", groups_of(k, sizes)) for k in drawn]
+    assert np.mean([m.low > 0 for m in metrics]) <= 0.09
+    assert all(m.high > 0 for m in metrics)
+
+
+def test_a_gap_between_two_groups_is_found_as_often_as_by_the_textbook():
+    drawn = np.random.default_rng(0).binomial(30, [0.9, 0.6], size=(200, 2))
+    found = [statistics.gap_between("g", groups_of(k, (30, 30))).low > 0 for k in drawn]
+    pooled = drawn.sum(1) / 60
+    z = (drawn[:, 0] - drawn[:, 1]) / 30 / np.sqrt(pooled * (1 - pooled) * 2 / 30)
+    assert np.mean(found) >= np.mean(abs(z) > 1.96) - 0.05
+
+
+def test_one_person_is_a_group_and_settles_nothing():
+    metric = statistics.gap_between("g", groups_of([0, 900], [1, 1000]))
+    assert metric.value == pytest.approx(0.9)
+    assert metric.low == 0
+    assert metric.high > 0.85
+    assert (metric.limited_by.what, metric.limited_by.n) == ("0", 1)
+
+
+def test_a_group_without_samples_may_be_anywhere():
+    metric = statistics.gap_between("g", groups_of([50, 50, 0], [100, 100, 0]))
+    assert metric.value == 0
+    assert metric.high == pytest.approx(0.51, abs=0.01)
+    assert metric.limited_by.n == 0
+
+
+def test_a_gap_over_several_rates_is_the_largest_of_them():
+    rates = {
+        "with the positive label": groups_of([10, 60], [40, 80]),
+        "with the negative label": groups_of([30, 31], [300, 310]),
+    }
+    metric = statistics.gap_between("equalised", rates)
+    assert metric.value == pytest.approx(0.5)
+    assert metric.n == 730
+    assert metric.limited_by.what == "0 with the positive label"
+    alone = statistics.gap_between("one", rates["with the positive label"])
+    assert metric.low < alone.low
+    assert metric.high == pytest.approx(alone.high)
+
+
+def test_gaps_stand_at_stricter_levels_too():
+    metric = statistics.gap_between("g", groups_of([20, 60], [80, 80]))
+    ends = [statistics.interval(metric, level) for level in (0.95, 0.99, 0.999)]
+    assert ends[0][0] > ends[1][0] > ends[2][0]
+    assert ends[0][1] < ends[1][1] < ends[2][1]
+
+
+def test_clusters_widen_a_gap_and_shared_ones_narrow_it():
+    rng = np.random.default_rng(0)
+    wide = narrow = 0
+    for _ in range(60):
+        people = np.repeat(np.arange(40), 10)
+        answers = np.repeat(rng.random(40) < 0.6, 10)
+        halves = {"a": answers[:200], "b": answers[200:]}
+        labels = {"a": people[:200], "b": people[200:]}
+        wide += statistics.gap_between("g", halves, clusters=labels).low > 0
+        # Every person in both groups: what a person's answers share cancels in the difference.
+        odd = np.arange(400) % 2 == 0
+        halves, labels = ({"a": v[odd], "b": v[~odd]} for v in (answers, people))
+        narrow += 0 < statistics.gap_between("g", halves, clusters=labels).high < 0.1
+    assert wide <= 6
+    assert narrow == 60
+
+
+def test_ratios_and_gaps_of_means_cover():
+    rng = np.random.default_rng(1)
+    ratio = means = 0
+    for _ in range(300):
+        metric = statistics.ratio_between("r", groups_of(rng.binomial(200, [0.2, 0.4]), (200, 200)))
+        ratio += metric.low <= 0.5 <= metric.high
+        apart = {str(m): rng.normal(m, 1, 60) for m in (0.0, 0.5, 1.0)}
+        metric = statistics.gap_between_means("m", apart)
+        means += metric.low <= 1 <= metric.high
+    assert ratio / 300 > 0.93
+    assert means / 300 > 0.93
+
+
+def test_ratios_at_the_edges():
+    assert statistics.ratio_between("r", groups_of([0, 0], [9, 9])).value is None
+    none = statistics.ratio_between("r", groups_of([0, 60], [100, 100]))
+    assert (none.value, none.low) == (0, 0)
+    assert 0 < none.high < 0.2
+    same = statistics.ratio_between("r", groups_of([50, 50], [100, 100]))
+    assert same.low < 0.85
+    assert same.high == 1
+
+
+def test_two_hundred_groups_are_soon_compared():
+    import time
+
+    begun = time.perf_counter()
+    statistics.gap_between("g", groups_of([25] * 200, [50] * 200))
+    assert time.perf_counter() - begun < 5
