@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from audit.errors import AuditError
+from audit.text import clean_names
 
 
 def as_inputs(x: Any) -> Tensor:
@@ -87,5 +88,11 @@ def as_strings(labels: Any, n: int, what: str) -> NDArray[np.str_]:
             f"The {what} has shape {list(array.shape)} and there are {n} samples; one label for "
             "each is due."
         )
-    return array.astype(str)
-
+    # Not `astype` for objects: one long name would widen every row to its length.
+    labels = [str(v) for v in (array if array.dtype == object else array.astype(str))]
+    names = list(dict.fromkeys(labels))
+    try:
+        shown = dict(zip(names, clean_names(names, f"labels of the {what}"), strict=True))
+    except ValueError as error:
+        raise AuditError(f"{str(error)[0].upper()}{str(error)[1:]}.") from None
+    return np.array([shown[label] for label in labels], dtype=str)

@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from audit.text import clean_name, clean_names, whole
+
 Task = Literal["binary", "multiclass", "multilabel", "regression", "anomaly", "embedding"]
 Output = Literal["logits", "log_probabilities", "probabilities", "sigmoid", "value"]
 CLASSIFICATION = ("binary", "multiclass")
@@ -32,7 +34,17 @@ Number = Annotated[float, BeforeValidator(parse_number)]
 
 
 class MetaPart(BaseModel):
-    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", populate_by_name=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _whole_characters(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        return {
+            k: [whole(i) for i in v] if isinstance(v, (list, tuple)) else whole(v)
+            for k, v in values.items()
+        }
 
 
 class Preprocess(MetaPart):
@@ -140,6 +152,24 @@ class SubjectMeta(MetaPart):
         mine = self.model_dump(exclude_none=True)
         merged["input"] = {**merged.get("input", {}), **mine.pop("input", {})}
         return SubjectMeta.model_validate({**merged, **mine})
+
+    def named_cleanly(self) -> SubjectMeta:
+        """The same, with every name that will be shown fit to be written.
+
+        Raises:
+            ValueError: two classes or two features have one name.
+        """
+        found = self.model_copy(deep=True)
+        found.name = None if self.name is None else clean_name(self.name)
+        if found.classes is not None:
+            found.classes = clean_names(found.classes, "classes")
+        if found.features is not None:
+            names = clean_names((f.name for f in found.features), "features")
+            for feature, name in zip(found.features, names, strict=True):
+                feature.name = name
+                if feature.categories is not None:
+                    feature.categories = clean_names(feature.categories, f"categories of {name!r}")
+        return found
 
 
 def describe_errors(error: Any, where: str) -> str:

@@ -11,12 +11,13 @@ import json
 import math
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import to_jsonable_python
 
 from audit.errors import AuditError
+from audit.text import LONGEST_TEXT, clean_all
 
 SCHEMA_VERSION = 1
 
@@ -42,6 +43,21 @@ class Part(BaseModel):
     """A part of the record: unknown keys are refused, so that a typo cannot pass for data."""
 
     model_config = ConfigDict(extra="forbid", ser_json_inf_nan="null")
+    # Fields whose strings are no text (pictures, bits) and are never cut.
+    uncut: ClassVar[tuple[str, ...]] = ()
+
+    @classmethod
+    def fit(cls, field: str, value: Any) -> Any:
+        """What is put into a field, its text made fit to be written."""
+        return clean_all(value, None if field in cls.uncut else LONGEST_TEXT)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fit_all(cls, values: Any) -> Any:
+        return {k: cls.fit(k, v) for k, v in values.items()} if isinstance(values, dict) else values
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, self.fit(name, value))
 
 
 class LeftOut(Part):
@@ -160,6 +176,7 @@ FORBIDDEN_VEGA_KEYS = ("url", "href", "$schema", "loader", "usermeta")
 class Figure(Part):
     """A Vega-Lite specification with inline values, or a PNG as base64; never an address."""
 
+    uncut = ("png",)
     title: str
     caption: str = Field(description="what it shows, for a reader who cannot see it")
     spec: dict[str, Any] | None = None
@@ -192,6 +209,7 @@ def check_spec(node: Any) -> None:
 class PerSample(Part):
     """One bit per sample of the subject: was the outcome good? So that records can be paired."""
 
+    uncut = ("bits",)
     metric: str
     slice: Slice = Field(default_factory=dict)
     indices: list[int] | None = Field(default=None, description="null: every sample, in order")

@@ -22,6 +22,7 @@ from audit.inference import UNUSABLE, complete, probe, select_output
 from audit.inputs import as_inputs, as_labels, as_strings, has_channels_last
 from audit.meta import CLASSIFICATION, DECISIONS, Feature, SubjectMeta, describe_errors
 from audit.record import Fact, LeftOut, SubjectRecord
+from audit.text import clean_name
 from audit.words import number
 from audit.wrapping import Logits, PreprocessModule, accepts, evaluating
 
@@ -85,6 +86,10 @@ class Subject:
         except ValidationError as error:
             raise AuditError(f"[subject] {describe_errors(error, '')}.") from None
         meta = given.over(meta or SubjectMeta())
+        try:
+            meta = meta.named_cleanly()
+        except ValueError as error:
+            raise AuditError(f"[subject] {error}.") from None
         self.device = torch.device(device)
         # The user goes on training the model, perhaps: what is frozen and moved here is a copy.
         self.core = evaluating(copied(model).to(self.device))
@@ -112,7 +117,8 @@ class Subject:
         if train is not None:
             self.train = self.training_samples(*train)
         for name, labels in (sensitive or {}).items():
-            self.sensitive[name] = as_strings(labels, len(self.x), f"sensitive column {name!r}")
+            shown = clean_name(name)
+            self.sensitive[shown] = as_strings(labels, len(self.x), f"sensitive column {shown!r}")
         if groups is not None:
             self.groups = as_strings(groups, len(self.x), "group column")
         spec = meta.input.preprocess
