@@ -7,11 +7,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from audit.errors import AuditError
-from audit.text import clean_names
 
 
 def as_inputs(x: Any) -> Tensor:
@@ -79,20 +77,3 @@ def as_labels(y: Any, n: int) -> Tensor:
     if y.is_floating_point() and not bool(torch.isfinite(y).all()):
         raise AuditError("Some labels are NaN or Inf; drop those samples.")
     return y.long() if not y.is_floating_point() else y
-
-
-def as_strings(labels: Any, n: int, what: str) -> NDArray[np.str_]:
-    array = np.asarray(labels)
-    if array.shape != (n,):
-        raise AuditError(
-            f"The {what} has shape {list(array.shape)} and there are {n} samples; one label for "
-            "each is due."
-        )
-    # Not `astype` for objects: one long name would widen every row to its length.
-    labels = [str(v) for v in (array if array.dtype == object else array.astype(str))]
-    names = list(dict.fromkeys(labels))
-    try:
-        shown = dict(zip(names, clean_names(names, f"labels of the {what}"), strict=True))
-    except ValueError as error:
-        raise AuditError(f"{str(error)[0].upper()}{str(error)[1:]}.") from None
-    return np.array([shown[label] for label in labels], dtype=str)

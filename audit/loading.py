@@ -10,7 +10,7 @@ from audit.artifact.building import build, missing_arch, zoo_hint
 from audit.artifact.opening import Artifact, open_artifact
 from audit.data import Dataset, read_data
 from audit.errors import AuditError
-from audit.meta import SubjectMeta, describe_errors
+from audit.meta import InputMeta, SubjectMeta, describe_errors
 from audit.record import Fact
 from audit.subject import Subject
 
@@ -80,12 +80,29 @@ def load(
         data_name="" if evaluation is None else evaluation.name,
         left_out=() if evaluation is None else evaluation.left_out,
     )
+    if evaluation is not None:
+        subject.notes = [*evaluation.notes, *subject.notes]
+    if training is not None:
+        subject.notes += [f"Training data: {note}" for note in training_notes(training)]
     tell(subject, artifact)
     return subject
 
 
+def training_notes(training: Dataset) -> list[str]:
+    """What was not read of the training data, or read as something else. No number of the audit is of
+    all of them, so that nothing is undecided for it.
+    """
+    return [
+        *(f"{lacking.how_many:,} {lacking.what} were left out: {lacking.why}."
+          for lacking in training.left_out),
+        *training.notes,
+    ]  # fmt: skip
+
+
 def described_by(data: Dataset) -> SubjectMeta:
-    return SubjectMeta(features=data.features, classes=data.classes)
+    return SubjectMeta(
+        features=data.features, classes=data.classes, input=InputMeta(range=data.range)
+    )
 
 
 def bare_weights(artifact: Artifact, meta: SubjectMeta, path: Path) -> Subject:

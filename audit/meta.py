@@ -142,6 +142,10 @@ class SubjectMeta(MetaPart):
     sensitive: list[str] | None = Field(
         default=None, description="columns of a table, or arrays, that name people's groups"
     )
+    sensitive_bins: dict[str, list[Number]] | None = Field(
+        default=None, description="of a sensitive column of numbers: where it is cut into groups, as "
+        "in {age = [30, 50, 65]}; without it, into five of about as many people"
+    )
     groups: str | None = Field(
         default=None, description="column or array of the clusters (writer, patient, speaker)"
     )

@@ -19,8 +19,9 @@ from torch import Tensor, nn
 
 from audit.errors import AuditError, NotApplicable
 from audit.inference import UNUSABLE, complete, probe, select_output
-from audit.inputs import as_inputs, as_labels, as_strings, has_channels_last
+from audit.inputs import as_inputs, as_labels, has_channels_last
 from audit.meta import CLASSIFICATION, DECISIONS, Feature, SubjectMeta, describe_errors
+from audit.people import cluster_labels, group_labels
 from audit.record import Fact, LeftOut, SubjectRecord
 from audit.text import clean_name
 from audit.words import number
@@ -116,11 +117,7 @@ class Subject:
         self.y = None if y is None else as_labels(y, len(self.x))
         if train is not None:
             self.train = self.training_samples(*train)
-        for name, labels in (sensitive or {}).items():
-            shown = clean_name(name)
-            self.sensitive[shown] = as_strings(labels, len(self.x), f"sensitive column {shown!r}")
-        if groups is not None:
-            self.groups = as_strings(groups, len(self.x), "group column")
+        self.read_people(sensitive or {}, groups)
         spec = meta.input.preprocess
         self.preprocess: nn.Module = (
             PreprocessModule(spec, self.x.ndim).to(self.device) if spec else nn.Identity()
@@ -366,6 +363,23 @@ class Subject:
                     name="whole numbers", value=names, source="inferred",
                     reason="no value of theirs in the data has a fraction",
                 ))  # fmt: skip
+
+    def read_people(self, sensitive: Mapping[str, Any], groups: Any) -> None:
+        """Sensitive attributes and clusters, a label each; what is to be said of them is noted."""
+        bins = self.meta.sensitive_bins or {}
+        for name in bins:
+            if name not in sensitive:
+                raise AuditError(
+                    f"[subject] sensitive_bins names {name!r}, which is not among the sensitive "
+                    f"attributes ({', '.join(map(clean_name, sensitive)) or 'none is given'})."
+                )
+        for name, values in sensitive.items():
+            shown = clean_name(name)
+            self.sensitive[shown], notes = group_labels(values, self.n, shown, bins.get(name))
+            self.notes += notes
+        if groups is not None:
+            self.groups, notes = cluster_labels(groups, self.n)
+            self.notes += notes
 
     def training_samples(self, x: Any, y: Any) -> tuple[Tensor, Tensor | None]:
         """Training data, of the same kind as the evaluation data.

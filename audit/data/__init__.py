@@ -4,7 +4,7 @@
 |---|---|
 | `.npz`, `.safetensors` | `arrays` : `x`, `y`, `sensitive_NAME`, `group` |
 | `.parquet`, `.csv` | `table`: columns named in the config, encoded by `features` |
-| a folder of class folders of images | `folder` |
+| a folder of class folders of pictures | `folder` |
 | `pkg.mod:callable` | `callable`: the user's own code |
 """
 
@@ -27,11 +27,13 @@ class Dataset:
     Attributes:
         x: [n, ...] array.
         y: [n] class indices or values; None where the data hold none.
-        sensitive: name → [n] labels.
+        sensitive: name → [n] texts or numbers, as they are; None or NaN where missing.
         groups: [n] cluster labels.
         features: how a table's columns were encoded, where that was found out here.
         classes: names of the classes, where the data name them.
+        range: the lowest and highest value that the format can hold, where it says so.
         left_out: what belongs to the data and was not read.
+        notes: what was read as something else than it is.
     """
 
     x: Any
@@ -41,7 +43,9 @@ class Dataset:
     name: str = ""
     features: list[Feature] | None = None
     classes: list[str] | None = None
+    range: tuple[float, float] | None = None
     left_out: list[LeftOut] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 def from_mapping(mapping: Mapping[str, Any], name: str, meta: SubjectMeta) -> Dataset:

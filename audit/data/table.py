@@ -6,24 +6,43 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from audit.data import Dataset, encode_labels
 from audit.errors import AuditError
 from audit.meta import Feature, SubjectMeta
+from audit.people import MISSING, as_numbers, as_text, missing
+
+TARGETS = ("target", "label", "y")
+EMPTY = (MISSING, "", "nan", "None")  # a category of one of these names stands for empty cells
 
 
 def read_table(path: Path, meta: SubjectMeta) -> Dataset:
     """Rows of a table, its columns encoded by `meta.features` (all others as plain numbers).
 
+    A cell of a CSV is missing where it is empty; "NA", "None" and "nan" are texts like others.
+
     Raises:
         AuditError: the file is damaged, a column is missing or not what its description says.
     """
     try:
-        frame = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
+        if path.suffix.lower() == ".parquet":
+            frame = pd.read_parquet(path)
+        else:
+            frame = pd.read_csv(
+                path, keep_default_na=False, na_values=[""], dtype=dict.fromkeys(texts(meta), str)
+            )
     except Exception as error:  # noqa: BLE001 - readers raise what they like
         said = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise AuditError(f"{path} cannot be read as a table: {said[:200]}.") from None
     return from_frame(frame, meta, path.name)
+
+
+def texts(meta: SubjectMeta) -> set[str]:
+    """The columns of a CSV whose cells stay as they are written: "01" is a code, "NA" a region."""
+    named = {f.name for f in meta.features or [] if f.kind == "categorical"}
+    named |= {*(meta.sensitive or []), *TARGETS}
+    return named | {name for name in (meta.groups, meta.target) if name}
 
 
 def from_frame(frame: pd.DataFrame, meta: SubjectMeta, name: str) -> Dataset:
@@ -31,34 +50,78 @@ def from_frame(frame: pd.DataFrame, meta: SubjectMeta, name: str) -> Dataset:
 
     def column(key: str, what: str) -> pd.Series:
         if key not in frame.columns:
-            raise AuditError(
-                f"{name} has no column {key!r} ({what}); its columns are "
-                f"{', '.join(map(str, frame.columns[:8]))}{', …' if len(frame.columns) > 8 else ''}."
-            )
+            raise AuditError(f"{name} has no column {key!r} ({what}); {columns_of(frame)}.")
         return frame[key]
 
-    target = meta.target
-    if target is None:
-        for guess in ("target", "label", "y"):
-            if guess in frame.columns:
-                target = guess
-                break
-    y = None if target is None else column(target, "[subject] target").to_numpy()
+    target = target_of(frame, meta, name)
+    y = None if target is None else labels(column(target, "[subject] target"), target, name)
     sensitive = {
-        key: column(key, "[subject] sensitive").astype(str).to_numpy()
+        key: column(key, "[subject] sensitive").to_numpy(dtype=object)
         for key in meta.sensitive or []
     }
-    groups = None if meta.groups is None else column(meta.groups, "[subject] groups").to_numpy()
+    groups = None
+    if meta.groups is not None:
+        groups = column(meta.groups, "[subject] groups").to_numpy(dtype=object)
     features = meta.features
     if features is None:
         used = {target, meta.groups, *sensitive}
         names = [str(c) for c in frame.columns if c not in used]
+        if not names:
+            raise AuditError(f"{name} holds no column that may be an input; {columns_of(frame)}.")
         features = [Feature(name=c, columns=[i]) for i, c in enumerate(names)]
     x = encode(frame, features, name)
     return Dataset(x, encode_labels(y, meta, name), sensitive, groups, name, features)
 
 
-def encode(frame: pd.DataFrame, features: list[Feature], name: str) -> np.ndarray:
+def columns_of(frame: pd.DataFrame) -> str:
+    more = ", …" if len(frame.columns) > 8 else ""
+    return f"its columns are {', '.join(map(str, frame.columns[:8]))}{more}"
+
+
+def target_of(frame: pd.DataFrame, meta: SubjectMeta, name: str) -> str | None:
+    """The column of the labels; None where there are none, which `target = ""` says.
+
+    Raises:
+        AuditError: nobody says which it is, and none or several are called as labels are.
+    """
+    if meta.target is not None:
+        return meta.target or None
+    called = [guess for guess in TARGETS if guess in frame.columns]
+    if len(called) == 1:
+        return called[0]
+    which = f"several columns that may hold the labels ({', '.join(called)})"
+    if not called:
+        which = f"no column called {', '.join(TARGETS[:-1])} or {TARGETS[-1]}"
+    raise AuditError(
+        f"{name} has {which}; {columns_of(frame)}: name the column of the labels in [subject] target "
+        "(\"\" where the data hold none)."
+    )
+
+
+def labels(values: pd.Series, target: str, name: str) -> NDArray[np.generic]:
+    """[n] numbers where all are, else names.
+
+    Raises:
+        AuditError: some are missing.
+    """
+    items = values.to_numpy(dtype=object)
+    empty = missing(items)
+    if empty.any():
+        raise AuditError(
+            f"{int(empty.sum()):,} of {len(items):,} rows of {name} have no label in {target!r}; drop "
+            "those rows or fill them."
+        )
+    numbers = as_numbers(items, empty)
+    if numbers is None:
+        return np.array([as_text(item) for item in items.tolist()], dtype=np.str_)
+    whole = all(
+        item.lstrip("+-").isdigit() if isinstance(item, str) else isinstance(item, int)
+        for item in items.tolist()
+    )
+    return numbers.astype(np.int64) if whole else numbers
+
+
+def encode(frame: pd.DataFrame, features: list[Feature], name: str) -> NDArray[np.float32]:
     """[n, columns] float32: numeric features as they are, categories as one-hot columns.
 
     Raises:
@@ -68,7 +131,10 @@ def encode(frame: pd.DataFrame, features: list[Feature], name: str) -> np.ndarra
     x = np.zeros((len(frame), width), dtype=np.float32)
     for feature in features:
         if feature.name not in frame.columns:
-            raise AuditError(f"{name} has no column {feature.name!r}, which [subject] features names.")
+            raise AuditError(
+                f"{name} has no column {feature.name!r}, which [subject] features names; "
+                f"{columns_of(frame)}."
+            )
         values = frame[feature.name]
         if feature.kind == "numeric":
             numbers = pd.to_numeric(values, errors="coerce")
@@ -80,15 +146,35 @@ def encode(frame: pd.DataFrame, features: list[Feature], name: str) -> np.ndarra
                     f"({int(bad.sum())} rows); clean it, or describe it as categorical."
                 )
             x[:, feature.columns[0]] = numbers.to_numpy(dtype=np.float32)
-            continue
-        labels = values.astype(str)
-        categories = feature.categories or sorted(labels.unique())
-        position = {category: c for category, c in zip(categories, feature.columns, strict=True)}
-        strangers = sorted(set(labels.unique()) - set(position))
-        if strangers:
-            raise AuditError(
-                f"The column {feature.name!r} of {name} holds {strangers[0]!r}, which is not among "
-                "its categories; add it, or drop those rows."
-            )
-        x[np.arange(len(frame)), labels.map(position).to_numpy(dtype=np.intp)] = 1.0
+        else:
+            x[np.arange(len(frame)), one_hot(values, feature, name)] = 1.0
     return x
+
+
+def one_hot(values: pd.Series, feature: Feature, name: str) -> NDArray[np.intp]:
+    """[n] the column that is 1.
+
+    Raises:
+        AuditError: a cell holds none of the categories.
+    """
+    items = values.to_numpy(dtype=object)
+    empty = missing(items)
+    said = np.array([as_text(item) for item in items.tolist()], dtype=object)
+    said[empty] = MISSING
+    categories = feature.categories or sorted(set(said))
+    position = dict(zip(categories, feature.columns, strict=True))
+    if empty.any():
+        stands = next((c for c in EMPTY if c in position), None)
+        if stands is None:
+            raise AuditError(
+                f"The column {feature.name!r} of {name} is empty in {int(empty.sum()):,} rows and none "
+                f"of its categories stands for that; add {MISSING!r}, or drop those rows."
+            )
+        position[MISSING] = position[stands]
+    strangers = sorted(set(said) - set(position))
+    if strangers:
+        raise AuditError(
+            f"The column {feature.name!r} of {name} holds {strangers[0]!r}, which is not among "
+            "its categories; add it, or drop those rows."
+        )
+    return np.array([position[label] for label in said], dtype=np.intp)

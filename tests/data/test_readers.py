@@ -1,5 +1,8 @@
 """Every reader on a good file, and a sentence for each bad one."""
 
+import io
+import zipfile
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -38,7 +41,69 @@ def test_tables_are_encoded(tmp_path, frame, suffix):
     assert found.x.tolist() == [[30, 0, 1], [41, 1, 0], [52, 0, 1]]
     assert list(found.y) == [0, 1, 0]
     assert list(found.sensitive["sex"]) == ["F", "M", "F"]
-    assert list(found.groups) == [1, 1, 2]
+    assert [str(person) for person in found.groups] == ["1", "1", "2"]
+
+
+@pytest.mark.parametrize(("columns", "message"), [
+    (["a", "b", "income"], r"no column called target, label or y; its columns are a, b, income"),
+    (["a", "target", "label"], r"several columns that may hold the labels \(target, label\)"),
+])  # fmt: skip
+def test_a_table_whose_labels_nobody_names_is_asked_about(tmp_path, columns, message):
+    path = tmp_path / "t.csv"
+    pd.DataFrame(np.eye(3, dtype=int), columns=columns).to_csv(path, index=False)
+    with pytest.raises(AuditError, match=message + r".*\[subject\] target"):
+        read_data(str(path), SubjectMeta())
+    assert read_data(str(path), SubjectMeta(target=columns[2])).x.shape == (3, 2)
+    assert read_data(str(path), SubjectMeta(target="")).y is None
+
+
+@pytest.mark.parametrize(("written", "kind"), [
+    (["0", "1", "-1"], "i"), (["0.5", ".25", "3"], "f"), (["1.0", "0.0", "1.0"], "f"),
+])  # fmt: skip
+def test_labels_are_numbers_where_all_are(tmp_path, written, kind):
+    path = tmp_path / "t.csv"
+    pd.DataFrame({"a": [1, 2, 3], "y": written}).to_csv(path, index=False)
+    found = read_data(str(path), SubjectMeta())
+    assert found.y.dtype.kind == kind
+    assert found.y.tolist() == [float(w) for w in written]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_rows_without_a_label_are_asked_about(tmp_path, frame, suffix):
+    frame.loc[1, "paid"] = None
+    path = tmp_path / f"t.{suffix}"
+    frame.to_csv(path, index=False) if suffix == "csv" else frame.to_parquet(path)
+    with pytest.raises(AuditError, match=r"1 of 3 rows of .* have no label in 'paid'"):
+        read_data(str(path), META)
+
+
+@pytest.mark.parametrize("suffix", ["CSV", "Parquet", "NPZ"])
+def test_a_suffix_may_be_in_capitals(tmp_path, frame, suffix):
+    path = tmp_path / f"DATA.{suffix}"
+    if suffix == "NPZ":
+        with path.open("wb") as file:
+            np.savez(file, x=np.ones((3, 3)))
+    else:
+        frame.to_csv(path, index=False) if suffix == "CSV" else frame.to_parquet(path)
+    assert read_data(str(path), META if suffix != "NPZ" else SubjectMeta()).x.shape == (3, 3)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_an_empty_cell_of_a_category_is_no_text(tmp_path, frame, suffix):
+    """"NA" may be a category; an empty cell is the one that stands for it, or is asked about."""
+    frame["job"] = ["NA", None, "cook"]
+    path = tmp_path / f"t.{suffix}"
+    frame.to_csv(path, index=False) if suffix == "csv" else frame.to_parquet(path)
+
+    def read(categories):
+        job = {**FEATURES[1], "columns": list(range(1, 1 + len(categories))), "categories": categories}
+        meta = META.model_copy(update={"features": None})
+        return read_data(str(path), meta.over(SubjectMeta(features=[FEATURES[0], job]))).x[:, 1:]
+
+    assert read(["NA", "cook", "missing"]).argmax(1).tolist() == [0, 2, 1]
+    assert read(["nan", "NA", "cook"]).argmax(1).tolist() == [1, 0, 2]
+    with pytest.raises(AuditError, match="is empty in 1 rows and none of its categories"):
+        read(["NA", "cook"])
 
 
 def test_unnamed_columns_become_features_of_their_name(tmp_path):
@@ -85,6 +150,21 @@ def test_pickled_arrays_are_refused(tmp_path):
     np.savez(path, x=np.array([{"a": 1}], dtype=object))
     with pytest.raises(AuditError, match="unpickled"):
         read_data(str(path), SubjectMeta())
+
+
+@pytest.mark.parametrize(("members", "message"), [
+    (["x.npy", "x.npy"], "holds the array 'x' more than once"),
+    (["x.npy", "notes.txt"], "holds 'notes.txt', which is no array"),
+])  # fmt: skip
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_members_of_an_npz_that_leave_open_what_is_meant(tmp_path, members, message):
+    array = io.BytesIO()
+    np.save(array, np.ones((2, 2)))
+    with zipfile.ZipFile(tmp_path / "d.npz", "w") as file:
+        for member in members:
+            file.writestr(member, array.getvalue())
+    with pytest.raises(AuditError, match=message):
+        read_data(str(tmp_path / "d.npz"), SubjectMeta())
 
 
 @pytest.mark.parametrize("arrays", [{"y": np.ones(2)}, {"x": np.ones((2, 2)), "z": np.ones(2)}])
