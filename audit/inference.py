@@ -177,6 +177,14 @@ def complete(meta: SubjectMeta, model: nn.Module, x: Tensor, y: Tensor | None) -
                 f"{len(meta.classes or [])} class names are given and the model has {k} classes; "
                 "correct [subject] classes."
             )
+    if meta.favourable is not None:
+        if meta.favourable not in (meta.classes or []):
+            raise AuditError(
+                f"The favourable class {meta.favourable!r} is not among the classes "
+                f"({', '.join((meta.classes or [])[:5]) or 'there are none'}); correct [subject] "
+                "favourable, or name the classes in [subject] classes."
+            )
+        facts.append(Fact(name="favourable class", value=meta.favourable, source="given"))
     return meta, facts, scores
 
 

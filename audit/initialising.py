@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from audit.loading import load
-from audit.meta import SubjectMeta
+from audit.meta import DECISIONS, SubjectMeta
 from audit.record import write_atomic
 
 if TYPE_CHECKING:
@@ -58,6 +58,10 @@ def write_config(options: argparse.Namespace, config: Config | None, path: Path)
     lines.append(
         f"classes = {toml(meta.classes)}{why('classes')}" if meta.classes else '# classes = ["…"]'
     )
+    if meta.favourable:
+        lines.append(f"favourable = {toml(meta.favourable)}  # given")
+    elif meta.task in DECISIONS:
+        lines.append('# favourable = "…"       # the class that people wish for, where one is')
     lines.append(f"sensitive = {toml(meta.sensitive)}" if meta.sensitive else '# sensitive = ["…"]')
     if meta.target:
         lines.append(f"target = {toml(meta.target)}")

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from audit.errors import AuditError
 from audit.text import clean_name, clean_names, whole
 
 Task = Literal["binary", "multiclass", "multilabel", "regression", "anomaly", "embedding"]
@@ -30,7 +31,16 @@ def parse_number(value: Any) -> Any:
     return value
 
 
-Number = Annotated[float, BeforeValidator(parse_number)]
+# As written in a config or given from Python: never NaN or infinite.
+Number = Annotated[float, Field(allow_inf_nan=False), BeforeValidator(parse_number)]
+
+
+def name_of_number(value: Any) -> Any:
+    """Classes may be called 0 and 1."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+Name = Annotated[str, BeforeValidator(name_of_number)]
 
 
 class MetaPart(BaseModel):
@@ -130,7 +140,10 @@ class SubjectMeta(MetaPart):
     output: Output | None = None
     output_index: int | None = Field(default=None, description="which of a tuple of outputs")
     input: InputMeta = Field(default_factory=InputMeta)
-    classes: list[str] | None = None
+    classes: list[Name] | None = None
+    favourable: Name | None = Field(
+        default=None, description="the class that people wish for (credit granted), where one is"
+    )
     threshold: Number | None = Field(
         default=None, description="of an anomaly score: from it on, a sample is called an anomaly"
     )
@@ -150,12 +163,29 @@ class SubjectMeta(MetaPart):
         default=None, description="column or array of the clusters (writer, patient, speaker)"
     )
 
+    @model_validator(mode="after")
+    def _favourable_is_a_class(self) -> SubjectMeta:
+        names = self.classes or []
+        if self.favourable is not None and names and self.favourable not in names:
+            raise ValueError(
+                f"the favourable class {self.favourable!r} is not among the classes "
+                f"({', '.join(names[:5])}{', …' if len(names) > 5 else ''})"
+            )
+        return self
+
     def over(self, other: SubjectMeta) -> SubjectMeta:
-        """This description, with the gaps filled from `other`."""
+        """This description, with the gaps filled from `other`.
+
+        Raises:
+            AuditError: the two do not go together.
+        """
         merged = other.model_dump(exclude_none=True)
         mine = self.model_dump(exclude_none=True)
         merged["input"] = {**merged.get("input", {}), **mine.pop("input", {})}
-        return SubjectMeta.model_validate({**merged, **mine})
+        try:
+            return SubjectMeta.model_validate({**merged, **mine})
+        except ValidationError as error:
+            raise AuditError(f"[subject] {describe_errors(error, '')}.") from None
 
     def named_cleanly(self) -> SubjectMeta:
         """The same, with every name that will be shown fit to be written.
@@ -167,6 +197,8 @@ class SubjectMeta(MetaPart):
         found.name = None if self.name is None else clean_name(self.name)
         if found.classes is not None:
             found.classes = clean_names(found.classes, "classes")
+        if found.favourable is not None:
+            found.favourable = clean_name(found.favourable)
         if found.features is not None:
             names = clean_names((f.name for f in found.features), "features")
             for feature, name in zip(found.features, names, strict=True):
@@ -181,4 +213,5 @@ def describe_errors(error: Any, where: str) -> str:
     first = error.errors()[0]
     path = ".".join(str(part) for part in first["loc"])
     message = first["msg"].removeprefix("Value error, ")
-    return f"{where}{'.' if path and where else ''}{path}: {message}"
+    place = f"{where}{'.' if path and where else ''}{path}"
+    return f"{place}: {message}" if place else message

@@ -68,10 +68,39 @@ def test_pyproject(here):
      r"line 8: expect.1.bound"),
     ("[policy]\nfail-on = 'high'\n", r"line 2: unknown key 'policy.fail-on'; did you mean 'fail_on'"),
     ("profile = \n", "not TOML"),
+    ("[subject.input]\neps = inf\n", r"line 2: subject.input.eps: input should be a finite number"),
+    ("[subject.input]\neps = nan\n", r"line 2: subject.input.eps: input should be"),
+    ("[subject.input]\nrange = [nan, nan]\n", r"line 2: subject.input.range.0: input should be a finite"),
+    ("[subject.input]\nrange = [0, inf]\n", r"line 2: subject.input.range.1: input should be a finite"),
+    ("[subject.input]\neps = \"1/0\"\n", r"line 2: subject.input.eps: input should be a valid number"),
+    ("[[expect]]\ncheck='a'\nmetric='m'\nbound=nan\n", r"line 4: expect.0.bound: input should be a finite"),
+    ("[subject]\nclasses = ['a', 'b']\nfavourable = 'c'\n",
+     r"the favourable class 'c' is not among the classes \(a, b\)"),
 ])  # fmt: skip
 def test_errors_have_a_line(here, text, message):
     with pytest.raises(AuditError, match=message):
         read_config(write(here, text))
+
+
+def test_every_number_of_every_check_may_be_a_fraction_and_must_be_finite():
+    from pydantic import TypeAdapter, ValidationError
+
+    from audit.registry import registry
+
+    def holds_float(annotation):
+        return annotation is float or any(map(holds_float, getattr(annotation, "__args__", ())))
+
+    for check in registry().checks.values():
+        for name, field in check.model_fields.items():
+            if not holds_float(field.annotation):
+                continue
+            several = "list" in str(field.annotation)
+            reader = TypeAdapter(check)
+            made = reader.validate_python({name: ["1/8"] if several else "1/8"})
+            assert getattr(made, name) == ([0.125] if several else 0.125), (check.id, name)
+            for wild in ("inf", "nan"):
+                with pytest.raises(ValidationError):
+                    reader.validate_python({name: [float(wild)] if several else float(wild)})
 
 
 def test_a_missing_config(here):

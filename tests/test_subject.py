@@ -139,6 +139,19 @@ def test_unknown_words_about_a_subject():
         audit.Subject(Ends(2, lambda z: z), x, y, taks="binary")
 
 
+def test_the_favourable_class_is_one_of_the_classes():
+    x, y = table_data()
+    model = Ends(2, lambda z: z)
+    named = audit.Subject(model, x, y, classes=["refused", "granted"], favourable="granted")
+    assert named.meta.favourable == "granted"
+    assert any(f.name == "favourable class" and f.source == "given" for f in named.facts)
+    assert audit.Subject(model, x, y, favourable=1).meta.favourable == "1"
+    with pytest.raises(AuditError, match="'yes' is not among the classes"):
+        audit.Subject(model, x, y, favourable="yes")
+    with pytest.raises(AuditError, match="two classes are called 'no'"):
+        audit.Subject(model, x, y, classes=["no", "no"])
+
+
 def test_predictions_are_computed_once(table):
     calls = 0
     forward = table.core.forward

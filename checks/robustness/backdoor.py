@@ -24,7 +24,7 @@ from pydantic import Field
 from audit import figures, statistics
 from audit.checking import Check, Context, Cost, Expectation, Measurement
 from audit.errors import NotApplicable
-from audit.meta import CLASSIFICATION
+from audit.meta import CLASSIFICATION, Number
 from audit.record import Figure, Guidance, Table
 from audit.words import amount, share
 
@@ -49,7 +49,7 @@ class Backdoor(Check):
 
     samples: int = Field(default=200, ge=60, description="half to search on, half to test on")
     steps: int = Field(default=40, ge=5, description="of the search, three times for every class")
-    patch_share: float = Field(default=1 / 16, gt=0, le=0.5, description="of the input that the patch takes")
+    patch_share: Number = Field(default=1 / 16, gt=0, le=0.5, description="of the input that the patch takes")
 
     def applies(self, subject: Subject) -> None:
         subject.require(CLASSIFICATION, labels=False)

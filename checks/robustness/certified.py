@@ -47,7 +47,7 @@ class Certified(Check):
         default=None, description="as of the attacks: [subject.input] eps, or their default"
     )
     samples: int = Field(default=50, ge=10, description="of those that are attacked, at most")
-    effort: float = Field(
+    effort: Number = Field(
         default=1e9, ge=0, description="multiplications that linear bounds of hidden layers may take for "
         "a sample at one budget"
     )

@@ -21,6 +21,7 @@ from pydantic import Field
 from audit.checking import Context, Cost
 from audit.checks.robustness.evasion import NormBounded, Outcome
 from audit.checks.robustness.fair_attack import white_box_validity
+from audit.meta import Number
 from audit.record import Validity
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class PGD(NormBounded):
     random_start: bool = Field(
         default=True, description="false: from the sample, the basic iterative method"
     )
-    curve: list[float] = Field(
+    curve: list[Number] = Field(
         default=[0.5, 1.0, 2.0], description="multiples of eps that the curve is measured at"
     )
 
