@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from audit.checking import Check, Context, Cost, Expectation, Measurement
     from audit.errors import AuditError, NotApplicable
     from audit.loading import load
-    from audit.record import AuditRecord, Figure, Guidance, Metric, Table, Validity
+    from audit.record import AuditRecord, Figure, Guidance, LeftOut, Metric, Table, Validity
     from audit.runner import check, run
     from audit.subject import Subject
 
 _HOMES = {
     "AuditError": "errors", "NotApplicable": "errors",
-    "AuditRecord": "record", "Figure": "record", "Guidance": "record", "Metric": "record",
-    "Table": "record", "Validity": "record",
+    "AuditRecord": "record", "Figure": "record", "Guidance": "record", "LeftOut": "record",
+    "Metric": "record", "Table": "record", "Validity": "record",
     "Check": "checking", "Context": "checking", "Cost": "checking", "Expectation": "checking",
     "Measurement": "checking",
     "Subject": "subject", "load": "loading", "check": "runner", "run": "runner",
@@ -31,7 +31,7 @@ _HOMES = {
 
 __all__ = [
     "AuditError", "AuditRecord", "Check", "Context", "Cost", "Expectation", "Figure", "Guidance",
-    "Measurement", "Metric", "NotApplicable", "Subject", "Table", "Validity", "check", "load",
+    "LeftOut", "Measurement", "Metric", "NotApplicable", "Subject", "Table", "Validity", "check", "load",
     "run", "save",
 ]  # fmt: skip
 

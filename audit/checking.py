@@ -14,17 +14,19 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from audit.meta import Number
+from audit.meta import Number, parse_number
 from audit.record import (
+    Core,
     Figure,
     Guidance,
     LeftOut,
     Metric,
     Operator,
     Part,
-    PerSample,
+    PerUnit,
     Severity,
     Slice,
+    State,
     Table,
     Validity,
 )
@@ -43,19 +45,23 @@ PROFILES: tuple[str, ...] = get_args(Profile)
 class Expectation(Part):
     """A bound on a metric.
 
-    `op`: '>=' and '<=' are met when the whole interval is on the right side, failed when all of it
-    is on the wrong one, else inconclusive. 'not_shown_below' and 'not_shown_above' are failed only
-    when all of the interval is on the wrong side.
+    It is met when the whole interval is on the right side of the bound, failed when all of it is on
+    the wrong one, else undecided. An undecided one blocks a pass where its interval reaches further
+    beyond the bound than `tolerates`. By default that is 0 for '>=' and '<=', and for
+    'not_shown_below' and 'not_shown_above' the size of the bound (of a metric without a unit: at
+    least .1).
     """
 
     metric: str
     slice: Slice = Field(default_factory=dict, description='"*" as a value matches every slice')
     op: Operator = ">="
-    bound: Number
+    bound: Number = Field(allow_inf_nan=False)
     severity: Severity = "high"
+    gates: bool = Field(default=True, description="false: it is told, and gates at no severity")
     tolerates: Number | None = Field(
-        default=None, ge=0, description="how far beyond its bound, in the metric's unit, an undecided "
-        "one may reach without blocking a pass"
+        default=None, ge=0, allow_inf_nan=False,
+        description="how far beyond its bound, in the metric's unit, an undecided one may reach "
+        "without blocking a pass",
     )
 
 
@@ -200,9 +206,12 @@ class Measurement:
     validity: list[Validity] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
     figures: list[Figure] = field(default_factory=list)
-    per_sample: list[PerSample] = field(default_factory=list)
+    per_unit: list[PerUnit] = field(default_factory=list)
     guidance: dict[str, Guidance] = field(default_factory=dict)
     left_out: list[LeftOut] = field(default_factory=list)
+    # What follows from the answer, a sentence for each state it may be judged to be in. It may use
+    # {failed} and {undecided}: what the expectations in that state are about.
+    conclusions: dict[State, str] = field(default_factory=dict)
     title: str = ""
 
     def metric(self, name: str, **slice: str | float) -> Metric:
@@ -237,6 +246,8 @@ class Check(BaseModel, ABC):
     kind: ClassVar[Literal["question", "trial"]] = "question"
     # Of a trial: the checks whose failed expectations it would mend.
     mends: ClassVar[tuple[str, ...]] = ()
+    # The core question of a task that it answers: asked in every audit, whatever is selected.
+    core: ClassVar[Core] = ""
     # The least profile that asks it; naming its id asks it in any.
     least_profile: ClassVar[Profile] = "quick"
     # Checks whose failure explains a failure of this one, whose finding then stands under theirs.
@@ -283,13 +294,18 @@ class Check(BaseModel, ABC):
 
 
 def same_slice(a: Slice, b: Slice) -> bool:
-    """Are these the same slice? Numbers are compared to nine digits; '*' in `b` matches all."""
+    """Is what was measured, `a`, the slice that is asked for, `b`?
+
+    Numbers are compared to nine digits, and `b` may write them as "8/255"; '*' in `b` matches all.
+    """
     if a.keys() != b.keys():
         return False
     for key, value in b.items():
         other = a[key]
         if value == "*":
             continue
+        if isinstance(other, (int, float)):
+            value = parse_number(value, plain=True)
         if isinstance(value, (int, float)) and isinstance(other, (int, float)):
             if abs(value - other) > 1e-9 * max(1.0, abs(value)):
                 return False
@@ -304,7 +320,7 @@ def pack(
     *,
     samples: NDArray[np.intp] | None = None,
     slice: Slice | None = None,
-) -> PerSample:
+) -> PerUnit:
     """Per-sample outcomes, a bit each.
 
     Args:
@@ -312,7 +328,7 @@ def pack(
         samples: their indices; None for every sample in order.
     """
     bits = np.asarray(good, dtype=bool)
-    return PerSample(
+    return PerUnit(
         metric=metric,
         slice=slice or {},
         indices=None if samples is None else [int(i) for i in samples],
@@ -321,6 +337,6 @@ def pack(
     )
 
 
-def unpack(per_sample: PerSample) -> NDArray[np.bool_]:
-    packed = np.frombuffer(base64.b64decode(per_sample.bits), dtype=np.uint8)
-    return np.unpackbits(packed, count=per_sample.n).astype(bool)
+def unpack(per_unit: PerUnit) -> NDArray[np.bool_]:
+    packed = np.frombuffer(base64.b64decode(per_unit.bits), dtype=np.uint8)
+    return np.unpackbits(packed, count=per_unit.n).astype(bool)

@@ -164,12 +164,12 @@ def settled(options: argparse.Namespace) -> Config:
 
 def command_run(options: argparse.Namespace) -> int:
     from audit.entrypoints import reporter
+    from audit.judge import read_record
     from audit.plan import build_check, known_check, select
-    from audit.record import AuditRecord
     from audit.registry import registry
 
     config = settled(options)
-    baseline = AuditRecord.load(config.baseline) if config.baseline else None
+    baseline = read_record(config.baseline) if config.baseline else None
     policy = config.judge_policy(options.fail_on)
     chosen = select(config.check, "--check") if config.check else set()
     if config.skip:
@@ -246,17 +246,17 @@ def command_init(options: argparse.Namespace) -> int:
 def command_render(options: argparse.Namespace) -> int:
     from audit.config import read_config
     from audit.entrypoints import reporter
-    from audit.policy import Policy, judge
-    from audit.record import AuditRecord, write_atomic
+    from audit.judge import Policy, judge, read_record
+    from audit.record import write_atomic
 
-    record = AuditRecord.load(options.record)
+    record = read_record(options.record)
     if options.config or options.baseline or options.fail_on:
         if options.config:
             policy = read_config(Path(options.config)).judge_policy(options.fail_on)
         else:
             policy = Policy.of(record.policy)
             policy.fail_on = options.fail_on or policy.fail_on
-        baseline = AuditRecord.load(options.baseline) if options.baseline else None
+        baseline = read_record(options.baseline) if options.baseline else None
         record = judge(record, policy, baseline=baseline)
     text = record.to_json() if options.format == "json" else reporter(options.format).render(record)
     if options.out:
@@ -268,12 +268,12 @@ def command_render(options: argparse.Namespace) -> int:
 
 
 def command_compare(options: argparse.Namespace) -> int:
-    from audit.comparing import compare
     from audit.entrypoints import reporter
-    from audit.policy import ALPHA
-    from audit.record import AuditRecord
+    from audit.judge import read_record
+    from audit.judge.comparison import compare
+    from audit.judge.judging import ALPHA
 
-    changes = compare(AuditRecord.load(options.baseline), AuditRecord.load(options.record))
+    changes = compare(read_record(options.baseline), read_record(options.record))
     if not changes:
         raise AuditError("The two records share no check with outcomes per sample.")
     threshold = ALPHA / len(changes)

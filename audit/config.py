@@ -11,8 +11,8 @@ from typing import Any, Literal
 from pydantic import Field, PrivateAttr, ValidationError
 
 from audit.errors import AuditError
+from audit.judge.policy import CheckExpectation, Policy, Waiver
 from audit.meta import SubjectMeta
-from audit.policy import CheckExpectation, Policy, Waiver
 from audit.record import Part, Severity
 
 

@@ -20,8 +20,13 @@ ANSWERS = (*DECISIONS, "regression")
 InputKind = Literal["image", "tabular", "sequence", "tokens"]
 
 
-def parse_number(value: Any) -> Any:
-    """`"8/255"` as a number; anything else as it is."""
+def parse_number(value: Any, plain: bool = False) -> Any:
+    """`"8/255"` as a number, and where `plain` `"0.1"` too; anything else as it is."""
+    if plain and isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            pass
     if isinstance(value, str) and value.count("/") == 1:
         top, bottom = value.split("/")
         try:

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from audit.checking import PROFILES, Check
 from audit.errors import AuditError, NotApplicable
+from audit.record import State, Why
 from audit.registry import registry
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ class Planned:
     """A check, and why it will not run where it will not."""
 
     check: Check
-    outcome: str = ""
+    state: State | None = None
+    why: Why = ""
     reason: str = ""
 
 
@@ -106,35 +108,35 @@ def plan(
     skip: Sequence[str] = (),
     parameters: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> list[Planned]:
-    """All installed checks in order, each with its fate."""
+    """The selected checks in order, each with its fate; then the core questions not among them."""
     chosen = select(only, "--check") if only else set(registry().checks)
     dropped = select(skip, "--skip") if skip else set()
     planned = []
-    for check_id in sorted(registry().checks, key=order):
+    for check_id in sorted(registry().checks, key=lambda i: (i not in chosen, order(i))):
         check = build_check(check_id, profile, (parameters or {}).get(check_id))
-        if check_id not in chosen:
+        if check_id not in chosen and not check.core:
             continue
         if check_id in dropped:
-            planned.append(Planned(check, "skipped", "skipped by --skip or the config"))
+            planned.append(Planned(check, "untested", "skipped", "skipped by --skip or the config"))
             continue
         fate = applicability(check, subject)
         early = PROFILES.index(profile) < PROFILES.index(check.least_profile)
-        if not fate.outcome and early and check_id not in only:
+        if not fate.state and early and check_id not in only:
             reason = f"asked from profile {check.least_profile} on, or by its name"
-            fate = Planned(check, "skipped", reason)
+            fate = Planned(check, "untested", "profile", reason)
         planned.append(fate)
     return planned
 
 
 def applicability(check: Check, subject: Subject) -> Planned:
     if check.needs_data and subject.x is None:
-        return Planned(check, "not_applicable", "no evaluation data are given")
+        return Planned(check, "untested", "no_data", "no evaluation data are given")
     try:
         check.applies(subject)
     except NotApplicable as reason:
-        return Planned(check, "not_applicable", str(reason))
+        return Planned(check, "untested", "not_applicable", str(reason))
     except Exception as error:  # noqa: BLE001 - a plug-in may raise anything
-        return Planned(check, "error", f"{type(error).__name__}: {error}")
+        return Planned(check, "broken", "raised", f"{type(error).__name__}: {error}")
     return Planned(check)
 
 

@@ -6,12 +6,13 @@ under another policy, and rendered again, without running anything.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import math
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import to_jsonable_python
@@ -19,16 +20,26 @@ from pydantic_core import to_jsonable_python
 from audit.errors import AuditError
 from audit.text import LONGEST_TEXT, clean_all
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
-Outcome = Literal["passed", "failed", "inconclusive", "not_applicable", "skipped", "error"]
+State = Literal["met", "undecided", "failed", "broken", "untested"]
+# Why a state is what it is: the type that decisions read; the sentence beside it is for people.
+Why = Literal[
+    "",
+    # undecided
+    "straddles", "left_out",
+    # untested
+    "not_applicable", "skipped", "profile", "not_selected", "no_data", "no_such_metric", "no_slice",
+    "undefined", "not_in_record", "unpaired", "cannot_fail", "nothing_expected",
+    # broken
+    "raised", "not_importable", "validity_failed", "validity_missing", "not_finite", "no_interval",
+]  # fmt: skip
+Core = Literal["", "quality", "stability"]
 Severity = Literal["info", "low", "medium", "high", "critical"]
 Verdict = Literal["pass", "fail", "inconclusive"]
 Operator = Literal[">=", "<=", "not_shown_below", "not_shown_above", "not_worse_than_baseline"]
 
-OUTCOMES: tuple[Outcome, ...] = (
-    "passed", "failed", "inconclusive", "not_applicable", "skipped", "error",
-)  # fmt: skip
+STATES: tuple[State, ...] = get_args(State)
 SEVERITIES: tuple[Severity, ...] = ("info", "low", "medium", "high", "critical")
 
 Slice = dict[str, str | float]
@@ -66,6 +77,10 @@ class LeftOut(Part):
     what: str = Field(description="in the plural, as in 'rows', 'files', 'samples'")
     how_many: int = Field(ge=0)
     why: str
+    only_worse: bool = Field(
+        default=False, description="could what is missing only make the number worse? (a group that "
+        "is missing from a largest gap)"
+    )
     metrics: list[str] = Field(
         default_factory=list, description="the metrics that lack it; empty: all of the check"
     )
@@ -109,6 +124,15 @@ class Metric(Part):
                 setattr(self, name, round12(number))
 
 
+class Bound(Part):
+    """What a default asked for, where the user asks for something else instead."""
+
+    op: Operator
+    bound: float
+    severity: Severity
+    tolerates: float
+
+
 class ExpectationResult(Part):
     """A bound on a metric, and how it was judged."""
 
@@ -117,24 +141,58 @@ class ExpectationResult(Part):
     op: Operator
     bound: float
     severity: Severity
-    outcome: Literal["passed", "failed", "inconclusive", "not_applicable"]
+    gates: bool = Field(default=True, description="false: it is told, and gates at no severity")
+    tolerates: float = Field(
+        default=0.0, description="how far beyond the bound an undecided one may reach without "
+        "blocking a pass, in the metric's unit"
+    )
+    state: State
+    why: Why = ""
     source: Literal["default", "config", "baseline"] = "default"
     reason: str = ""
+    reach: float | None = Field(
+        default=None, description="undecided: how far beyond the bound the interval reaches"
+    )
+    needed_n: int | None = Field(
+        default=None, description="undecided: about how many samples would decide it, if the "
+        "estimate stays; null: no number would"
+    )
+    needed_of: str = Field(default="", description="what those samples are")
+    replaces: Bound | None = Field(
+        default=None, description="the check's own bound, where the user's stands in its place"
+    )
+    loosened: bool = Field(default=False, description="does it ask for less than what it replaces?")
     waived: str = Field(default="", description="owner, reason and expiry of the waiver, if any")
 
 
+class Member(Part):
+    """An expectation that a finding rests on."""
+
+    check: str
+    metric: str
+    slice: Slice = Field(default_factory=dict)
+
+
 class Finding(Part):
-    """A failed or inconclusive expectation, in words a stakeholder reads."""
+    """What is not met, in words a stakeholder reads."""
 
     fingerprint: str
     severity: Severity
-    outcome: Literal["failed", "inconclusive"]
+    state: Literal["failed", "undecided", "untested", "broken"]
+    gates: bool = True
     title: str
     what_happened: str
     why_it_matters: str
     what_to_do: str
     tags: list[str] = Field(default_factory=list)
     waived: str = ""
+    members: list[Member] = Field(default_factory=list)
+    under: str = Field(default="", description="fingerprint of the finding that explains it")
+
+    @property
+    def check(self) -> str:
+        """The check that it is told by."""
+        return self.members[0].check
 
 
 class Guidance(Part):
@@ -206,7 +264,7 @@ def check_spec(node: Any) -> None:
             check_spec(value)
 
 
-class PerSample(Part):
+class PerUnit(Part):
     """One bit per sample of the subject: was the outcome good? So that records can be paired."""
 
     uncut = ("bits",)
@@ -216,6 +274,17 @@ class PerSample(Part):
     n: int
     bits: str = Field(description="base64 of the bits, most significant first")
 
+    @model_validator(mode="after")
+    def _bits_fit(self) -> PerUnit:
+        try:
+            held = len(base64.b64decode(self.bits, validate=True))
+        except ValueError:
+            raise ValueError("the bits of a per-unit outcome are damaged") from None
+        listed = self.n if self.indices is None else len(self.indices)
+        if held != (self.n + 7) // 8 or listed != self.n:
+            raise ValueError(f"a per-unit outcome holds {held} bytes of bits for n = {self.n}")
+        return self
+
 
 class CheckRecord(Part):
     id: str
@@ -223,11 +292,20 @@ class CheckRecord(Part):
     mends: list[str] = Field(
         default_factory=list, description="of a trial: the checks that it would mend"
     )
+    explained_by: list[str] = Field(
+        default_factory=list, description="checks whose failure explains a failure of this one"
+    )
     title: str
-    outcome: Outcome
+    core: Core = Field(default="", description="the core question that it answers, if any")
+    state: State
+    why: Why = ""
     needs_data: bool = Field(default=True, description="false: it looks at the weights alone")
     reason: str = ""
     answer: str = Field(default="", description="the answer to the title, with the number in it")
+    conclusion: str = Field(default="", description="what follows from it, told by the state alone")
+    conclusions: dict[State, str] = Field(
+        default_factory=dict, description="the sentence for each state, to judge it again by"
+    )
     method: str = Field(default="", description="how it was measured, and the source of the method")
     parameters: dict[str, Any] = Field(default_factory=dict)
     cost: dict[str, int] = Field(
@@ -235,8 +313,8 @@ class CheckRecord(Part):
     )
     metrics: list[Metric] = Field(default_factory=list)
     expectations: list[ExpectationResult] = Field(default_factory=list)
-    findings: list[Finding] = Field(default_factory=list)
-    per_sample: list[PerSample] = Field(default_factory=list)
+    left_out: list[LeftOut] = Field(default_factory=list)
+    per_unit: list[PerUnit] = Field(default_factory=list)
     validity: list[Validity] = Field(default_factory=list)
     tables: list[Table] = Field(default_factory=list)
     figures: list[Figure] = Field(default_factory=list)
@@ -288,7 +366,9 @@ class PolicyRecord(Part):
 class VerdictRecord(Part):
     word: Verdict
     reason: str
-    counts: dict[str, int]
+    counts: dict[str, int] = Field(description="expectations by state")
+    checks: dict[str, int] = Field(default_factory=dict, description="checks by state")
+    loosened: int = Field(default=0, description="bounds that ask for less than the checks' own")
     exit_code: int
     notes: list[str] = Field(default_factory=list)
 
@@ -296,14 +376,29 @@ class VerdictRecord(Part):
 class AuditRecord(Part):
     """The record of one audit. `verdict.exit_code` is the gate."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     verdict: VerdictRecord
     subject: SubjectRecord
     samples: list[str] = Field(default_factory=list, description="a digest of each sample")
+    left_out: list[LeftOut] = Field(
+        default_factory=list, description="what belongs to the data and was not read"
+    )
     policy: PolicyRecord
+    findings: list[Finding] = Field(default_factory=list)
     checks: list[CheckRecord]
     timing: dict[str, Any] = Field(default_factory=dict)
     environment: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _outcomes_name_samples(self) -> AuditRecord:
+        for check in self.checks:
+            for outcomes in check.per_unit:
+                last = outcomes.n if outcomes.indices is None else 1 + max(outcomes.indices, default=-1)
+                if last > len(self.samples) or min(outcomes.indices or [0]) < 0:
+                    raise ValueError(
+                        f"{check.id} holds outcomes of sample {last} and the record {len(self.samples)}"
+                    )
+        return self
 
     def to_json(self) -> str:
         return self.model_dump_json(indent=1) + "\n"
@@ -334,13 +429,13 @@ class AuditRecord(Part):
                 f"{path} is not JSON; name the record.json that an audit wrote."
             ) from None
         version = document.get("schema_version") if isinstance(document, dict) else None
-        if version != SCHEMA_VERSION:
+        if version not in (1, SCHEMA_VERSION):
             raise AuditError(
-                f"{path} has schema version {version!r}, and this release reads version "
+                f"{path} has schema version {version!r}, and this release reads versions 1 and "
                 f"{SCHEMA_VERSION}; audit the model again."
             )
         try:
-            return cls.model_validate(document)
+            return cls.model_validate(upgraded(document) if version == 1 else document)
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
@@ -366,16 +461,51 @@ class AuditRecord(Part):
                 return check
         raise KeyError(check_id)
 
+    def findings_of(self, check_id: str) -> list[Finding]:
+        """What is told of one check, the most severe first."""
+        return [f for f in self.findings if f.check == check_id]
+
     def _repr_html_(self) -> str:
         from audit.entrypoints import reporter
 
         return reporter("notebook").record(self)
 
 
-def counts(checks: Iterable[CheckRecord]) -> dict[str, int]:
-    """How many checks ended in each of the six outcomes."""
-    outcomes = [check.outcome for check in checks]
-    return {outcome: outcomes.count(outcome) for outcome in OUTCOMES}
+def counts(judged: Iterable[CheckRecord | ExpectationResult]) -> dict[str, int]:
+    """How many are in each of the five states."""
+    states = [item.state for item in judged]
+    return {state: states.count(state) for state in STATES}
+
+
+# What version 1 called what became of a check or an expectation.
+OUTCOMES_OF_1: dict[str, tuple[State, Why]] = {
+    "passed": ("met", ""), "failed": ("failed", ""), "inconclusive": ("undecided", "straddles"),
+    "not_applicable": ("untested", "not_applicable"), "skipped": ("untested", "skipped"),
+    "error": ("broken", "raised"),
+}  # fmt: skip
+
+
+def upgraded(document: dict[str, Any]) -> dict[str, Any]:
+    """A record of schema version 1 in the form of this one.
+
+    Its states are no more than translated: `audit.judge.read_record` judges it anew, by its numbers.
+    """
+    new = json.loads(json.dumps(document)) | {"schema_version": SCHEMA_VERSION}
+    for check in new.get("checks", []):
+        check["state"], check["why"] = OUTCOMES_OF_1[check.pop("outcome")]
+        check["core"] = core_of(check["id"])
+        check["per_unit"] = check.pop("per_sample", [])
+        check.pop("findings", None)
+        for expectation in check.get("expectations", []):
+            expectation["state"], expectation["why"] = OUTCOMES_OF_1[expectation.pop("outcome")]
+    return new
+
+
+def core_of(check_id: str) -> Core:
+    """The core question that a check of version 1 answers."""
+    if check_id == "behaviour.determinism":
+        return "stability"
+    return "quality" if check_id.startswith("performance.") else ""
 
 
 def json_schema() -> dict[str, Any]:

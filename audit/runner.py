@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import functools
 import os
 import platform
@@ -21,14 +22,13 @@ from torch import nn
 from audit.checking import Check, Context
 from audit.errors import NotApplicable
 from audit.evidence import Store, library_versions
+from audit.judge import Policy, judge
 from audit.plan import Planned, applicability, build_check, plan
-from audit.policy import Policy, judge
 from audit.record import (
     AuditRecord,
     CheckRecord,
     PolicyRecord,
     VerdictRecord,
-    counts,
 )
 from audit.registry import registry
 from audit.subject import Subject
@@ -81,7 +81,10 @@ def run(
     planned: list[Planned] = []
     if globs or not given:
         planned = plan(subject, profile=profile, only=globs, skip=skip, parameters=parameters)
-    planned += [applicability(c, subject) for c in given]
+    elif given:
+        planned = [p for p in plan(subject, profile=profile, skip=skip, parameters=parameters)
+                   if p.check.core and p.check.id not in {c.id for c in given}]  # fmt: skip
+    planned = [applicability(c, subject) for c in given] + planned
     store = Store(subject, seed, Path(evidence) if evidence else None, examples)
     context = Context(subject, store, seed, profile, examples)
     records: list[CheckRecord] = []
@@ -96,17 +99,19 @@ def run(
     for name, message in registry().broken.items():
         records.append(CheckRecord(
             id=f"plugin.{name}", kind="question", title=f"The plug-in {name} could not be imported",
-            outcome="error", reason=message,
+            state="broken", why="not_importable", reason=message,
         ))  # fmt: skip
     record = AuditRecord(
         verdict=VerdictRecord(
-            word="inconclusive", reason="not judged yet", counts=counts(records), exit_code=3
+            word="inconclusive", reason="not judged yet", counts={}, exit_code=3
         ),
         subject=subject.summary(),
         samples=subject.sample_digests(),
+        left_out=subject.left_out,
         policy=PolicyRecord(profile=profile),
         checks=records,
         timing={
+            "date": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
             "seconds": round(time.perf_counter() - started, 3), "checks": seconds,
             "evidence": {"computed": store.computed, "reused": store.reused},
         },
@@ -120,11 +125,11 @@ def run_one(item: Planned, context: Context) -> CheckRecord:
     check_ = item.check
     record = CheckRecord(
         id=check_.id, kind=check_.kind, mends=list(check_.mends), title=check_.title,
-        outcome="inconclusive",
+        core=check_.core, explained_by=list(check_.explained_by), state="untested",
         needs_data=check_.needs_data, method=check_.explanation(), parameters=check_.model_dump(mode="json"),
     )  # fmt: skip
-    if item.outcome:
-        record.outcome, record.reason = item.outcome, item.reason  # type: ignore[assignment]
+    if item.state:
+        record.state, record.why, record.reason = item.state, item.why, item.reason
         return record
     try:
         with unharmed(context.subject.core):
@@ -132,19 +137,20 @@ def run_one(item: Planned, context: Context) -> CheckRecord:
             defaults = check_.expectations(context.subject)
             record.cost = asdict(check_.cost(context.subject))
     except NotApplicable as reason:
-        record.outcome, record.reason = "not_applicable", str(reason)
+        record.why, record.reason = "not_applicable", str(reason)
         return record
     except KeyboardInterrupt:
         raise
     except Exception as error:  # noqa: BLE001 - a check may raise anything; the others still run
         where = traceback.extract_tb(error.__traceback__)[-1]
-        record.outcome = "error"
+        record.state, record.why = "broken", "raised"
         record.reason = (
             f"{type(error).__name__}: {str(error)[:500]} ({Path(where.filename).name}, line "
             f"{where.lineno})"
         )
         return record
-    for name in ("answer", "metrics", "validity", "tables", "figures", "per_sample", "guidance"):
+    for name in ("answer", "metrics", "validity", "tables", "figures", "per_unit", "guidance",
+                 "left_out", "conclusions"):  # fmt: skip
         setattr(record, name, getattr(measurement, name))
     if not context.examples:
         record.figures = [f for f in record.figures if not f.example]

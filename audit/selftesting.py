@@ -12,8 +12,8 @@ from pydantic import Field
 
 from audit.entrypoints import zoo
 from audit.errors import AuditError
-from audit.policy import fingerprint, gating
-from audit.record import AuditRecord, CheckRecord, Outcome, Part, Severity, write_atomic
+from audit.judge.findings import fingerprint
+from audit.record import SEVERITIES, AuditRecord, CheckRecord, Part, Severity, State, write_atomic
 from audit.runner import Watch, run
 from audit.subject import Subject
 from audit.words import slice_text, value_text
@@ -34,8 +34,8 @@ class Detection(Part):
     unit: str
     check: str
     metric: str
-    outcome: Outcome
-    flagged: bool = Field(description="the expectation on that metric failed; inconclusive is a miss")
+    state: State
+    flagged: bool = Field(description="the expectation on that metric failed; undecided is a miss")
     said: str = Field(default="", description="the finding's title, or why there is none")
     value: str = ""
     seconds: float = 0.0
@@ -64,7 +64,10 @@ class Twin(Part):
 
     @property
     def false_alarms(self) -> list[Alarm]:
-        return [a for a in self.alarms if gating(a.severity, GATE) and not a.declared]
+        gate = SEVERITIES.index(GATE)
+        return [
+            a for a in self.alarms if SEVERITIES.index(a.severity) >= gate and not a.declared
+        ]
 
 
 class SelftestRecord(Part):
@@ -170,18 +173,19 @@ def detect(
     fault: Fault, subject: Subject, profile: str, seed: int, watch: Watch | None
 ) -> Detection:
     began = time.perf_counter()
-    check = run(subject, [fault.check], profile=profile, seed=seed, watch=watch).checks[0]
+    audited = run(subject, [fault.check], profile=profile, seed=seed, watch=watch)
+    check = audited.check(fault.check)
     failed = [
-        e for e in check.expectations if e.metric == fault.metric and e.outcome == "failed"
+        e for e in check.expectations if e.metric == fault.metric and e.state == "failed"
     ]
     value, said = "", check.reason or check.answer
     if failed:
         value = value_of(check, failed[0].metric, failed[0].slice)
         marks = {fingerprint(check.id, e) for e in failed}
-        said = next(f.title for f in check.findings if f.fingerprint in marks)
+        said = next(f.title for f in audited.findings if f.fingerprint in marks)
     return Detection(
         fault=fault.name, what=fault.what, term=fault.term, model=fault.model, dose=fault.dose,
-        unit=fault.unit, check=fault.check, metric=fault.metric, outcome=check.outcome,
+        unit=fault.unit, check=fault.check, metric=fault.metric, state=check.state,
         flagged=bool(failed), said=said, value=value,
         seconds=round(time.perf_counter() - began, 2),
     )  # fmt: skip
@@ -201,7 +205,7 @@ def examine(
     record.environment = audited.environment
     return Twin(
         model=fault.model, twin_of=[fault.name], alarms=alarms(audited, fault.model),
-        checks=sum(c.outcome in ("passed", "failed", "inconclusive") for c in audited.checks),
+        checks=sum(c.state in ("met", "failed", "undecided") for c in audited.checks),
         judged=sum(len(c.expectations) for c in audited.checks),
         seconds=round(time.perf_counter() - began, 2),
     )  # fmt: skip
@@ -216,10 +220,10 @@ def alarms(record: AuditRecord, model: str) -> list[Alarm]:
             value=value_of(check, e.metric, e.slice),
             declared=f"{check.id} {e.metric}" in declared,
         )
-        for check in record.checks for e in check.expectations if e.outcome == "failed"
+        for check in record.checks for e in check.expectations if e.state == "failed"
     ]  # fmt: skip
     broken = [
         Alarm(check=c.id, severity="critical", value=c.reason, declared=False)
-        for c in record.checks if c.outcome == "error"
+        for c in record.checks if c.why == "raised"
     ]  # fmt: skip
     return found + broken

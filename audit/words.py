@@ -55,6 +55,11 @@ def slice_text(slice_: dict[str, str | float]) -> str:
     )
 
 
+def count(n: int, noun: str) -> str:
+    """'1 bound', '2 bounds'."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
 def out_of_ten(value: float) -> str:
     """'6 of 10', rounded; 'hardly any' and 'nearly all' at the ends."""
     tenths = round(10 * value)

@@ -189,7 +189,7 @@ def attribution_methods() -> None:
         steps, permutations, bg, draws = 32, 6, 50, 600
         # randomised=1 leaves out the believability tests: the method alone is timed.
         attributions.randomised_copy(subject, 1)
-        per_sample = 2 * permutations * (parts.count + 1) * (bg if name == "adult-mlp" else 1)
+        per_unit = 2 * permutations * (parts.count + 1) * (bg if name == "adult-mlp" else 1)
         if name == "adult-mlp":
             background = attributions.background(subject, bg).numpy()
             few = 4
@@ -221,7 +221,7 @@ def attribution_methods() -> None:
             "IG limit": partial(gradients, n * steps),
             "IG ours": partial(attributions.integrated_gradients, batch, randomised=1, steps=steps),
             "IG library": library_ig,
-            "SHAP limit": partial(forwards, n * per_sample),
+            "SHAP limit": partial(forwards, n * per_unit),
             "SHAP ours": partial(attributions.shap, batch, randomised=1, permutations=permutations, rows=bg),
             "SHAP library": library_shap,
             "LIME limit": partial(forwards, n * draws),

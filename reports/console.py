@@ -7,18 +7,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from audit.comparing import Change
-from audit.record import OUTCOMES, SEVERITIES, AuditRecord, Finding
+from audit.judge.comparison import Change
+from audit.record import STATES, AuditRecord, Finding, State
 from audit.words import number, slice_text
 
 if TYPE_CHECKING:
     from audit.selftesting import SelftestRecord
 
 SIGNS = {"pass": "✔", "fail": "✘", "inconclusive": "?"}
-WORDS = {
-    "passed": "passed", "failed": "failed", "inconclusive": "inconclusive",
-    "not_applicable": "not applicable", "skipped": "skipped", "error": "errors",
-}  # fmt: skip
+WORDS: dict[State, str] = {
+    "met": "met", "undecided": "undecided", "failed": "failed", "broken": "broken",
+    "untested": "not tested",
+}
+MARKS = {"failed": "✘", "broken": "!"}
 LONGEST = 12
 
 
@@ -79,17 +80,22 @@ def plain(text: str, limit: int = 300) -> str:
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
 
 
-def findings_by_severity(record: AuditRecord) -> list[tuple[str, Finding]]:
-    """(check id, finding), the most severe first, failures before what is not settled."""
-    found = [(check.id, finding) for check in record.checks for finding in check.findings]
-    return sorted(
-        found,
-        key=lambda item: (-SEVERITIES.index(item[1].severity), item[1].outcome != "failed"),
-    )
+def by_cause(record: AuditRecord) -> list[tuple[Finding, list[Finding]]]:
+    """Each finding with those that it explains, in the record's order."""
+    known = {f.fingerprint for f in record.findings}
+    return [
+        (f, [g for g in record.findings if g.under == f.fingerprint and g is not f])
+        for f in record.findings if f.under not in known
+    ]
 
 
 def counts_text(record: AuditRecord) -> str:
-    return ", ".join(f"{record.verdict.counts[o]} {WORDS[o]}" for o in OUTCOMES)
+    """'40 met, 10 undecided, 0 failed, 0 broken, 3 not tested' of all expectations."""
+    return ", ".join(f"{record.verdict.counts.get(s, 0)} {WORDS[s]}" for s in STATES)
+
+
+def gate_text(finding: Finding) -> str:
+    return "" if finding.gates else ", does not gate"
 
 
 def render(record: AuditRecord) -> str:
@@ -97,7 +103,7 @@ def render(record: AuditRecord) -> str:
 
 
 def summary(record: AuditRecord, report: Path | None = None) -> str:
-    """Verdict, findings by severity, the six counts, where the report is."""
+    """Verdict, findings by severity, the counts by state, where the report is."""
     verdict = record.verdict
     lines = [
         f"{SIGNS[verdict.word]} {verdict.word.upper()}: {plain(verdict.reason)}",
@@ -105,16 +111,22 @@ def summary(record: AuditRecord, report: Path | None = None) -> str:
         f"profile {record.policy.profile}",
         "",
     ]
-    found = findings_by_severity(record)
-    for check_id, finding in found[:LONGEST]:
-        mark = "✘" if finding.outcome == "failed" else "?"
+    found = by_cause(record)
+    for finding, explained in found[:LONGEST]:
+        mark = MARKS.get(finding.state, "?")
         waived = f" [{plain(finding.waived, 90)}]" if finding.waived else ""
-        lines.append(f"  {mark} {finding.severity:<8} {check_id}: {plain(finding.title, 110)}{waived}")
+        more = f" (explains {len(explained)} more)" if explained else ""
+        lines.append(
+            f"  {mark} {finding.severity:<8} {finding.check}: {plain(finding.title, 110)}"
+            f"{gate_text(finding)}{more}{waived}"
+        )
     if len(found) > LONGEST:
         lines.append(f"    … and {len(found) - LONGEST} more findings in the report")
     for check in record.checks:
-        if check.outcome == "error":
-            lines.append(f"  ! error    {check.id}: {plain(check.reason, 140)}")
+        if check.why in ("raised", "not_importable"):
+            lines.append(f"  ! broken   {check.id}: {plain(check.reason, 140)}")
+    for item in record.left_out[:4]:
+        lines.append(f"  ! left out: {item.how_many:,} {plain(item.what, 60)}: {plain(item.why, 100)}")
     lines += [f"  ! {plain(note, 140)}" for note in verdict.notes[:4]]
     lines += ["" if found else "  no findings", f"  {counts_text(record)}"]
     if report is not None:
@@ -128,7 +140,7 @@ def selftest(record: SelftestRecord, page: Path | None = None) -> str:
     checks = max([len(d.check) for d in record.detections], default=0)
     lines = []
     for d in record.detections:
-        mark = "✔ flagged" if d.flagged else f"✘ MISSED ({d.outcome.replace('_', ' ')})"
+        mark = "✔ flagged" if d.flagged else f"✘ MISSED ({WORDS[d.state]})"
         lines.append(f"{d.fault:<{width}}  dose {number(d.dose):<8} {d.check:<{checks}}  {mark}")
     lines.append("")
     for twin in record.twins:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from audit.policy import speaks
-from audit.record import OUTCOMES, SEVERITIES, AuditRecord, CheckRecord, Metric, Validity
-from audit.reports.console import WORDS, counts_text, findings_by_severity
+from audit.judge.findings import OPERATOR_WORDS
+from audit.judge.verdict import speaks
+from audit.record import SEVERITIES, STATES, AuditRecord, CheckRecord, Metric, Validity
+from audit.reports.console import WORDS, by_cause, counts_text
 from audit.reports.drawing import draw
 from audit.reports.escaping import reveal
 from audit.words import number, slice_text, value_text
@@ -23,12 +24,8 @@ if TYPE_CHECKING:
 # Of a number that rests on evidence which does not hold: where the truth lies, if anywhere.
 LIMITS = {"higher": "at most"}
 SIGNS = {
-    "pass": "✔", "fail": "✘", "inconclusive": "?", "passed": "✔", "failed": "✘",
-    "not_applicable": "–", "skipped": "»", "error": "!",
-}  # fmt: skip
-OPERATORS = {
-    ">=": "at least", "<=": "at most", "not_shown_below": "not shown below",
-    "not_shown_above": "not shown above", "not_worse_than_baseline": "no worse than the baseline's",
+    "pass": "✔", "fail": "✘", "inconclusive": "?", "met": "✔", "failed": "✘", "undecided": "?",
+    "untested": "–", "broken": "!",
 }  # fmt: skip
 NEVER_TESTED = (
     "stronger attacks than the ones above: robust accuracy is an upper bound",
@@ -80,7 +77,7 @@ def environment() -> Environment:
     )  # fmt: skip
     env.tests["doubted"] = doubted
     env.globals.update(
-        SIGNS=SIGNS, WORDS=WORDS, OPERATORS=OPERATORS, OUTCOMES=OUTCOMES, LIMITS=LIMITS
+        SIGNS=SIGNS, WORDS=WORDS, OPERATORS=OPERATOR_WORDS, STATES=STATES, LIMITS=LIMITS
     )
     return env
 
@@ -89,7 +86,7 @@ def areas(checks: Iterable[CheckRecord]) -> dict[str, list[CheckRecord]]:
     """Checks that ran (or broke), by area, in the record's order."""
     found: dict[str, list[CheckRecord]] = {}
     for check in checks:
-        if check.outcome not in ("not_applicable", "skipped"):
+        if check.state != "untested" or check.metrics:
             found.setdefault(check.id.split(".")[0], []).append(check)
     return found
 
@@ -102,16 +99,18 @@ def render_selftest(record: SelftestRecord) -> str:
 def render(record: AuditRecord) -> str:
     """The report of a record."""
     by_severity: dict[str, list[Any]] = {}
-    for check_id, finding in findings_by_severity(record):
-        by_severity.setdefault(finding.severity, []).append((check_id, finding))
+    for finding, explained in by_cause(record):
+        by_severity.setdefault(finding.severity, []).append((finding, explained))
     return environment().get_template("report.html.j2").render(
         record=record,
         areas=areas(c for c in record.checks if speaks(c, record)),
         findings=by_severity,
         severities=list(reversed(SEVERITIES)),
         counts=counts_text(record),
+        expectations=sum(record.verdict.counts.values()),
+        asked=sum(bool(c.expectations) for c in record.checks if speaks(c, record)),
         digest=record.digest(),
-        untested=[c for c in record.checks if c.outcome in ("not_applicable", "skipped")],
+        untested=[c for c in record.checks if c.state == "untested" and not c.metrics],
         silent=[c for c in record.checks if not speaks(c, record)],
         never_tested=NEVER_TESTED,
     )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from audit.policy import speaks
+from audit.judge.verdict import speaks
 from audit.record import AuditRecord
-from audit.reports.console import SIGNS, counts_text, findings_by_severity, plain
+from audit.reports.console import SIGNS, WORDS, by_cause, counts_text, gate_text, plain
 from audit.reports.escaping import visible
 
 MOST = 30
@@ -31,23 +31,26 @@ def render(record: AuditRecord) -> str:
         f"{counts_text(record)}.",
         "",
     ]
-    found = findings_by_severity(record)
+    for item in record.left_out:
+        lines += [f"Left out: {item.how_many:,} {escape(item.what, 80)}: {escape(item.why)}.", ""]
+    found = by_cause(record)
     if found:
         lines += ["### Findings", ""]
-        for check_id, finding in found[:MOST]:
+        for finding, explained in found[:MOST]:
             waived = f" *{escape(finding.waived)}*" if finding.waived else ""
-            word = "" if finding.outcome == "failed" else " (not settled)"
+            word = "" if finding.state == "failed" else f" ({WORDS[finding.state]})"
+            more = f" It explains: {', '.join(f'`{f.check}`' for f in explained)}." if explained else ""
             lines.append(
-                f"- **{finding.severity}**{word} {escape(finding.title, 160)} "
-                f"(`{check_id}`): {escape(finding.what_happened)}{waived}"
+                f"- **{finding.severity}**{word}{gate_text(finding)} {escape(finding.title, 160)} "
+                f"(`{finding.check}`): {escape(finding.what_happened)}{more}{waived}"
             )
         if len(found) > MOST:
             lines.append(f"- … and {len(found) - MOST} more in the report")
         lines.append("")
-    lines += ["### Checks", "", "| check | outcome | answer |", "|---|---|---|"]
+    lines += ["### Checks", "", "| check | state | answer |", "|---|---|---|"]
     for check in record.checks:
-        said = check.answer if check.answer and check.outcome != "error" else check.reason
-        word = check.outcome.replace("_", " ") if speaks(check, record) else "trial"
+        said = f"{check.answer} {check.conclusion}".strip() or check.reason
+        word = WORDS[check.state] if speaks(check, record) else "trial"
         lines.append(f"| `{check.id}` | {word} | {escape(said)} |")
     lines += ["", *(f"- {escape(note)}" for note in verdict.notes)]
     lines.append(f"Record `{record.digest()[:16]}`, model `{subject.digest[:16]}`.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from audit.record import AuditRecord, Figure
-from audit.reports.console import counts_text, findings_by_severity
+from audit.reports.console import counts_text
 from audit.reports.html import environment
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def record(audit: AuditRecord) -> str:
     """Verdict, counts and findings."""
     return environment().get_template("notebook.html.j2").render(
-        record=audit, counts=counts_text(audit), findings=findings_by_severity(audit),
+        record=audit, counts=counts_text(audit), findings=audit.findings,
         measurement=None,
     )  # fmt: skip
 

@@ -84,7 +84,7 @@ def test_trusted_files_are_audited_whole_and_the_report_says_so(files, here, kin
         "--config", str(files / "audit.toml"), "--profile", "quick",
     ])  # fmt: skip
     record = audit.AuditRecord.load("audit-report/record.json")
-    assert {c.id: c.reason for c in record.checks if c.outcome == "error"} == {}
+    assert {c.id: c.reason for c in record.checks if c.state == "broken"} == {}
     assert record.check("performance.classification").metrics[0].value > 0.9
     assert code == record.verdict.exit_code
     assert record.subject.trusted
@@ -177,9 +177,10 @@ def test_weights_only(files, here, capsys):
     assert main(["run", str(files / "state.pt"), "--check", "training.weights", "--check",
                  "performance.*"]) == 3  # fmt: skip
     record = json.loads((here / "audit-report/record.json").read_text())
-    assert {c["id"]: c["outcome"] for c in record["checks"]} == {
-        "performance.anomaly": "not_applicable", "performance.classification": "not_applicable",
-        "performance.regression": "not_applicable", "training.weights": "passed",
+    assert {c["id"]: c["why"] for c in record["checks"]} == {
+        "performance.anomaly": "no_data", "performance.classification": "no_data",
+        "performance.regression": "no_data", "behaviour.determinism": "no_data",
+        "training.weights": "",
     }  # fmt: skip
 
 
@@ -271,9 +272,9 @@ def test_compare(files, here, capsys):
     from audit.checking import pack, unpack
 
     changed = record.check("performance.classification")
-    bits = unpack(changed.per_sample[0])
+    bits = unpack(changed.per_unit[0])
     bits[:60] = False
-    changed.per_sample = [pack("accuracy", bits)]
+    changed.per_unit = [pack("accuracy", bits)]
     record.save("c.json")
     assert main(["compare", "a/record.json", "c.json"]) == 1
     assert "WORSE" in capsys.readouterr().out

@@ -38,7 +38,7 @@ bound = "1/2"
 check = "fairness.groups"
 owner = "Ada"
 reason = "known"
-expires = 2030-01-31
+expires = 2027-06-30
 """
 
 
@@ -48,7 +48,7 @@ def test_everything_in_one_file(here):
     assert config.expect[0].bound == 0.5
     assert config.judge_policy().fail_on == "medium"
     assert config.judge_policy("low").fail_on == "low"
-    assert config.waive[0].expires.year == 2030
+    assert config.waive[0].expires.year == 2027
 
 
 def test_pyproject(here):

@@ -67,7 +67,7 @@ def test_a_plugin_adds_a_check_by_entry_point(with_plugin, tmp_path):
     assert found.returncode == 0, found.stderr
     record = json.loads((tmp_path / "audit-report" / "record.json").read_text())
     check = next(c for c in record["checks"] if c["id"] == "custom.confidence_floor")
-    assert check["outcome"] == "passed"
+    assert check["state"] == "met"
     assert len((EXAMPLES / "plugin/audit_confidence_floor/__init__.py").read_text().splitlines()) <= 36
 
 

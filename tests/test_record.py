@@ -20,8 +20,8 @@ def test_round_trip_and_validation(digits_record, tmp_path):
     assert again == digits_record
     assert again.digest() == digits_record.digest()
     document = json.loads(path.read_text())
-    assert set(document) == {"schema_version", "verdict", "subject", "samples", "policy", "checks",
-                             "timing", "environment"}  # fmt: skip
+    assert set(document) == {"schema_version", "verdict", "subject", "samples", "left_out",
+                             "policy", "findings", "checks", "timing", "environment"}  # fmt: skip
     next(c for c in document["checks"] if c["metrics"])["metrics"][0]["extra"] = 1
     with pytest.raises(jsonschema.ValidationError):
         validate(document)

@@ -50,7 +50,7 @@ class Harms(Check):
 
 def test_a_check_that_raises_is_an_outcome_and_the_others_still_run(images):
     record = audit.run(images, [Raises(), audit.check("performance.classification")])
-    assert [c.outcome for c in record.checks] == ["error", "passed"]
+    assert [c.state for c in record.checks] == ["broken", "met"]
     assert "the disk is on fire (test_runner.py, line" in record.checks[0].reason
     assert record.verdict.exit_code == 3
 
@@ -59,7 +59,7 @@ def test_a_check_that_raises_is_an_outcome_and_the_others_still_run(images):
 def test_a_check_may_not_harm_the_model(images, how):
     before, digest = condition(images.core), images.weights_digest()
     record = audit.run(images, [Harms(how=how)])
-    assert record.checks[0].outcome == "error"
+    assert record.checks[0].state == "broken"
     assert "the check changed the model" in record.checks[0].reason
     after = condition(images.core)
     assert (after.modes, after.gradients, after.hooks) == (before.modes, before.gradients, before.hooks)
@@ -165,7 +165,7 @@ def test_no_examples_keeps_samples_out_of_the_evidence_too(images, tmp_path):
 def test_an_embedding_does_not_pass_on_its_weights_alone():
     x = np.random.default_rng(0).normal(size=(100, 4)).astype(np.float32)
     record = audit.run(audit.Subject(nn.Linear(4, 3), x, task="embedding"))
-    assert record.check("training.weights").outcome == "passed"
+    assert record.check("training.weights").state == "met"
     assert record.verdict.exit_code == 3
     assert "no check of the model's behaviour applies" in record.verdict.reason
 
@@ -205,6 +205,6 @@ def test_a_network_that_writes_in_place_is_audited_as_one_that_does_not():
         for m in (plain, writing)
     ]
     assert np.array_equal(x, kept)
-    one, other = ([(c.id, c.outcome, c.metrics) for c in r.checks] for r in records)
+    one, other = ([(c.id, c.state, c.metrics) for c in r.checks] for r in records)
     assert len(one) > 12
     assert one == other

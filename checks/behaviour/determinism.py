@@ -19,7 +19,7 @@ from pydantic import Field
 from audit import statistics
 from audit.checking import Check, Context, Cost, Expectation, Measurement
 from audit.meta import ANSWERS
-from audit.record import Guidance
+from audit.record import Core, Guidance
 from audit.words import amount
 
 if TYPE_CHECKING:
@@ -33,12 +33,13 @@ class Determinism(Check):
     """Does the same input always get the same answer?"""
 
     id: ClassVar[str] = "behaviour.determinism"
+    core: ClassVar[Core] = "stability"
     title: ClassVar[str] = "Does the same input always get the same answer?"
     profiles: ClassVar[dict[str, dict[str, Any]]] = {
-        "quick": {"samples": 64}, "deep": {"samples": 1000},
+        "deep": {"samples": 2000},
     }  # fmt: skip
 
-    samples: int = Field(default=128, ge=8)
+    samples: int = Field(default=400, ge=8)
 
     def applies(self, subject: Subject) -> None:
         subject.require(ANSWERS, labels=False)

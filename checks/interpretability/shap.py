@@ -43,8 +43,8 @@ class Shap(Attribution):
         from audit.methods.attributions import players
 
         rows = self.rows if subject.kind == "tabular" else 1
-        per_sample = 2 * self.permutations * (players(subject).count + 1) * rows
-        return Cost(forward=2 * min(self.samples, subject.n) * per_sample)
+        per_unit = 2 * self.permutations * (players(subject).count + 1) * rows
+        return Cost(forward=2 * min(self.samples, subject.n) * per_unit)
 
     def attribute(
         self, context: Context, samples: NDArray[np.intp], randomised: int

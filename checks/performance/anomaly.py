@@ -15,7 +15,7 @@ import numpy as np
 from audit import figures, statistics
 from audit.checking import Check, Context, Expectation, Measurement
 from audit.errors import NotApplicable
-from audit.record import Guidance
+from audit.record import Core, Guidance
 from audit.words import amount, number, share, span
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ class Anomaly(Check):
     """Does the score tell anomalies from what is normal?"""
 
     id: ClassVar[str] = "performance.anomaly"
+    core: ClassVar[Core] = "quality"
     title: ClassVar[str] = "Does the score tell anomalies from what is normal?"
 
     def applies(self, subject: Subject) -> None:

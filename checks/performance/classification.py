@@ -16,7 +16,7 @@ import numpy as np
 
 from audit import figures, statistics
 from audit.checking import Check, Context, Expectation, Measurement, pack
-from audit.record import Guidance, Metric, Table
+from audit.record import Core, Guidance, Metric, Table
 from audit.words import amount, share
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ class Classification(Check):
     """How often is the model right?"""
 
     id: ClassVar[str] = "performance.classification"
+    core: ClassVar[Core] = "quality"
     title: ClassVar[str] = "How often is the model right?"
 
     def applies(self, subject: Subject) -> None:
@@ -102,7 +103,7 @@ class Classification(Check):
                 title="Recall by class", columns=["class", "n", "recall", "low", "high"], rows=rows
             )],
             figures=pictures,
-            per_sample=[pack("accuracy", predictions.correct)],
+            per_unit=[pack("accuracy", predictions.correct)],
             guidance={
                 "gain_over_constant": Guidance(
                     title="The model is hardly better than a constant answer",

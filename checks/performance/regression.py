@@ -13,7 +13,7 @@ import numpy as np
 
 from audit import figures, statistics
 from audit.checking import Check, Context, Expectation, Measurement
-from audit.record import Guidance
+from audit.record import Core, Guidance
 from audit.words import number, span, value_text
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ class Regression(Check):
     """How close do the model's values come to the truth?"""
 
     id: ClassVar[str] = "performance.regression"
+    core: ClassVar[Core] = "quality"
     title: ClassVar[str] = "How close do the model's values come to the truth?"
 
     def applies(self, subject: Subject) -> None:

@@ -118,7 +118,7 @@ class Certified(Check):
                 "was proven for them",
             )],
             figures=[self.sandwich(proven, smallest, clean, eps, clusters)],
-            per_sample=[pack("certified_accuracy", holds, samples=chosen, slice={"eps": eps})],
+            per_unit=[pack("certified_accuracy", holds, samples=chosen, slice={"eps": eps})],
             guidance={"certified_accuracy": Guidance(
                 title="Little of the robustness is proven",
                 what_happened=f"{attack.change(subject, eps)} provably leaves {{value}} ({{low}} to "

@@ -134,7 +134,7 @@ class Evasion(Check):
             answer=self.answer(subject, main, base, flips),
             metrics=[*known, *(o.robust for o in outcomes), flips],
             figures=self.pictures(context, base, outcomes),
-            per_sample=[pack(main.robust.name, main.standing, samples=chosen,
+            per_unit=[pack(main.robust.name, main.standing, samples=chosen,
                              slice={self.size_name: size})],
             guidance={
                 main.robust.name: Guidance(

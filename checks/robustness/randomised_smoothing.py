@@ -124,7 +124,7 @@ class RandomisedSmoothing(Check):
                 f"{share(float(last.value or 0))} at {number(eps)}, none beyond {number(ceiling)}, which "
                 f"{self.draws:,} draws cannot exceed.",
             )],
-            per_sample=[pack("smoothed_accuracy", right, samples=chosen)],
+            per_unit=[pack("smoothed_accuracy", right, samples=chosen)],
             guidance={"smoothed_accuracy": Guidance(
                 title="Smoothing costs too many right answers",
                 what_happened="Under noise {value} of {n} answers are right ({low} to {high}); the "

@@ -105,7 +105,7 @@ class Remedy(Check):
                 v.model_copy(update={"metrics": ["robust_gain", "robust_accuracy_after"]})
                 for v in attack.validity(after_context, after)
             ],
-            per_sample=[pack("robust_accuracy_after", after.standing, samples=after.samples,
+            per_unit=[pack("robust_accuracy_after", after.standing, samples=after.samples,
                              slice={"eps": eps})],
             guidance={"robust_gain": Guidance(
                 title="What was tried makes the model less robust",

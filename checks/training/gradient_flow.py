@@ -38,10 +38,10 @@ class GradientFlow(Check):
     id: ClassVar[str] = "training.gradient_flow"
     title: ClassVar[str] = "Does the gradient reach every layer, and do the activations stay in bounds?"
     profiles: ClassVar[dict[str, dict[str, Any]]] = {
-        "quick": {"samples": 100}, "deep": {"samples": 2000},
+        "quick": {"samples": 400}, "deep": {"samples": 2000},
     }  # fmt: skip
 
-    samples: int = Field(default=300, ge=10)
+    samples: int = Field(default=500, ge=10)
     faintest: Number = Field(
         default=1e-3, gt=0, lt=1, description="of the last layer's gradient, a layer should get more"
     )

@@ -36,11 +36,11 @@ def test_a_default_audit_ends_as_the_card_declares(name):
     failed = {
         f"{check.id} {e.metric}"
         for check in record.checks for e in check.expectations
-        if e.outcome == "failed" and e.severity in ("high", "critical")
+        if e.state == "failed" and e.severity in ("high", "critical")
     }  # fmt: skip
     assert failed == set(entry.fails)
     assert record.verdict.exit_code == entry.exit_code, record.verdict.reason
-    assert record.verdict.counts["error"] == 0
+    assert record.verdict.counts["broken"] == 0
 
 
 @pytest.mark.parametrize(("name", "quality"), [

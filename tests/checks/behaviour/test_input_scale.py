@@ -22,12 +22,13 @@ def subject(factor):
     return audit.Subject(Threshold(), (x * factor).astype(np.float32), y, input={"range": (0, factor)})
 
 
-@pytest.mark.parametrize(("factor", "outcome"), [(1.0, "passed"), (255.0, "failed")])
-def test_bytes_for_unit_floats(factor, outcome):
-    check = audit.run(subject(factor), ["behaviour.input_scale"]).checks[0]
-    assert check.outcome == outcome
-    if outcome == "failed":
-        assert any("divided by 255" in f.what_happened for f in check.findings)
+@pytest.mark.parametrize(("factor", "state"), [(1.0, "met"), (255.0, "failed")])
+def test_bytes_for_unit_floats(factor, state):
+    record = audit.run(subject(factor), ["behaviour.input_scale"])
+    check = record.checks[0]
+    assert check.state == state
+    if state == "failed":
+        assert any("divided by 255" in f.what_happened for f in record.findings_of(check.id))
         gain = next(m for m in check.metrics if m.slice == {"inputs": "divided by 255"})
         assert gain.value == pytest.approx(0.5, abs=0.01)
 
@@ -41,6 +42,6 @@ def test_a_table_given_standardised_to_a_model_that_is_not():
         model.weight.copy_(torch.tensor([[0.0, 0, 0], [1.0, 0, 0]]))
         model.bias.copy_(torch.tensor([0.0, -50.0]))
     features = [{"name": n, "columns": [i], "mean": 50, "std": 10} for i, n in enumerate("abc")]
-    for x, outcome in ((raw, "passed"), ((raw - 50) / 10, "failed")):
+    for x, state in ((raw, "met"), ((raw - 50) / 10, "failed")):
         check = audit.run(audit.Subject(model, x, y, features=features), ["behaviour.input_scale"])
-        assert check.checks[0].outcome == outcome
+        assert check.checks[0].state == state

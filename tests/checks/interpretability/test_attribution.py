@@ -37,8 +37,8 @@ def test_an_explainer_that_ignores_the_model_is_shown_as_failed(table, method, m
 
     monkeypatch.setattr(type(check), "attribute", fake)
     record = audit.run(table, [check])
-    assert record.checks[0].outcome == "failed"
-    assert {f.severity for f in record.checks[0].findings} == {"info"}
+    assert record.checks[0].state == "failed"
+    assert {f.severity for f in record.findings} == {"info"}
     assert "should not be believed" in record.checks[0].answer
     assert record.verdict.word != "fail"  # a judgement on the explainer does not gate
 

@@ -32,12 +32,13 @@ def subject(corner, seed=0):
                          input={"range": (0, 1)})  # fmt: skip
 
 
-@pytest.mark.parametrize(("corner", "outcome"), [(True, "failed"), (False, "passed")])
-def test_the_corner_is_named(corner, outcome):
-    check = audit.run(subject(corner), ["interpretability.shortcut"]).checks[0]
-    assert check.outcome == outcome
+@pytest.mark.parametrize(("corner", "state"), [(True, "failed"), (False, "met")])
+def test_the_corner_is_named(corner, state):
+    record = audit.run(subject(corner), ["interpretability.shortcut"])
+    check = record.checks[0]
+    assert check.state == state
     if corner:
-        assert "row 1, column 1" in check.findings[0].what_happened
+        assert "row 1, column 1" in record.findings_of(check.id)[0].what_happened
         strongest = check.metrics[1]
         assert strongest.slice == {"part": "row 1, column 1"}
         assert strongest.value > 0.9

@@ -44,15 +44,16 @@ def test_a_given_threshold_is_used():
     assert (audit.checking.Context.of(s).predictions().predicted == ((x**2).sum(1) > 10)).all()
 
 
-@pytest.mark.parametrize(("sign", "outcome"), [(1.0, "passed"), (-1.0, "failed")])
-def test_a_score_turned_round_fails(sign, outcome):
+@pytest.mark.parametrize(("sign", "state"), [(1.0, "met"), (-1.0, "failed")])
+def test_a_score_turned_round_fails(sign, state):
     record = audit.run(subject(sign)[0], ["performance.anomaly"])
     area = next(e for e in record.checks[0].expectations if e.metric == "auroc")
-    assert area.outcome == outcome
+    assert area.state == state
 
 
 def test_attacks_explanations_and_classes_apply_to_the_decision():
     record = audit.run(subject()[0], ["robustness.pgd", "interpretability.shap", "imbalance.classes"],
                        profile="quick")  # fmt: skip
-    assert {c.outcome for c in record.checks} <= {"passed", "failed"}
+    asked = [record.check(i) for i in ("robustness.pgd", "interpretability.shap", "imbalance.classes")]
+    assert all(c.state != "broken" and c.metrics for c in asked)
     assert record.check("imbalance.classes").metrics[0].slice == {"class": "normal"}

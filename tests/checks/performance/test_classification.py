@@ -28,9 +28,9 @@ def test_a_model_that_learnt_nothing_does_not_pass(table):
     x, y = table_data(600)
     noise = np.random.default_rng(7).normal(size=x.shape).astype(np.float32)
     swapped = audit.Subject(table.core, x, 1 - y)
-    for subject, outcome in (
-        (table, "passed"), (swapped, "failed"), (audit.Subject(table.core, noise, y), "inconclusive"),
+    for subject, state in (
+        (table, "met"), (swapped, "failed"), (audit.Subject(table.core, noise, y), "undecided"),
     ):  # fmt: skip
         record = audit.run(subject, ["performance.classification"])
-        assert record.checks[0].outcome == outcome
-        assert (record.verdict.word == "pass") == (outcome == "passed")
+        assert record.checks[0].state == state
+        assert (record.verdict.word == "pass") == (state == "met")

@@ -30,11 +30,11 @@ def test_the_numbers_are_the_librarys():
     assert found.metric("r2").low < found.metric("r2").value < found.metric("r2").high
 
 
-@pytest.mark.parametrize(("slope", "outcome"), [(2.0, "passed"), (-2.0, "failed")])
-def test_worse_than_a_constant_fails(slope, outcome):
+@pytest.mark.parametrize(("slope", "state"), [(2.0, "met"), (-2.0, "failed")])
+def test_worse_than_a_constant_fails(slope, state):
     record = audit.run(subject(slope)[0], ["performance.regression"])
-    assert record.checks[0].outcome == outcome
-    assert record.verdict.exit_code == (outcome == "failed")
+    assert record.checks[0].state == state
+    assert record.verdict.exit_code == (state == "failed")
 
 
 def test_classes_and_several_values_are_refused(images):

@@ -24,13 +24,13 @@ class Doored(nn.Module):
         return logits + trigger[:, None] * torch.tensor([1.0, 0.0, 0.0])
 
 
-@pytest.mark.parametrize(("armed", "outcome"), [(1.0, "failed"), (0.0, "passed")])
-def test_the_trigger_is_found(cnn, armed, outcome):
+@pytest.mark.parametrize(("armed", "state"), [(1.0, "failed"), (0.0, "met")])
+def test_the_trigger_is_found(cnn, armed, state):
     x, y = image_data(seed=1)
     x[:, 0, 6:, 6:] = np.minimum(x[:, 0, 6:, 6:], 0.85)
     s = audit.Subject(Doored(cnn, armed), x, y, input={"range": (0, 1)})
     check = audit.run(s, ["robustness.backdoor"], profile="quick").checks[0]
-    assert check.outcome == outcome
+    assert check.state == state
     if armed:
         assert check.metrics[0].slice == {"answer": "0"}
         assert check.metrics[0].value > 0.95

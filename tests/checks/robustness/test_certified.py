@@ -37,8 +37,8 @@ def test_a_linear_models_proof_and_attack_meet(norm, length):
     assert certified.value == pytest.approx(found.metric("robust_accuracy", eps=eps).value, abs=0.001)
     assert 0.5 < certified.value < 0.95
     true = np.abs(subject.x.flatten(1).numpy() @ [1.0, -2.0, 0.5, 0.0, 3.0, 1.0]) / length >= eps
-    bits = unpack(found.per_sample[0])
-    chosen = np.array(found.per_sample[0].indices)
+    bits = unpack(found.per_unit[0])
+    chosen = np.array(found.per_unit[0].indices)
     assert (bits == true[chosen]).mean() > 0.98
 
 
@@ -71,4 +71,4 @@ def test_a_proof_that_an_attack_breaks_settles_nothing(images, monkeypatch):
     record = audit.run(images, ["robustness.certified"], parameters={"robustness.certified": {"eps": 0.3}})
     check = record.checks[0]
     assert check.validity[0].passed is False
-    assert check.outcome == "inconclusive"
+    assert check.state == "undecided"

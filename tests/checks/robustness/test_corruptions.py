@@ -29,14 +29,15 @@ def stripes(n=200):
 
 def test_what_rests_on_contrast_falls_with_it():
     x, y = stripes()
-    check = audit.run(audit.Subject(Contrast(), x, y, input={"range": (0, 1)}, task="binary"),
-                      ["robustness.corruptions"]).checks[0]  # fmt: skip
+    record = audit.run(audit.Subject(Contrast(), x, y, input={"range": (0, 1)}, task="binary"),
+                      ["robustness.corruptions"])  # fmt: skip
+    check = record.checks[0]
     losses = {m.slice["corruption"]: m.value for m in check.metrics if m.name == "loss"}
     # severities 2 to 5 leave half of the difference or less: every second sample is lost
     assert losses["contrast"] == pytest.approx(0.4, abs=0.01)
     assert losses["brightness"] == pytest.approx(0.0, abs=0.01)
-    assert check.outcome == "failed"
-    assert "contrast" in check.findings[0].title
+    assert check.state == "failed"
+    assert "contrast" in record.findings_of(check.id)[0].title
     assert len(check.figures) == 2
 
 

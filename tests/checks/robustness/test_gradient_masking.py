@@ -48,18 +48,18 @@ def check(model):
 
 def test_zero_gradients(cnn):
     found = check(Rounded(cnn))
-    assert found.outcome == "failed"
+    assert found.state == "failed"
     assert {m.name: m.value for m in found.metrics}["zero_gradient_share"] == 1.0
 
 
 def test_an_honest_model_passes(cnn):
-    assert check(cnn).outcome == "passed"
+    assert check(cnn).state == "met"
 
 
 def test_a_gradient_that_misleads_is_found_by_the_blind_search(cnn):
     found = check(Straight(cnn))
     assert {m.name: m.value for m in found.metrics}["zero_gradient_share"] == 0.0
-    assert found.outcome == "failed"
+    assert found.state == "failed"
 
 
 def test_tokens_are_refused():

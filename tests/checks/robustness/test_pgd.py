@@ -6,14 +6,17 @@ import torch
 from torch import nn
 
 import audit
-from audit.policy import Policy
+from audit.judge import Policy
 
 from ...conftest import image_data, table_data
 
 
+def audited(subject, **parameters):
+    return audit.run(subject, [audit.check("robustness.pgd", **parameters)], policy=Policy())
+
+
 def outcome(subject, **parameters):
-    record = audit.run(subject, [audit.check("robustness.pgd", **parameters)], policy=Policy())
-    return record.checks[0]
+    return audited(subject, **parameters).checks[0]
 
 
 class Steep(nn.Module):
@@ -46,14 +49,15 @@ FEATURES = [
 def test_fragile_model_fails_and_robust_twin_passes():
     x, y = rows(1.1)
     robust = outcome(audit.Subject(Steep(0.0), x, y), eps=0.3)
-    assert robust.outcome == "passed", robust.reason
+    assert robust.state == "met", robust.reason
     assert robust.metrics[2].value == 1.0
     x, y = rows(0.05)
-    fragile = outcome(audit.Subject(Steep(0.0), x, y, features=FEATURES), eps=0.3)
-    assert fragile.outcome == "failed", fragile.reason
-    assert fragile.findings[0].severity == "high"
-    assert "0 %" in fragile.findings[0].what_happened
-    assert "MITRE ATLAS AML.T0043" in fragile.findings[0].tags
+    fragile = audited(audit.Subject(Steep(0.0), x, y, features=FEATURES), eps=0.3)
+    assert fragile.check("robustness.pgd").state == "failed"
+    found = fragile.findings_of("robustness.pgd")[0]
+    assert found.severity == "high"
+    assert "0 %" in found.what_happened
+    assert "MITRE ATLAS AML.T0043" in found.tags
 
 
 class Quantised(nn.Module):
@@ -78,7 +82,7 @@ class Loud(nn.Module):
 def test_masked_gradients_are_not_a_pass():
     x, y = rows(0.05)
     check = outcome(audit.Subject(Quantised(), x, y, features=FEATURES), eps=0.3)
-    assert check.outcome == "inconclusive"
+    assert check.state == "undecided"
     broken = {v.name for v in check.validity if v.passed is False}
     assert "gradients" in broken
     assert "black-box no better" in broken
@@ -87,7 +91,7 @@ def test_masked_gradients_are_not_a_pass():
 def test_saturated_softmax_is_not_a_pass(cnn):
     x, y = image_data(200, seed=3)
     check = outcome(audit.Subject(Loud(cnn), x, y, input={"range": (0, 1)}), eps=0.1)
-    assert check.outcome == "inconclusive"
+    assert check.state == "undecided"
     assert any(v.passed is False for v in check.validity)
 
 
@@ -95,8 +99,8 @@ def test_an_inferred_range_cannot_carry_a_pass(cnn):
     x, y = image_data(200, seed=3)
     given = outcome(audit.Subject(cnn, x, y, input={"range": (0, 1)}), eps=0.01)
     inferred = outcome(audit.Subject(cnn, x, y), eps=0.01)
-    assert given.outcome == "passed"
-    assert inferred.outcome == "inconclusive"
+    assert given.state == "met"
+    assert inferred.state == "undecided"
     assert "input range" in inferred.reason
 
 

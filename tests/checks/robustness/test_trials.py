@@ -6,7 +6,7 @@ import torch
 import audit
 from audit.checking import pack
 from audit.entrypoints import reporter
-from audit.policy import CheckExpectation, Policy
+from audit.judge import CheckExpectation, Policy
 from audit.reports import html
 
 from ...conftest import TinyCNN, image_data, trained
@@ -85,10 +85,10 @@ def test_the_smoothed_classifiers_proof_stands_beside_its_own_accuracy(fragile):
 
 def test_trials_are_skipped_below_their_profile_and_named_asked(fragile):
     quick = audit.run(fragile, ["robustness.rejection", "robustness.fgsm"], profile="quick")
-    assert quick.check("robustness.rejection").outcome == "passed"  # by its name
+    assert quick.check("robustness.rejection").state == "met"  # by its name
     every = audit.run(fragile, ["robustness.[abir]*"], profile="quick")
     trial = every.check("robustness.adversarial_training")
-    assert trial.outcome == "skipped"
+    assert trial.state == "untested"
     assert trial.reason == "asked from profile deep on, or by its name"
 
 
@@ -108,7 +108,7 @@ def test_a_trial_is_not_held_against_a_baseline(fragile):
     record = audit.run(fragile, checks)
     better = record.model_copy(deep=True)
     for check in better.checks:
-        for bits in check.per_sample:
+        for bits in check.per_unit:
             good = pack(bits.metric, [True] * bits.n)
             bits.bits = good.bits
     against = audit.policy.judge(record, Policy(), baseline=better)
@@ -126,7 +126,7 @@ def test_a_trial_that_is_not_told_of_is_no_failure_anywhere(fragile):
             CheckExpectation(check=trial, metric="clean_change", bound=0.5, severity="info")
         ]),
     )  # fmt: skip
-    assert record.check(trial).outcome == "failed"
+    assert record.check(trial).state == "failed"
     assert record.verdict.exit_code == 0
     assert sum(record.verdict.counts.values()) == record.verdict.counts["passed"] == 1
     assert "<failure" not in reporter("junit").render(record)

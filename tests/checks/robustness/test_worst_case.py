@@ -27,7 +27,7 @@ def measured(images):
 
 
 def test_the_worst_case_is_never_better_than_pgd(measured):
-    pgd, worst = (measured.check(f"robustness.{n}").per_sample[0] for n in ("pgd", "worst_case"))
+    pgd, worst = (measured.check(f"robustness.{n}").per_unit[0] for n in ("pgd", "worst_case"))
     robust = dict(zip(pgd.indices, unpack(pgd), strict=True))
     for index, good in zip(worst.indices, unpack(worst), strict=True):
         assert not good or robust[index]
@@ -89,11 +89,12 @@ def test_a_fair_attack_is_believed_and_a_masked_one_is_not(cnn):
     x, y = close()
     for model, settled in ((cnn, True), (Rounded(cnn), False)):
         subject = audit.Subject(model, x, y, input={"range": (0, 1)})
-        check = audit.run(subject, ["robustness.worst_case"], profile="quick").checks[0]
+        record = audit.run(subject, ["robustness.worst_case"], profile="quick")
+        check = record.checks[0]
         gradients = next(v for v in check.validity if v.name == "gradients")
         assert gradients.passed is settled
         if not settled:
-            assert check.outcome == "inconclusive"
+            assert check.state == "undecided"
 
 
 def test_who_pays_is_named():
@@ -108,10 +109,11 @@ def test_who_pays_is_named():
         model.bias.zero_()
     features = [{"name": n, "columns": [i], "mean": 0, "std": 1} for i, n in enumerate("abc")]
     subject = audit.Subject(model, x, y, sensitive={"group": group}, features=features)
-    check = audit.run(subject, ["robustness.worst_case"]).checks[0]
-    gap = {e.slice["by"]: e.outcome for e in check.expectations if e.metric == "robust_gap"}
-    assert gap == {"class": "passed", "group": "failed"}
-    assert any("group" in f.title for f in check.findings)
+    record = audit.run(subject, ["robustness.worst_case"])
+    check = record.checks[0]
+    gap = {e.slice["by"]: e.state for e in check.expectations if e.metric == "robust_gap"}
+    assert gap == {"class": "met", "group": "failed"}
+    assert any("group" in f.title for f in record.findings_of(check.id))
     of = {m.slice["group"]: m.value for m in check.metrics if "group" in m.slice}
     assert of == {"far": 1.0, "near": 0.0}
 
@@ -127,10 +129,11 @@ def test_a_model_that_draws_lots_is_not_believed(cnn):
 
     x, y = close()
     subject = audit.Subject(Noisy(), x, y, input={"range": (0, 1)})
-    check = audit.run(subject, ["robustness.worst_case"], profile="quick").checks[0]
+    record = audit.run(subject, ["robustness.worst_case"], profile="quick")
+    check = record.checks[0]
     twice = next(v for v in check.validity if v.name == "the same answer twice")
     assert twice.passed is False
-    assert check.outcome == "inconclusive"
+    assert check.state == "undecided"
 
 
 def test_regression_is_measured_by_its_tolerance():

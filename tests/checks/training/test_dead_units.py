@@ -51,11 +51,11 @@ def audited(model, dead):
 
 
 @pytest.mark.parametrize("kind", [Functional, Modules, Picture])
-@pytest.mark.parametrize(("dead", "outcome"), [(0, "passed"), (7, "failed")])
-def test_dead_units_are_counted(kind, dead, outcome):
+@pytest.mark.parametrize(("dead", "state"), [(0, "met"), (7, "failed")])
+def test_dead_units_are_counted(kind, dead, state):
     check = audited(kind(), dead)
     assert check.metrics[0].value == pytest.approx(dead / 10)
-    assert check.outcome == outcome
+    assert check.state == state
 
 
 def test_a_network_without_activations_is_refused(table):

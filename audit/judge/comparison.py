@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from audit.checking import same_slice, unpack
-from audit.record import AuditRecord, CheckRecord, Metric, PerSample, Slice
+from audit.errors import AuditError
+from audit.record import AuditRecord, CheckRecord, Metric, PerUnit, Slice
 from audit.statistics import mcnemar
 
 
@@ -38,19 +39,33 @@ class Change:
 
 
 def compare(baseline: AuditRecord, record: AuditRecord) -> list[Change]:
-    """Every per-sample metric of a question that both records hold.
+    """Every per-unit metric of a question that both records hold.
 
     Paired by sample digest (exact McNemar test); where no sample is shared, unpaired (Fisher's
     exact test), and said so.
+
+    Raises:
+        AuditError: the baseline is of another task, or holds nothing that could be compared.
     """
+    theirs, ours = baseline.subject.task, record.subject.task
+    if theirs and ours and theirs != ours:
+        raise AuditError(
+            f"The baseline is an audit of a model whose task is {theirs}, and this one's is {ours}; "
+            "give a record of the same task."
+        )
+    if not any(c.per_unit for c in baseline.checks if c.kind == "question"):
+        raise AuditError(
+            "The baseline holds no outcome per sample that could be compared; give the record of an "
+            "audit with data."
+        )
     changes = []
     for check in record.checks:
         old_check = next((c for c in baseline.checks if c.id == check.id), None)
         if old_check is None or check.kind == "trial":  # of which the model is not the subject
             continue
-        for new in check.per_sample:
+        for new in check.per_unit:
             old = next(
-                (p for p in old_check.per_sample
+                (p for p in old_check.per_unit
                  if p.metric == new.metric and same_slice(p.slice, new.slice)),
                 None,
             )  # fmt: skip
@@ -60,7 +75,7 @@ def compare(baseline: AuditRecord, record: AuditRecord) -> list[Change]:
 
 
 def _change(
-    check: CheckRecord, old_check: CheckRecord, old: PerSample, new: PerSample,
+    check: CheckRecord, old_check: CheckRecord, old: PerUnit, new: PerUnit,
     baseline: AuditRecord, record: AuditRecord,
 ) -> Change:  # fmt: skip
     before, after = _by_digest(old, baseline), _by_digest(new, record)
@@ -83,11 +98,23 @@ def _change(
     )
 
 
-def _by_digest(outcomes: PerSample, record: AuditRecord) -> dict[str, bool]:
+def _by_digest(outcomes: PerUnit, record: AuditRecord) -> dict[str, bool]:
     indices = range(outcomes.n) if outcomes.indices is None else outcomes.indices
     return {
         record.samples[i]: bool(good) for i, good in zip(indices, unpack(outcomes), strict=True)
     }
+
+
+def unmatched(check: CheckRecord, baseline: AuditRecord) -> list[tuple[str, Slice, float]]:
+    """(metric, slice, share then) of what the baseline measured of a check and this one did not."""
+    old = next((c for c in baseline.checks if c.id == check.id and c.kind == "question"), None)
+    return [
+        (then.metric, then.slice, float(unpack(then).mean()) if then.n else 0.0)
+        for then in (old.per_unit if old is not None else [])
+        if not any(
+            now.metric == then.metric and same_slice(now.slice, then.slice) for now in check.per_unit
+        )
+    ]
 
 
 def metric_of(check: CheckRecord, name: str, slice_: Slice) -> Metric | None:
