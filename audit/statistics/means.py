@@ -36,7 +36,7 @@ def proportion(
     low, high = wilson(p * size, size)
     return Metric(
         name=name, value=p, low=low, high=high, n=n, unit="", direction=direction,  # type: ignore[arg-type]
-        slice=slice or {}, estimator=estimator,
+        slice=slice or {}, estimator=estimator, edges=(0, 1),
         sufficient={"successes": round(p * size, 9), "n": round(size, 9)},
     )  # fmt: skip
 
