@@ -212,6 +212,8 @@ class Measurement:
     # What follows from the answer, a sentence for each state it may be judged to be in. It may use
     # {failed} and {undecided}: what the expectations in that state are about.
     conclusions: dict[State, str] = field(default_factory=dict)
+    # Default bounds that follow from what was measured, beside those of `Check.expectations`.
+    expectations: list[Expectation] = field(default_factory=list)
     title: str = ""
 
     def metric(self, name: str, **slice: str | float) -> Metric:
@@ -269,6 +271,14 @@ class Check(BaseModel, ABC):
     def expectations(self, subject: Subject) -> list[Expectation]:
         """The default bounds, which the user's config overrides."""
         return []
+
+    def asking(self, slices: Sequence[Slice]) -> Check:
+        """The check that also measures what the user's expectations name, where it can.
+
+        Args:
+            slices: of the expectations; numbers may be written as "8/255".
+        """
+        return self
 
     def measure(self, subject: Subject | Context) -> Measurement:
         """Ask this one question of a subject; nothing else is needed.

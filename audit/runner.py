@@ -134,7 +134,7 @@ def run_one(item: Planned, context: Context) -> CheckRecord:
     try:
         with unharmed(context.subject.core):
             measurement = check_.measure(context)
-            defaults = check_.expectations(context.subject)
+            defaults = [*check_.expectations(context.subject), *measurement.expectations]
             record.cost = asdict(check_.cost(context.subject))
     except NotApplicable as reason:
         record.why, record.reason = "not_applicable", str(reason)
