@@ -75,22 +75,78 @@ def test_smallest_ratio_covers():
 
 def test_calibration_error_keeps_zero_for_calibrated_models():
     rng = np.random.default_rng(0)
-    alarms = 0
-    for seed in range(200):
-        p = rng.uniform(0.5, 1, 500)
-        metric = statistics.calibration_error(p, rng.random(500) < p, seed=seed, draws=400)
-        alarms += metric.low > 0
-    assert alarms / 200 <= 0.05
-
-
-def test_calibration_error_covers_a_true_error():
-    rng = np.random.default_rng(0)
-    inside = 0
+    errors, tests = [], []
     for seed in range(150):
-        p = rng.uniform(0.6, 1, 1500)
-        metric = statistics.calibration_error(p, rng.random(1500) < p - 0.1, seed=seed, draws=400)
-        inside += metric.low <= 0.1 <= metric.high
-    assert inside / 150 >= 0.93
+        p = rng.uniform(0.5, 1, 300)
+        hit = rng.random(300) < p
+        errors.append(statistics.calibration_error(p, hit).low > 0)
+        tests.append(statistics.calibration_test(p, hit, seed=seed, draws=200).value < 0.05)
+    assert np.mean(errors) <= 0.06
+    assert 0.01 <= np.mean(tests) <= 0.1
+
+
+@pytest.mark.parametrize("n", [100, 200, 1000])
+@pytest.mark.parametrize("truth", [0.05, 0.15])
+@pytest.mark.parametrize("shape", ["alike", "bent"])
+def test_calibration_error_is_straight(n, truth, shape):
+    rng = np.random.default_rng(n)
+    found = []
+    for _ in range(80):
+        p = rng.uniform(0.6, 0.85, n)
+        off = truth if shape == "alike" else 4 * truth * (p - 0.725) / 0.25
+        hit = rng.random(n) < p - off
+        metric = statistics.calibration_error(p, hit)
+        assert metric.value >= abs((p - hit).mean()) - 1e-9
+        found.append((metric.value, metric.low <= truth <= metric.high, metric.low > 0.05))
+    value, covered, shown = np.mean(found, axis=0)
+    assert value == pytest.approx(truth, abs=0.025)
+    assert covered >= 0.9
+    if n == 1000 and truth > 0.1:
+        assert shown == 1
+
+
+def test_calibration_errors_that_cancel_between_groups_do_not_within_them():
+    rng = np.random.default_rng(0)
+    p, group = rng.uniform(0.3, 0.7, 1500), np.arange(1500) % 3
+    hit = rng.random(1500) < p + np.array([-0.2, 0.2, 0.0])[group]
+    assert statistics.calibration_error(p, hit).value < 0.05
+    within = statistics.calibration_error(p, hit, within=group)
+    assert within.value == pytest.approx(0.4 / 3, abs=0.02)
+    assert within.low > 0.05
+
+
+def test_calibration_is_tested_by_cluster():
+    rng = np.random.default_rng(0)
+    low, few, many = 0, [], []
+    for seed in range(80):
+        p = rng.uniform(0.55, 0.95, 50)
+        hit, people = np.repeat(rng.random(50) < p, 10), np.repeat(np.arange(50), 10)
+        p = np.repeat(p, 10)
+        low += statistics.calibration_error(p, hit, clusters=people).low > 0
+        few.append(statistics.calibration_test(p, hit, clusters=people, seed=seed, draws=300).value)
+        many.append(statistics.calibration_test(p, hit, seed=seed, draws=300).value)
+    assert low <= 8
+    assert np.mean(np.array(few) < 0.05) <= 0.12
+    assert np.mean(np.array(many) < 0.05) > 0.3
+
+
+def test_sure_and_right_in_all_samples_is_not_certain():
+    metric = statistics.calibration_error(np.full(200, 1.0 - 1e-6), np.ones(200))
+    assert metric.low == 0
+    assert metric.high > metric.value
+
+
+def test_calibration_of_many_samples_and_groups_takes_seconds():
+    import time
+
+    rng = np.random.default_rng(0)
+    p = rng.uniform(0.5, 1, 200_000)
+    hit = rng.random(200_000) < p
+    begun = time.perf_counter()
+    statistics.calibration_error(p, hit, within=np.arange(200_000) % 200)
+    statistics.calibration_test(p, hit)
+    statistics.calibration_test(p, hit, clusters=np.arange(200_000) // 2)
+    assert time.perf_counter() - begun < 20
 
 
 def test_bootstrap_agrees_with_scipy_bca():

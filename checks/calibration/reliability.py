@@ -1,12 +1,17 @@
 """When the model says it is 90 % sure, is it right 9 times in 10?
 
-The confidence (largest probability) is held against how often the model is right. The calibration
-error is debiased: plain ECE (Naeini et al. 2015; Guo et al. 2017) is above zero even for a
-calibrated model, so what a calibrated model of this size would show is taken off (consistency
-resampling, Bröcker and Smith 2007). Beside it: mean confidence minus accuracy, the temperature that
-would calibrate the model (Guo et al. 2017, 4.2), Brier score (Brier 1950), and the area under the
-risk–coverage curve (Geifman and El-Yaniv 2017), which tells whether unsure answers are the wrong
-ones.
+The confidence (largest probability) is held against how often the model is right: the mean absolute
+gap between them (l1, the "expected calibration error" of Naeini et al. 2015), estimated without the
+noise that plain ECE adds up, and whether there is any gap at all, by a test of its own (consistency
+resampling, Bröcker and Smith 2007). Errors that cancel there are looked for where they cannot: in the
+probability of each class against the rest (Kull et al. 2019), of two classes in that of the second;
+within the answers to each class (Gupta and Ramdas 2022), and within people's groups. Beside these:
+mean confidence minus accuracy, the temperature that would calibrate the model (Guo et al. 2017,
+4.2), Brier score (Brier 1950), and the area under the risk–coverage curve (Geifman and El-Yaniv
+2017), which tells whether unsure answers are the wrong ones.
+
+Bounds on each of the three: .05 (medium) and .15 (high). A calibrated model of 500 samples ends below
+.15 with its whole interval, and reaches less than .1 beyond .05.
 
 Planted and looked for (`benchmarks/detection`): logits times 2 are found in 10 of 10 seeds, times
 1.5 in none; times 0.4 in 10 of 10, times 0.5 in 7, times 0.6 in none. No false alarm on 100 clean
@@ -22,7 +27,7 @@ from pydantic import Field
 
 from audit import figures, statistics
 from audit.checking import Check, Context, Expectation, Measurement
-from audit.record import Guidance, Metric
+from audit.record import Guidance, Metric, Severity, Slice
 from audit.words import number, share, span
 
 if TYPE_CHECKING:
@@ -48,20 +53,23 @@ class Reliability(Check):
         predictions = context.predictions()
         p, hit = predictions.confidence, predictions.correct.astype(np.float64)
         clusters, n = context.clusters(), len(predictions.y)
-        error = statistics.calibration_error(p, hit, bins=self.bins, seed=context.seed)
+        error = statistics.calibration_error(p, hit, clusters=clusters)
+        test = statistics.calibration_test(
+            p, hit, clusters=clusters, bins=self.bins, seed=context.seed
+        )
         over = statistics.mean(
             "overconfidence", p - hit, clusters=clusters, direction="lower", edges=(-1, 1)
         )
-        truth = np.eye(predictions.probabilities.shape[1])[predictions.y]
+        own = predictions.probabilities[np.arange(n), predictions.y]
         brier = statistics.mean(
-            "brier_score", ((predictions.probabilities - truth) ** 2).sum(1), clusters=clusters,
+            "brier_score", (predictions.probabilities**2).sum(1) - 2 * own + 1, clusters=clusters,
             direction="lower", edges=(0, 2),
         )  # fmt: skip
-        t, low, high = fit_temperature(predictions.logits, predictions.y)
+        t, cool, hot = fit_temperature(predictions.logits, predictions.y)
         temperature = Metric(
-            name="temperature", value=t, low=low, high=high, n=n,
+            name="temperature", value=t, low=cool, high=hot, n=n, edges=(0, None),
             estimator="maximum likelihood; profile-likelihood interval",
-            sufficient={"quantiles": {"0.025": low, "0.975": high}},
+            sufficient={"quantiles": {"0.025": cool, "0.975": hot}},
         )  # fmt: skip
 
         def risk(index: NDArray[np.intp]) -> NDArray[np.float64]:
@@ -70,30 +78,37 @@ class Reliability(Check):
         area = statistics.bootstrap(
             "aurc", risk, n, clusters=clusters, seed=context.seed, draws=1000, direction="lower"
         )
+        by_class = of_classes(context)
+        apart = within_parts(context)
         index, sizes, confidence, accuracy = statistics.calibration_bins(
             p, hit, max(2, min(self.bins, n // 20)), equal_mass=True
         )
         rows = []
         for b in np.flatnonzero(sizes):
-            own = hit[index == b]
-            lower, upper = statistics.wilson(float(own.sum()), len(own))
+            part = hit[index == b]
+            lower, upper = statistics.wilson(float(part.sum()), len(part))
             rows.append({"confidence": confidence[b], "accuracy": accuracy[b], "low": lower,
                          "high": upper, "share": sizes[b]})  # fmt: skip
-        assert over.value is not None
-        lean = "too sure" if over.value > 0 else "not sure enough"
-        settled = error.low is not None and error.low > 0
+        worst = max(by_class, key=lambda m: float(m.value or 0))
         answer = (
             f"On average the model is {share(float(p.mean()))} sure and right on "
-            f"{share(float(hit.mean()))} of {n:,} samples"
-            + (f": it is {lean}. " if settled else ". ")
-            + f"Confidence and accuracy differ by {number(error.value)} "
-            f"({span(error.low, error.high)}) beyond what chance alone would show"
-            + ("." if settled else "; that is no more than a calibrated model could show.")
+            f"{share(float(hit.mean()))} of {n:,} samples. Confidence and accuracy differ by "
+            f"{number(error.value)} ({span(error.low, error.high)}) on average; as much or more is seen "
+            f"of a perfectly calibrated model with probability {number(test.value)}. The probability "
+            f"of {worst.slice['class']} is off by {number(worst.value)} "
+            f"({span(worst.low, worst.high)})."
         )
+        if apart:
+            answer += " Looked at apart, errors are " + "; ".join(
+                f"{number(m.value)} ({span(m.low, m.high)}) within {m.slice['by']}" for m in apart
+            ) + "."  # fmt: skip
+        low, high = over.low or 0.0, over.high or 0.0
+        lean = "too sure" if low > 0 else "not sure enough"
+        settled = low > 0 or high < 0
         guidance = Guidance(
             title="The model's confidence cannot be taken at its word",
-            what_happened=f"Confidence and accuracy differ by {{value}} ({{low}} to {{high}}) beyond "
-            f"chance; on average the model is {share(float(p.mean()))} sure and right on "
+            what_happened=f"Confidence and accuracy differ by {{value}} ({{low}} to {{high}}) on "
+            f"average; the model is {share(float(p.mean()))} sure and right on "
             f"{share(float(hit.mean()))}. The bound is {{bound}}.",
             why_it_matters="Whoever acts only on sure answers, or weighs the answer against a cost, "
             "acts on a number that is wrong.",
@@ -103,7 +118,12 @@ class Reliability(Check):
         )
         return Measurement(
             answer=answer,
-            metrics=[error, over, temperature, brier, area],
+            conclusions={
+                "met": "Its confidence can be taken at its word, within the bounds.",
+                "failed": "Its confidence cannot be taken at its word"
+                + (f": on average it is {lean}." if settled else "."),
+            },
+            metrics=[error, test, over, temperature, brier, area, *by_class, *apart],
             figures=[
                 figures.reliability(
                     rows, title="Accuracy against confidence",
@@ -113,15 +133,64 @@ class Reliability(Check):
                     f"to {share(rows[-1]['accuracy'])} at {share(rows[-1]['confidence'])}.",
                 )
             ],
-            guidance={"calibration_error": guidance},
+            guidance={
+                "calibration_error": guidance,
+                "class_calibration_error": guidance.model_copy(update={
+                    "title": "The probability of a class cannot be taken at its word: {slice}",
+                    "what_happened": "The probability that is given for {slice} and how often it is "
+                    "true differ by {value} ({low} to {high}) on average; the bound is {bound}.",
+                }),
+                "calibration_error_within": guidance.model_copy(update={
+                    "title": "The model's confidence is off in parts of the data, which cancel: {slice}",
+                    "what_happened": "Looked at apart {slice}, what is said and what is true differ by "
+                    "{value} ({low} to {high}) on average, {error} over all; the bound is {bound}.",
+                    "words": {"error": number(error.value)},
+                }),
+            },
         )  # fmt: skip
 
     def expectations(self, subject: Subject) -> list[Expectation]:
+        where: list[tuple[str, Slice]] = [
+            ("calibration_error", {}), ("class_calibration_error", {"class": "*"}),
+            ("calibration_error_within", {"by": "*"}),
+        ]  # fmt: skip
         return [
-            Expectation(
-                metric="calibration_error", op="not_shown_above", bound=0.05, severity="medium"
-            ),
-            Expectation(
-                metric="calibration_error", op="not_shown_above", bound=0.15, severity="high"
-            ),
-        ]
+            Expectation(metric=metric, slice=slice, op="not_shown_above", bound=bound, severity=severity)
+            for metric, slice in where for bound, severity in BOUNDS
+        ]  # fmt: skip
+
+
+BOUNDS: tuple[tuple[float, Severity], ...] = ((0.05, "medium"), (0.15, "high"))
+
+
+def of_classes(context: Context) -> list[Metric]:
+    """The error of each class's probability against the rest; of two classes, of the second."""
+    predictions, names = context.predictions(), context.subject.classes
+    return [
+        statistics.calibration_error(
+            predictions.probabilities[:, i], predictions.y == i, name="class_calibration_error",
+            clusters=context.clusters(), slice={"class": names[i]},
+        )
+        for i in range(len(names)) if len(names) > 2 or i == 1
+    ]  # fmt: skip
+
+
+def within_parts(context: Context) -> list[Metric]:
+    """The error within the answers to each class, and within people's groups.
+
+    Of two classes it is that of the second's probability, whose two sides do not cancel.
+    """
+    predictions, subject = context.predictions(), context.subject
+    two = len(subject.classes) == 2
+    parts = dict(subject.sensitive)
+    if not two:
+        parts = {"answer": predictions.predicted.astype(str), **parts}
+    p = predictions.probabilities[:, 1] if two else predictions.confidence
+    hit = predictions.y == 1 if two else predictions.correct
+    return [
+        statistics.calibration_error(
+            p, hit, name="calibration_error_within", within=labels, clusters=context.clusters(),
+            slice={"by": name},
+        )
+        for name, labels in parts.items()
+    ]  # fmt: skip

@@ -285,7 +285,8 @@ class WorstCase(NormBounded):
         )
         measurement.metrics.append(self.median(context, outcome))
         for by, labels in self.groupings(context, outcome.samples).items():
-            metrics, picture = self.who_pays(by, labels, outcome.standing)
+            clusters = context.clusters(outcome.samples)
+            metrics, picture = self.who_pays(by, labels, outcome.standing, clusters)
             measurement.metrics += metrics
             measurement.figures += picture
         measurement.guidance["robust_gap"] = Guidance(
@@ -367,28 +368,27 @@ class WorstCase(NormBounded):
         return found
 
     def who_pays(
-        self, by: str, labels: NDArray[np.str_], robust: NDArray[np.bool_]
-    ) -> tuple[list[Metric], list[Figure]]:
+        self, by: str, labels: NDArray[np.str_], robust: NDArray[np.bool_],
+        clusters: NDArray[np.str_] | None = None,
+    ) -> tuple[list[Metric], list[Figure]]:  # fmt: skip
         """Accuracy under attack of each group, and the gap between them."""
+        own = {str(label): labels == label for label in np.unique(labels)}
+        standing = {name: robust[rows] for name, rows in own.items()}
+        within = None if clusters is None else {name: clusters[rows] for name, rows in own.items()}
         metrics = [
-            statistics.proportion("robust_accuracy_of", robust[labels == label],
-                                  slice={by: str(label)})
-            for label in np.unique(labels)
+            statistics.proportion("robust_accuracy_of", good, slice={by: name},
+                                  clusters=None if within is None else within[name])
+            for name, good in standing.items()
         ]  # fmt: skip
-        big = [m for m in metrics if m.n >= FEWEST]
-        if len(big) < 2:
+        shown = sorted(metrics, key=lambda m: float(m.value or 0))[:20]
+        if len(own) < 2:
             return metrics, []
-        gap, low, high = statistics.largest_gap(
-            [m.sufficient["successes"] for m in big], [m.sufficient["n"] for m in big]
+        metrics.append(
+            statistics.gap_between("robust_gap", standing, clusters=within, slice={"by": by})
         )
-        metrics.append(Metric(
-            name="robust_gap", value=gap, low=low, high=high, n=len(labels), direction="lower",
-            slice={"by": by}, estimator="between groups; box of simultaneous Wilson intervals",
-            sufficient={"quantiles": {"0.025": low, "0.975": high}},
-        ))  # fmt: skip
         rows = [
             {"label": f"{m.slice[by]} (n = {m.n:,})", "value": m.value, "low": m.low, "high": m.high}
-            for m in sorted(big, key=lambda m: float(m.value or 0))[:20]
+            for m in shown
         ]
         return metrics, [figures.intervals(
             rows, value="right under the worst attack", title=f"Who pays: under attack, by {by}",
