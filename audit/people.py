@@ -169,7 +169,7 @@ def texts(items: NDArray[Any], what: str) -> NDArray[np.str_]:
 def quantiles(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
     """Edges of at most `BINS` bins of about as many each, as round as the numbers' range allows."""
     low, high = float(numbers.min()), float(numbers.max())
-    places = int(np.ceil(np.log10(100 / (high - low))))  # a hundredth of the range, or finer
+    places = int(np.ceil(np.log10(30 / (high - low))))  # a thirtieth of the range, or finer
     cuts = np.quantile(numbers, np.arange(1, BINS) / BINS)
     cuts = np.unique(np.round(cuts, places))
     cuts = cuts[(cuts > low) & (cuts <= high)]

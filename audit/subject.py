@@ -132,6 +132,7 @@ class Subject:
         self.settle_scale(sequence)
         self.check_labels()
         self.check_features()
+        self.ask_what_people_wish_for()
         self.model = evaluating(Logits(self.core, self.preprocess, self.meta))
         # Copies with other weights (drawn anew, rounded), by what was done to them.
         self.copies: dict[str, Logits] = {}
@@ -380,6 +381,16 @@ class Subject:
         if groups is not None:
             self.groups, notes = cluster_labels(groups, self.n)
             self.notes += notes
+
+    def ask_what_people_wish_for(self) -> None:
+        """Of two classes one may be the better for whom it concerns; which, is not to be guessed."""
+        if self.sensitive and len(self.classes) == 2 and self.meta.favourable is None:
+            first, second = self.classes
+            self.notes.append(
+                f"Whether people wish for {first} or {second} is not said: give [subject] favourable = "
+                f'"{second}", or "{first}". Until then rates by group are shown for both, and ratios '
+                "between groups judge nothing."
+            )
 
     def training_samples(self, x: Any, y: Any) -> tuple[Tensor, Tensor | None]:
         """Training data, of the same kind as the evaluation data.

@@ -106,3 +106,11 @@ def test_what_is_said_of_people_stands_in_the_subject():
     subject = audit.Subject(torch.nn.Linear(4, 4), x, y, sensitive={"sex": ["F", None, "M", np.nan]})
     assert subject.sensitive["sex"].tolist() == ["F", "missing", "M", "missing"]
     assert any("missing for 2 of 4" in note for note in subject.summary().notes)
+
+
+def test_edges_are_as_round_as_the_numbers_allow():
+    rng = np.random.default_rng(0)
+    for values, digits in ((rng.uniform(18, 90, 999), 0), (rng.uniform(0, 1, 999), 2)):
+        note = group_labels(values, 999, "age")[1][0]
+        edges = [float(e) for e in note.split("[")[-1].split("]")[0].split(",")]
+        assert np.allclose(edges, np.round(edges, digits), atol=1e-12)

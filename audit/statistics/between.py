@@ -209,7 +209,8 @@ def largest(
         return undefined(name, FEW, n=n, slice=slice, direction=direction)
     value = max(float(np.nanmax(f.values) - np.nanmin(f.values)) for f in usable)
     low = np.max([f.below(each(TAILS, len(usable))) for f in usable], axis=0)
-    high = np.max([f.above(TAILS) for f in usable], axis=0)
+    # A rate that is known of one group only may be anything for the others.
+    high = np.max([f.above(TAILS) for f in families if len(f.names) > 1], axis=0)
     return finished(name, value, low, high, families, slice, direction, edges, unit,
                     f"largest gap of {what}")  # fmt: skip
 
