@@ -23,6 +23,7 @@ from audit.checking import Check, Context
 from audit.errors import NotApplicable
 from audit.evidence import Store, library_versions
 from audit.judge import Policy, judge
+from audit.judge.comparison import comparable
 from audit.plan import Planned, applicability, build_check, plan
 from audit.record import (
     AuditRecord,
@@ -76,6 +77,8 @@ def run(
         AuditError: a glob matches nothing, or a check does not take its parameters.
     """
     started = time.perf_counter()
+    if baseline is not None:
+        comparable(baseline, subject.meta.task or "")  # before anything is measured
     given = [c for c in checks or [] if isinstance(c, Check)]
     globs = [c for c in checks or [] if isinstance(c, str)]
     planned: list[Planned] = []

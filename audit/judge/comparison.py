@@ -47,17 +47,7 @@ def compare(baseline: AuditRecord, record: AuditRecord) -> list[Change]:
     Raises:
         AuditError: the baseline is of another task, or holds nothing that could be compared.
     """
-    theirs, ours = baseline.subject.task, record.subject.task
-    if theirs and ours and theirs != ours:
-        raise AuditError(
-            f"The baseline is an audit of a model whose task is {theirs}, and this one's is {ours}; "
-            "give a record of the same task."
-        )
-    if not any(c.per_unit for c in baseline.checks if c.kind == "question"):
-        raise AuditError(
-            "The baseline holds no outcome per sample that could be compared; give the record of an "
-            "audit with data."
-        )
+    comparable(baseline, record.subject.task)
     changes = []
     for check in record.checks:
         old_check = next((c for c in baseline.checks if c.id == check.id), None)
@@ -72,6 +62,21 @@ def compare(baseline: AuditRecord, record: AuditRecord) -> list[Change]:
             if old is not None:
                 changes.append(_change(check, old_check, old, new, baseline, record))
     return changes
+
+
+def comparable(baseline: AuditRecord, ours: str) -> None:
+    """Raise AuditError where a baseline cannot be held against a subject whose task is `ours`."""
+    theirs = baseline.subject.task
+    if theirs and ours and theirs != ours:
+        raise AuditError(
+            f"The baseline is an audit of a model whose task is {theirs}, and this one's is {ours}; "
+            "give a record of the same task."
+        )
+    if not any(c.per_unit for c in baseline.checks if c.kind == "question"):
+        raise AuditError(
+            "The baseline holds no outcome per sample that could be compared; give the record of an "
+            "audit with data."
+        )
 
 
 def _change(

@@ -17,7 +17,7 @@ from pydantic import Field
 from audit import figures, statistics
 from audit.checking import Check, Context, Expectation, Measurement
 from audit.meta import ANSWERS
-from audit.record import Figure, Guidance, Metric, Table, Validity
+from audit.record import Figure, Guidance, Metric, State, Table, Validity
 from audit.words import number, share, span
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class Attribution(Check):
             )
             metrics.append(complete)
             validity.insert(0, Validity(
-                name="completeness", passed=bool((complete.value or 0) >= COMPLETE_SHARE),
+                name="completeness", passed=decided(complete, COMPLETE_SHARE, above=True),
                 detail=f"the parts add up to the answer within {share(COMPLETE_WITHIN)} on "
                 f"{share(float(complete.value or 0))} of {len(chosen)} samples "
                 f"({share(COMPLETE_SHARE)} must; median error {number(float(np.median(errors)))})",
@@ -95,26 +95,21 @@ class Attribution(Check):
             ))  # fmt: skip
         importance, tables, pictures = self.tell(context, chosen, found, other)
         metrics += importance
-        failed = [v.name for v in validity if v.passed is False]
-        verdict = (
-            "It passes every test of believing it." if not failed
-            else f"It should not be believed: it fails on {' and '.join(failed)}."
-        )  # fmt: skip
         answer = (
-            f"{self.lead(context, found)} {verdict} With the model's weights drawn anew its maps "
-            f"correlate by {number(similarity.value)} ({span(similarity.low, similarity.high)}"
-            f") with the real ones; n = {len(chosen)}."
+            f"{self.lead(context, found)} With random weights in the model its maps correlate by "
+            f"{number(similarity.value)} ({span(similarity.low, similarity.high)}) with the real ones; "
+            f"n = {len(chosen)}."
         )
         return Measurement(
             answer=answer, metrics=metrics, validity=validity, tables=tables, figures=pictures,
-            guidance={name: self.advice(name) for name in ADVICE},
+            guidance={name: self.advice(name) for name in ADVICE}, conclusions=CONCLUSIONS,
         )  # fmt: skip
 
     def changes(self, similarity: Metric, undefined: int, n: int) -> Validity:
         constant = f"; {undefined} constant maps count as 0" if undefined else ""
         return Validity(
             name="weights randomised",
-            passed=None if similarity.high is None else bool(similarity.high <= SIMILAR),
+            passed=decided(similarity, SIMILAR, above=False),
             detail=f"signed rank correlation with the maps of a model with random weights "
             f"{number(similarity.value)} ({span(similarity.low, similarity.high)}, at "
             f"most {SIMILAR} may be){constant}",
@@ -125,7 +120,7 @@ class Attribution(Check):
         free = float(found["model_free_gain"].mean())
         return Validity(
             name="better than without the model",
-            passed=None if advantage.low is None else bool(advantage.low > 0),
+            passed=decided(advantage, 0.0, above=True),
             detail="insertion minus deletion exceeds that of a map of how unusual each part is "
             f"({number(free)}) by {number(advantage.value)} ({span(advantage.low, advantage.high)}"
             f"; must exceed 0)",
@@ -260,6 +255,26 @@ ADVICE = {
         "The parts add up on {value} of the samples ({low} to {high}); the bound is {bound}.",
     ),
 }
+
+
+CONCLUSIONS: dict[State, str] = {
+    "met": "This explanation passed all reliability tests.",
+    "failed": "Do not rely on this explanation: it failed on {failed}.",
+    "undecided": "Whether this explanation is reliable is undecided: more samples are needed for "
+    "{undecided}.",
+}
+
+
+def decided(metric: Metric, bound: float, *, above: bool) -> bool | None:
+    """Is the whole interval on the right side of the bound? None where it straddles it.
+
+    The rule of the expectations on the same numbers: evidence and state cannot disagree.
+    """
+    if metric.low is None or metric.high is None:
+        return None
+    if metric.low >= bound if above else metric.high <= bound:
+        return True
+    return False if (metric.high < bound if above else metric.low > bound) else None
 
 
 def rank_correlation(

@@ -15,6 +15,7 @@ from audit import statistics
 from audit.checking import Check, Context, Expectation, Measurement
 from audit.meta import Number
 from audit.record import Guidance, Table
+from audit.words import number
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,11 +55,11 @@ class Weights(Check):
             statistics.census(fault, len(names), floats, unit="tensors")
             for fault, names in faults.items()
         ]
-        bad = len(rows)
-        answer = f"All {floats} tensors of the model hold sound numbers." if not bad else (
-            f"{bad} of {floats} tensors do not hold sound numbers; the first is {rows[0][0]} "
-            f"({rows[0][2]})."
-        )  # fmt: skip
+        first = f"; the first is {rows[0][0]} ({rows[0][2]})" if rows else ""
+        answer = (
+            f"Of {floats} tensors {len(rows)} hold NaN or Inf, nothing but one constant, or values "
+            f"beyond ±{number(self.largest)}{first}."
+        )
         guidance = {
             fault: Guidance(
                 title=title,
@@ -70,7 +71,10 @@ class Weights(Check):
         }  # fmt: skip
         tables = [Table(title="Tensors at fault", columns=["tensor", "shape", "fault"],
                         rows=rows[:100])] if rows else []  # fmt: skip
-        return Measurement(answer=answer, metrics=metrics, tables=tables, guidance=guidance)
+        return Measurement(
+            answer=answer, metrics=metrics, tables=tables, guidance=guidance,
+            conclusions={"met": "The weights are sound."},
+        )
 
     def faults_of(self, name: str, tensor: Tensor) -> list[str]:
         import torch
