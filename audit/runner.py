@@ -12,7 +12,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +88,11 @@ def run(
         planned = [p for p in plan(subject, profile=profile, skip=skip, parameters=parameters)
                    if p.check.core and p.check.id not in {c.id for c in given}]  # fmt: skip
     planned = [applicability(c, subject) for c in given] + planned
+    asked = (policy or Policy()).expect
+    planned = [
+        replace(p, check=p.check.asking([e.slice for e in asked if e.check == p.check.id]))
+        for p in planned
+    ]
     store = Store(subject, seed, Path(evidence) if evidence else None, examples)
     context = Context(subject, store, seed, profile, examples)
     records: list[CheckRecord] = []

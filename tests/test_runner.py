@@ -50,7 +50,7 @@ class Harms(Check):
 
 def test_a_check_that_raises_is_an_outcome_and_the_others_still_run(images):
     record = audit.run(images, [Raises(), audit.check("performance.classification")])
-    assert [c.state for c in record.checks] == ["broken", "met"]
+    assert [c.state for c in record.checks[:2]] == ["broken", "met"]
     assert "the disk is on fire (test_runner.py, line" in record.checks[0].reason
     assert record.verdict.exit_code == 3
 
@@ -167,7 +167,7 @@ def test_an_embedding_does_not_pass_on_its_weights_alone():
     record = audit.run(audit.Subject(nn.Linear(4, 3), x, task="embedding"))
     assert record.check("training.weights").state == "met"
     assert record.verdict.exit_code == 3
-    assert "no check of the model's behaviour applies" in record.verdict.reason
+    assert "How good the model is was not judged" in record.verdict.reason
 
 
 class InPlace(nn.Module):
