@@ -31,6 +31,7 @@ class AdultMLP(nn.Module):
 
 META = SubjectMeta(
     name="adult-mlp", task="binary", output="logits", classes=["<=50K", ">50K"],
+    favourable=">50K",
     features=FEATURES, target="income", sensitive=["sex", "race"], input=standardised(FEATURES),
 )  # fmt: skip
 data = functools.partial(table, "Adult census", "adult", META, 8000)

@@ -31,6 +31,7 @@ class CreditDefaultMLP(nn.Module):
 
 META = SubjectMeta(
     name="credit-default-mlp", task="binary", output="logits", classes=["paid", "default"],
+    favourable="paid",
     features=FEATURES, target="default", sensitive=["sex"], input=standardised(FEATURES),
 )  # fmt: skip
 data = functools.partial(table, "Credit card default", "credit_default", META, 7000)

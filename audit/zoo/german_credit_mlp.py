@@ -30,6 +30,7 @@ class GermanCreditMLP(nn.Module):
 
 META = SubjectMeta(
     name="german-credit-mlp", task="binary", output="logits", classes=["bad", "good"],
+    favourable="good",
     features=FEATURES, target="credit", sensitive=["sex", "age_group"],
     input=standardised(FEATURES),
 )  # fmt: skip

@@ -1,6 +1,7 @@
-"""A starved class is found; ten good classes of 36 samples are not condemned."""
+"""A starved class is found; ten good classes of 36 samples are not condemned; none is left out."""
 
 import numpy as np
+import pytest
 from torch import nn
 
 import audit
@@ -22,24 +23,55 @@ def subject(recalls, sizes, seed=0):
     return audit.Subject(Table(), np.eye(k, dtype=np.float32)[answer] * 3, y, output="logits")
 
 
+def judged(subject):
+    record = audit.run(subject, ["imbalance.classes"], profile="quick")
+    return record.check("imbalance.classes"), record
+
+
+def states(check, metric):
+    return {e.slice.get("class", ""): e.state for e in check.expectations if e.metric == metric}
+
+
 def test_a_starved_class_is_found_and_named():
-    record = audit.run(subject([0.95, 0.95, 0.1], [400, 400, 60]), ["imbalance.classes"])
-    check = record.checks[0]
+    check, record = judged(subject([0.95, 0.95, 0.1], [400, 400, 60]))
     assert check.state == "failed"
-    assert "The model misses most of class 2" in [f.title for f in record.findings_of(check.id)]
-    clean = audit.run(subject([0.95, 0.95, 0.93], [400, 400, 60]), ["imbalance.classes"])
-    assert clean.checks[0].state == "met"
+    told = {f.members[0].metric: f for f in record.findings if f.members[0].check == check.id}
+    assert told["recall"].title == "The model misses most of class 2"
+    assert "2 is found in" in told["recall_gap"].what_happened
+    assert "of 60 samples" in told["recall_gap"].what_happened
+    assert judged(subject([0.95, 0.95, 0.93], [400, 400, 60]))[0].state == "met"
 
 
-def test_ten_good_small_classes_are_never_accused_and_block_no_pass():
-    for seed in range(50):
-        record = audit.run(subject([0.97] * 10, [36] * 10, seed), ["imbalance.classes"])
-        assert record.check("imbalance.classes").state != "failed"
-        assert record.verdict.word == "pass"
+def test_ten_good_small_classes_are_never_said_to_fail():
+    for seed in range(30):
+        found = audit.check("imbalance.classes").measure(subject([0.97] * 10, [36] * 10, seed))
+        assert min(m.high for m in found.metrics if m.name == "recall") > 0.5
+        assert found.metric("recall_gap").low < 0.3
 
 
-def test_a_class_that_never_occurs_has_no_recall():
-    found = audit.check("imbalance.classes").measure(subject([0.9, 0.9, 0.9], [50, 50, 0]))
-    metric = found.metric("recall", **{"class": "2"})
-    assert metric.value is None
-    assert "never occurs" in metric.reason
+@pytest.mark.parametrize("n", [1, 2, 5])
+def test_a_class_of_few_samples_is_in_the_gap(n):
+    check, _ = judged(subject([1, 1, 0], [300, 300, n]))
+    gap = next(m for m in check.metrics if m.name == "recall_gap")
+    assert gap.value == 1
+    assert (gap.limited_by.what, gap.limited_by.n) == ("2", n)
+    assert states(check, "recall_gap")[""] in ("failed", "undecided")
+
+
+def test_a_class_that_never_occurs_is_named_and_leaves_the_gap_undecided():
+    check, _ = judged(subject([0.95, 0.95, 0.9], [300, 300, 0]))
+    recall = next(m for m in check.metrics if m.name == "recall" and m.slice == {"class": "2"})
+    assert recall.value is None
+    assert "never occurs" in recall.reason
+    (lacking,) = check.left_out
+    assert (lacking.what, lacking.how_many) == ("classes", 1)
+    assert "(2)" in lacking.why
+    assert "1 of 3 classes never occur in the data: 2." in check.answer
+    assert states(check, "recall_gap")[""] == "undecided"
+    assert check.tables[0].rows[2][:3] == ["2", 0, None]
+
+
+def test_a_thousand_classes_are_soon_measured():
+    found = audit.check("imbalance.classes").measure(subject([1.0] * 1000, [2] * 1000))
+    assert sum(m.name == "recall" for m in found.metrics) == 1000
+    assert "the worst 40 of 1,000 classes" in found.figures[0].caption
