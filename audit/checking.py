@@ -189,9 +189,9 @@ class Context:
             self.store.progress(what, done, of)
 
     def clusters(self, samples: NDArray[np.intp] | None = None) -> NDArray[np.str_] | None:
-        """Cluster labels of the samples, where the data come in clusters."""
-        groups = self.subject.groups
-        return groups if groups is None or samples is None else groups[samples]
+        """Cluster labels of the samples, where the data come in clusters (or hold copies)."""
+        clusters = self.subject.clusters
+        return clusters if clusters is None or samples is None else clusters[samples]
 
 
 @dataclass

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from torch import Tensor, nn
 
+from audit.copies import copies
 from audit.errors import AuditError, NotApplicable
 from audit.inference import UNUSABLE, complete, probe, select_output
 from audit.inputs import as_inputs, as_labels, has_channels_last
@@ -416,7 +417,7 @@ class Subject:
         twin.x, twin.y = self.train
         twin.data_name, twin.sensitive, twin.groups = f"{self.data_name} (training)", {}, None
         twin.train, twin._digests = None, None
-        for name in ("moments", "training_part", "whole"):
+        for name in ("clusters", "moments", "training_part", "whole"):
             twin.__dict__.pop(name, None)
         return twin
 
@@ -507,6 +508,26 @@ class Subject:
             ]
         return self._digests
 
+    @functools.cached_property
+    def clusters(self) -> NDArray[np.str_] | None:
+        """[n] labels of samples that are not independent: as given, else of copies of one another."""
+        if self.groups is not None or self.x is None:
+            return self.groups
+        return copies(
+            self.sample_digests(), self.x.numpy(), None if self.y is None else self.y.numpy(),
+            [f.columns for f in self.features] if self.kind == "tabular" else [],
+        )  # fmt: skip
+
+    def copies_told(self) -> list[str]:
+        """The note on copies, where they make the clusters."""
+        if self.groups is not None or self.clusters is None:
+            return []
+        more = self.n - len(np.unique(self.clusters))
+        return [
+            f"{more:,} of {self.n:,} samples {'is a copy' if more == 1 else 'are copies'} of another, "
+            "input and label alike; copies count together, as one cluster."
+        ]
+
     def data_digest(self) -> str:
         digest = hashlib.sha256("".join(self.sample_digests()).encode())
         for name in sorted(self.sensitive):
@@ -546,7 +567,7 @@ class Subject:
             task=self.meta.task or "",
             classes=self.classes,
             facts=self.facts,
-            notes=self.notes,
+            notes=[*self.notes, *self.copies_told()],
         )
 
 

@@ -211,7 +211,7 @@ def test_a_paired_difference_covers_where_few_differ(gained, lost):
 
 def test_equal_values_are_not_certain():
     metric = statistics.mean("m", np.full(50, 0.25), edges=(0, 1))
-    others = statistics.wilson(0, 50)[1]
+    others = 1 - 0.025 ** (1 / 50)  # exact: none of 50 is another
     assert (metric.low, metric.high) == pytest.approx((0.25 * (1 - others), 0.25 + 0.75 * others))
 
 
@@ -421,3 +421,87 @@ def test_two_hundred_groups_are_soon_compared():
     begun = time.perf_counter()
     statistics.gap_between("g", groups_of([25] * 200, [50] * 200))
     assert time.perf_counter() - begun < 5
+
+
+# Nothing seen to differ is not certain
+
+
+ALIKE = np.full(40, 0.3)
+NOT_SEEN_TO_DIFFER = {
+    "mean, no edges": lambda: statistics.mean("m", ALIKE),
+    "mean of zeros": lambda: statistics.mean("m", np.zeros(40)),
+    "mean, edges": lambda: statistics.mean("m", ALIKE, edges=(0, 1)),
+    "mean of clusters": lambda: statistics.mean("m", ALIKE, clusters=np.arange(40) // 4),
+    "paired": lambda: statistics.mean("m", np.zeros(40), edges=(-1, 1)),
+    "difference of shares": lambda: statistics.difference("d", np.ones(40), np.ones(30)),
+    "difference, one side alike": lambda: statistics.difference("d", ALIKE, np.linspace(0, 1, 30)),
+    "difference of values": lambda: statistics.difference("d", ALIKE, ALIKE[:30]),
+    "difference of zeros": lambda: statistics.difference("d", 0 * ALIKE, 0 * ALIKE),
+    "bootstrap within": lambda: statistics.bootstrap("b", lambda i: np.full(len(i), 0.3), 40, draws=50),
+    "bootstrap, no edges": lambda: statistics.bootstrap(
+        "b", lambda i: np.full(len(i), 7.0), 40, draws=50, edges=None
+    ),
+    "bootstrap of clusters": lambda: statistics.bootstrap(
+        "b", lambda i: np.ones(len(i)), 40, draws=50, clusters=np.arange(40) // 4
+    ),
+    "auroc of ties": lambda: statistics.auroc("a", np.ones(20), np.ones(20)),
+    "auroc, apart": lambda: statistics.auroc("a", np.ones(20), np.zeros(20)),
+    "gap": lambda: statistics.gap_between("g", groups_of([40, 40], [40, 40])),
+    "gap of means": lambda: statistics.gap_between_means("g", {"a": ALIKE, "b": ALIKE}),
+    "ratio": lambda: statistics.ratio_between("r", groups_of([40, 40], [40, 40])),
+    "share": lambda: statistics.proportion("p", np.ones(40)),
+    "calibration": lambda: statistics.calibration_error(np.ones(40), np.ones(40)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", NOT_SEEN_TO_DIFFER)
+def test_no_interval_is_without_width_at_any_level(kind):
+    metric = NOT_SEEN_TO_DIFFER[kind]()
+    assert metric.low <= metric.value <= metric.high
+    for level in (0.95, 0.99, 0.999):
+        low, high = statistics.interval(metric, level)
+        assert high - low > 0.001
+    if metric.edges:
+        low, high = metric.edges
+        assert low is None or metric.low >= low
+        assert high is None or metric.high <= high
+
+
+def test_few_clusters_widen_a_mean_and_a_share():
+    rng = np.random.default_rng(0)
+    for k, m in [(5, 20), (30, 10)]:
+        people, inside = np.repeat(np.arange(k), m), np.zeros(2)
+        for _ in range(300):
+            level = rng.normal(size=k)
+            values = np.repeat(level, m) + rng.normal(size=k * m)
+            mean = statistics.mean("m", values, clusters=people)
+            answers = rng.random(k * m) < np.repeat(rng.beta(3, 3, k), m)
+            found = statistics.proportion("p", answers, clusters=people)
+            inside += [mean.low <= 0 <= mean.high, found.low <= 0.5 <= found.high]
+        assert (inside / 300 >= 0.92).all(), (k, inside / 300)
+
+
+def test_auroc_covers_where_samples_come_in_clusters():
+    rng = np.random.default_rng(1)
+    truth, inside = stats.norm.cdf(1 / np.sqrt(2)), 0
+    people = np.repeat(np.arange(40), 5)
+    for _ in range(300):
+        p, q = (np.repeat(rng.normal(s, 1, 40), 5) for s in (1, 0))
+        metric = statistics.auroc("a", p, q, clusters=(people, people + 40))
+        inside += metric.low <= truth <= metric.high
+    assert inside / 300 > 0.92
+
+
+def test_the_bootstrap_of_clusters_takes_whole_ones():
+    seen = []
+
+    def statistic(index):
+        seen.append(index[0])
+        return index.mean(1)
+
+    labels = np.array(["b", "a", "b", "c", "a", "b"])
+    statistics.bootstrap("b", statistic, 6, clusters=labels, draws=20, edges=None)
+    for index in seen[1:]:
+        times = np.bincount(index, minlength=6)
+        assert times[0] == times[2] == times[5]
+        assert times[1] == times[4]

@@ -279,9 +279,10 @@ def means(
     squares = np.array([((d - d.mean()) ** 2).sum() if len(d) else 0.0 for d in data])
     together = np.concatenate(data) if len(data) else np.zeros(0)
     within = squares.sum() / max(len(together) - np.sum(sizes > 0), 1)
-    if within == 0 and len(together):
-        scale = edges[1] - edges[0] if edges else max(float(np.abs(together).max()), 1.0)
-        within = float(together.var()) or scale**2 / len(together)
+    largest_ = max(float(np.abs(together).max(initial=0.0)), 1.0)
+    if within <= (1e-12 * largest_) ** 2 and len(together):
+        scale = edges[1] - edges[0] if edges else largest_
+        within = max(float(together.var()), scale**2 / len(together))
     errors = np.sqrt((squares + within) / np.maximum(sizes, 1) / np.maximum(worth, 1))
 
     def limits(tails: Floats) -> tuple[Floats, Floats]:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from audit.record import Metric, Slice
-from audit.statistics.intervals import QUANTILES, undefined
+from audit.statistics.intervals import QUANTILES, undefined, unseen
 
 Floats = NDArray[np.float64]
 FOLDS = 20
@@ -87,6 +87,8 @@ def calibration_error(
             end = min(shown - reach * scale, value)
         else:
             end = max(value, expected) + student * np.sqrt(np.sum(sums)) * scale
+            if hit.min() == hit.max():  # of a wrong answer, say, nothing was seen
+                end = max(end, unseen(value, (0.0, 1.0), units, q))
         quantiles[str(q)] = round(float(np.clip(end, 0.0, 1.0)), 12)
     return Metric(
         name=name, value=value, low=quantiles["0.025"], high=quantiles["0.975"], n=n,

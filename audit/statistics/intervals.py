@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ LEVEL = 0.95
 # Kept with every interval that is no Wilson's, so that one at another level can be read off it.
 QUANTILES = (0.0005, 0.0025, 0.005, 0.0125, 0.025, 0.05, 0.5,
              0.95, 0.975, 0.9875, 0.995, 0.9975, 0.9995)  # fmt: skip
+Edges = tuple[float | None, float | None]
 
 
 def wilson(successes: float, n: float, level: float = LEVEL) -> tuple[float, float]:
@@ -65,12 +67,15 @@ def tango(gained: float, lost: float, n: float, q: float) -> float:
 
 
 def effective_n(values: NDArray[np.float64], clusters: NDArray[Any]) -> float:
-    """Samples that clustered data are worth: n over the design effect (Kish 1965, 5.4).
+    """Samples that clustered data are worth: n over the design effect (Kish 1965, 5.4), fewer where
+    few clusters tell it (Korn and Graubard 1998), never fewer than clusters that agree with themselves.
 
     Args:
         values: [n] floats.
         clusters: [n] labels; samples of one cluster are not independent.
     """
+    from scipy.stats import t
+
     n = len(values)
     _, inverse, sizes = np.unique(clusters, return_inverse=True, return_counts=True)
     k = len(sizes)
@@ -78,9 +83,39 @@ def effective_n(values: NDArray[np.float64], clusters: NDArray[Any]) -> float:
     if k < 2 or variance == 0.0:
         # Nothing seen within clusters can tell what varies between them: count the clusters.
         return float(k)
+    if k == n:
+        return float(n)
     residuals = np.bincount(inverse, weights=values - values.mean())
     clustered = float((residuals**2).sum()) * k / (k - 1) / n**2
-    return float(np.clip(n / max(clustered / (variance / n), 1e-12), 1.0, n))
+    worth = float(np.clip(n / max(clustered / (variance / n), 1e-12), 1.0, n))
+    sure = float(t.ppf(0.975, n - 1) / t.ppf(0.975, k - 1)) ** 2
+    return max(worth * sure, min(worth, float(k)))
+
+
+def unseen(value: float, edges: Edges | None, n: float, q: float) -> float:
+    """The `q` quantile of a statistic that nothing was seen to move: another value, or the far edge,
+    may have the share of samples that none of `n` would show.
+
+    Args:
+        edges: the possible range. Where an end is not known, others are taken to be as far away as
+            the value is from zero, or one unit.
+    """
+    low, high = edges or (None, None)
+    far = max(abs(value), 1.0)
+    ends = (value - far if low is None else low, value + far if high is None else high)
+    tail = min(q, 1 - q)
+    return value + (1 - tail ** (1 / max(n, 1))) * (ends[q > 0.5] - value) * (q != 0.5)
+
+
+def quantiles_of(points: Callable[[float], float], edges: Edges | None = None) -> dict[str, float]:
+    """The kept quantiles of an interval, within the edges."""
+    low, high = edges or (None, None)
+    found = {}
+    for q in QUANTILES:
+        point = points(q)
+        point = point if low is None else max(point, low)
+        found[str(q)] = round(float(point if high is None else min(point, high)), 12)
+    return found
 
 
 def undefined(
@@ -99,7 +134,7 @@ def census(
     """A count or share of all there is, not of a sample: the interval is the number itself."""
     return Metric(
         name=name, value=value, low=value, high=value, n=n, unit=unit, direction="lower",
-        slice=slice or {}, estimator=f"count of all{' ' + unit if unit else ''}",
+        slice=slice or {}, edges=(0.0, None), estimator=f"count of all{' ' + unit if unit else ''}",
         sufficient={"quantiles": {str(QUANTILES[0]): value, str(QUANTILES[-1]): value}},
     )  # fmt: skip
 

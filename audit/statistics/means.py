@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from audit.record import Metric, Slice
-from audit.statistics.intervals import QUANTILES, effective_n, tango, undefined, wilson
+from audit.record import LimitedBy, Metric, Slice
+from audit.statistics.intervals import (
+    Edges,
+    effective_n,
+    quantiles_of,
+    tango,
+    undefined,
+    unseen,
+    wilson,
+)
 
 
 def proportion(
@@ -49,13 +58,13 @@ def mean(
     direction: str = "none",
     unit: str = "",
     slice: Slice | None = None,
-    edges: tuple[float, float] | None = None,
+    edges: Edges | None = None,
 ) -> Metric:
     """A mean over samples, with its Student t interval (at the effective n under clustering).
 
     Where few values differ that interval is too short, and of no width where none does. So paired
     differences of yes and no (all −1, 0 or 1, with these edges) get Tango's score interval, and other
-    values that are all alike the widest that Wilson's interval of "no sample is another" allows.
+    values that are all alike what the exact binomial bound of "no sample is another" allows.
 
     Args:
         values: [n] floats.
@@ -69,30 +78,24 @@ def mean(
         reason = "fewer than two samples" if n < 2 else "some values are not finite"
         return undefined(name, reason, n=n, slice=slice, direction=direction)
     size = float(n) if clusters is None else effective_n(data, clusters)
-    if size < 2:
+    if clusters is not None and len(np.unique(clusters)) < 2:
         return undefined(name, "one cluster only", n=n, slice=slice, direction=direction)
     centre, error = float(data.mean()), float(data.std(ddof=1)) / np.sqrt(size)
-    estimator = "mean; Student t interval"
     if edges == (-1, 1) and np.isin(data, (-1, 0, 1)).all():
         estimator = "paired difference of shares; Tango's score interval"
         gained, lost = (float((data == sign).sum()) * size / n for sign in (1, -1))
-        points = {q: tango(gained, lost, size, q) for q in QUANTILES}
-    elif edges and error == 0:
-        estimator = "mean of equal values; Wilson interval of the share of others"
-        points = {}
-        for q in QUANTILES:
-            others = wilson(0, size, abs(2 * q - 1))[1]
-            points[q] = centre + others * (edges[q > 0.5] - centre)
+        quantiles = quantiles_of(lambda q: tango(gained, lost, size, q), edges)
+    elif error <= 1e-12 * max(abs(centre), 1.0):
+        estimator = "mean of equal values; exact bound of the share of others"
+        quantiles = quantiles_of(lambda q: unseen(centre, edges, size, q), edges)
     else:
-        points = {q: centre + float(t.ppf(q, size - 1)) * error for q in QUANTILES}
-    quantiles = {
-        str(q): round(float(np.clip(point, *edges) if edges else point), 12)
-        for q, point in points.items()
-    }
+        estimator = "mean; Student t interval"
+        freedom = max(size - 1, 1.0)
+        quantiles = quantiles_of(lambda q: centre + float(t.ppf(q, freedom)) * error, edges)
     return Metric(
         name=name, value=centre, low=quantiles["0.025"], high=quantiles["0.975"], n=n, unit=unit,
         direction=direction, slice=slice or {}, estimator=estimator,  # type: ignore[arg-type]
-        sufficient={"quantiles": quantiles},
+        edges=edges, sufficient={"quantiles": quantiles},
     )  # fmt: skip
 
 
@@ -101,25 +104,82 @@ def difference(
     first: ArrayLike,
     second: ArrayLike,
     *,
+    clusters: tuple[NDArray[Any] | None, NDArray[Any] | None] = (None, None),
+    sides: tuple[str, str] = ("samples of the first kind", "samples of the second kind"),
     direction: str = "lower",
     unit: str = "",
     slice: Slice | None = None,
+    edges: Edges | None = None,
 ) -> Metric:
-    """Mean of `first` minus mean of `second`, of different samples, with Welch's t interval."""
+    """Mean of `first` minus mean of `second`, of different samples.
+
+    Of shares (all values 0 or 1) by their mid-p limits and recovered variances (Newcombe 1998), of
+    other values by Welch's t. A side of which all values are alike is not certain.
+
+    Args:
+        clusters: labels of each side, where its samples come in clusters.
+        sides: what the two are called.
+        edges: the lowest and the highest that the difference can be.
+    """
+    a, b = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    n = len(a) + len(b)
+    if min(len(a), len(b)) < 2 or not (np.isfinite(a).all() and np.isfinite(b).all()):
+        reason = "fewer than two samples" if min(len(a), len(b)) < 2 else "some values are not finite"
+        return undefined(name, reason, n=n, slice=slice, direction=direction)
+    value = float(a.mean() - b.mean())
+    worth = [
+        float(len(side)) if own is None else effective_n(side, own)
+        for side, own in zip((a, b), clusters, strict=True)
+    ]
+    if np.isin(np.concatenate([a, b]), (0, 1)).all():
+        edges, estimator = (-1.0, 1.0), "difference of shares; mid-p limits, recovered variances"
+        quantiles = quantiles_of(lambda q: share_difference(a.mean(), b.mean(), worth, q), edges)
+    else:
+        estimator = "difference of means; Welch t interval"
+        quantiles = quantiles_of(welch(a, b, worth, edges), edges)
+    smaller = min((len(a), sides[0]), (len(b), sides[1]))
+    return Metric(
+        name=name, value=value, low=quantiles["0.025"], high=quantiles["0.975"], n=n, unit=unit,
+        direction=direction, slice=slice or {}, estimator=estimator,  # type: ignore[arg-type]
+        edges=edges, limited_by=LimitedBy(what=smaller[1], n=smaller[0]),
+        sufficient={"quantiles": quantiles},
+    )  # fmt: skip
+
+
+def share_difference(first: float, second: float, worth: Sequence[float], q: float) -> float:
+    """The `q` quantile of the difference of two shares of different samples."""
+    from audit.statistics.between import mid_p
+
+    shares = np.array([first, second])
+    low, high = mid_p(shares * worth, np.array(worth), np.array([[min(q, 1 - q)]]))
+    under, over = shares - low[0], high[0] - shares
+    if q < 0.5:
+        return float(first - second - np.hypot(under[0], over[1]))
+    return float(first - second + np.hypot(over[0], under[1]) * (q > 0.5))
+
+
+def welch(
+    a: NDArray[np.float64], b: NDArray[np.float64], worth: Sequence[float], edges: Edges | None
+) -> Callable[[float], float]:
+    """The quantiles of a difference of means. A side whose values are all alike is given what one
+    more sample as unlike as the other side's values, or as all, would tell."""
     from scipy.stats import t
 
-    a, b = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
-    if len(a) < 2 or len(b) < 2:
-        return undefined(name, "fewer than two samples", n=len(a) + len(b), slice=slice)
-    va, vb = a.var(ddof=1) / len(a), b.var(ddof=1) / len(b)
-    error = float(np.sqrt(va + vb))
-    freedom = 1e9
-    if error > 0:
-        freedom = float((va + vb) ** 2 / (va**2 / (len(a) - 1) + vb**2 / (len(b) - 1)))
+    spreads = [float(a.var(ddof=1)), float(b.var(ddof=1))]
+    width = None if edges is None or None in edges else (edges[1] - edges[0]) / 2  # type: ignore[operator]
+    whole = float(np.concatenate([a, b]).var())
+    largest = max(float(np.abs(a).max()), float(np.abs(b).max()), 1.0)
+    none = (1e-12 * largest) ** 2
+    if max(whole, *spreads) <= none:
+        whole = (width or largest) ** 2
+    spreads = [
+        max(spreads[1 - i], whole) / len(side) if spreads[i] <= none else spreads[i]
+        for i, side in enumerate((a, b))
+    ]
+    parts = [spread / size for spread, size in zip(spreads, worth, strict=True)]
+    error = float(np.sqrt(sum(parts)))
+    freedom = sum(parts) ** 2 / sum(
+        part**2 / max(size - 1, 1) for part, size in zip(parts, worth, strict=True)
+    )
     value = float(a.mean() - b.mean())
-    quantiles = {str(q): round(value + float(t.ppf(q, freedom)) * error, 12) for q in QUANTILES}
-    return Metric(
-        name=name, value=value, low=quantiles["0.025"], high=quantiles["0.975"], n=len(a) + len(b),
-        unit=unit, direction=direction, slice=slice or {},  # type: ignore[arg-type]
-        estimator="difference of means; Welch t interval", sufficient={"quantiles": quantiles},
-    )  # fmt: skip
+    return lambda q: value + float(t.ppf(q, freedom)) * error

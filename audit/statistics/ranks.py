@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import ArrayLike
+from typing import Any
 
-from audit.record import Metric
-from audit.statistics.intervals import QUANTILES, undefined
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from audit.record import LimitedBy, Metric
+from audit.statistics.intervals import quantiles_of, undefined, unseen
 
 
 def auroc(
-    name: str, positive: ArrayLike, negative: ArrayLike, *, direction: str = "higher"
+    name: str,
+    positive: ArrayLike,
+    negative: ArrayLike,
+    *,
+    clusters: tuple[NDArray[Any], NDArray[Any]] | None = None,
+    direction: str = "higher",
 ) -> Metric:
     """Area under the ROC curve with DeLong's interval (DeLong et al. 1988) on the logit scale, by
     Student t quantiles of the smaller side.
 
     Args:
         positive, negative: [n], [m] scores, higher for positive.
+        clusters: labels of both, where samples come in clusters (Obuchowski 1997).
     """
     from scipy.special import expit
     from scipy.stats import rankdata, t
@@ -29,21 +37,27 @@ def auroc(
     value = float((ranks[:n].sum() - n * (n + 1) / 2) / (n * m))
     above = (ranks[:n] - rankdata(p)) / m
     below = 1 - (ranks[n:] - rankdata(q)) / n
-    variance = float(above.var(ddof=1) / n + below.var(ddof=1) / m)
-    quantiles = {}
-    for level in QUANTILES:
+    variance, units = float(above.var(ddof=1) / n + below.var(ddof=1) / m), min(n, m)
+    if clusters is not None:
+        own = np.unique(np.concatenate(clusters), return_inverse=True)[1]
+        parts = np.concatenate([(above - value) / n, (below - value) / m])
+        sums, k = np.bincount(own, weights=parts), int(own.max()) + 1
+        variance = float((sums**2).sum()) * k / max(k - 1, 1)
+        units = min(len(np.unique(labels)) for labels in clusters)
+
+    def point(q: float) -> float:
         if variance < 1e-12 or not 0 < value < 1:
-            # At the edge there is no spread: the exact binomial bound of the smaller side.
-            edge = min(n, m)
-            end = {1.0: level ** (1 / edge), 0.0: 1 - (1 - level) ** (1 / edge)}
-            quantiles[str(level)] = round(end.get(value, value), 12)
-            continue
-        z = np.log(value / (1 - value)) + t.ppf(level, min(n, m) - 1) * np.sqrt(variance) / (
-            value * (1 - value)
-        )
-        quantiles[str(level)] = round(float(expit(z)), 12)
+            # No spread, at the edge or among ties: the exact binomial bound of the smaller side.
+            return unseen(value, (0.0, 1.0), units, q)
+        step = np.sqrt(variance) / (value * (1 - value))
+        return float(expit(np.log(value / (1 - value)) + t.ppf(q, max(units - 1, 1)) * step))
+
+    quantiles = quantiles_of(point, (0.0, 1.0))
     return Metric(
         name=name, value=value, low=quantiles["0.025"], high=quantiles["0.975"], n=n + m,
-        direction=direction, estimator="Mann–Whitney; DeLong interval",  # type: ignore[arg-type]
+        direction=direction, edges=(0.0, 1.0),  # type: ignore[arg-type]
+        limited_by=LimitedBy(what="samples of the rarer kind", n=min(n, m)),
+        estimator="Mann–Whitney; DeLong interval"
+        + ("" if clusters is None else " of clusters"),
         sufficient={"quantiles": quantiles},
     )  # fmt: skip

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.record import Metric, Slice
-from audit.statistics.intervals import QUANTILES, undefined
+from audit.statistics.intervals import QUANTILES, Edges, quantiles_of, undefined, unseen
 
 
 def bootstrap(
@@ -23,7 +23,7 @@ def bootstrap(
     direction: str = "higher",
     unit: str = "",
     slice: Slice | None = None,
-    edges: tuple[float, float] | None = (0.0, 1.0),
+    edges: Edges | None = (0.0, 1.0),
 ) -> Metric:
     """A smooth statistic with its BCa bootstrap interval (Efron 1987).
 
@@ -31,8 +31,8 @@ def bootstrap(
         statistic: maps indices [b, n] to values [b]; NaN where undefined.
         n: number of samples.
         clusters: [n] labels; whole clusters are then resampled (percentile interval).
-        edges: the range of the statistic. At an edge the bootstrap has no spread, and the exact
-            binomial bound takes its place. None: unbounded.
+        edges: the range of the statistic; None: unbounded. Where no draw differs (at an edge) the
+            bootstrap has no spread, and the exact binomial bound takes its place.
     """
     from scipy.stats import norm
 
@@ -48,25 +48,28 @@ def bootstrap(
             for at in range(0, draws, chunk)
         ])  # fmt: skip
     else:
-        _, inverse = np.unique(clusters, return_inverse=True)
-        members = [np.flatnonzero(inverse == c) for c in range(inverse.max() + 1)]
-        picks = rng.integers(0, len(members), size=(draws, len(members)))
-        sampled = np.array(
-            [statistic(np.concatenate([members[c] for c in row])[None])[0] for row in picks]
-        )
+        own, sizes = np.unique(clusters, return_inverse=True, return_counts=True)[1:]
+        order, starts = np.argsort(own, kind="stable"), np.cumsum(sizes) - sizes
+
+        def members(picked: NDArray[np.intp]) -> NDArray[np.intp]:
+            """The samples of clusters, in a row."""
+            each = sizes[picked]
+            at = np.repeat(starts[picked] - np.cumsum(each) + each, each)
+            return order[at + np.arange(each.sum())]
+
+        sampled = np.array([
+            statistic(members(rng.integers(0, len(sizes), len(sizes)))[None])[0] for _ in range(draws)
+        ])  # fmt: skip
     sampled = np.sort(sampled[np.isfinite(sampled)])
     spread = float(np.ptp(sampled)) if len(sampled) else 0.0
     if spread < 1e-12:
-        low, high = value, value
-        if edges and value >= edges[1] - 1e-12:
-            low = edges[0] + (edges[1] - edges[0]) * (0.025 ** (1 / n))
-        elif edges and value <= edges[0] + 1e-12:
-            high = edges[1] - (edges[1] - edges[0]) * (0.025 ** (1 / n))
+        units = n if clusters is None else len(np.unique(clusters))
+        quantiles = quantiles_of(lambda q: unseen(value, edges, units, q), edges)
         return Metric(
-            name=name, value=value, low=low, high=high, n=n, unit=unit,
-            direction=direction, slice=slice or {},  # type: ignore[arg-type]
-            estimator="exact bound at the edge of the range",
-            sufficient={"quantiles": {"0.025": round(low, 12), "0.975": round(high, 12)}},
+            name=name, value=value, low=quantiles["0.025"], high=quantiles["0.975"], n=n, unit=unit,
+            direction=direction, slice=slice or {}, edges=edges,  # type: ignore[arg-type]
+            estimator="exact bound where nothing was seen to vary",
+            sufficient={"quantiles": quantiles},
         )  # fmt: skip
     shift, acceleration = 0.0, 0.0
     estimator = "cluster bootstrap, percentile interval"
@@ -88,5 +91,5 @@ def bootstrap(
     return Metric(
         name=name, value=value, low=quantiles["0.025"], high=quantiles["0.975"], n=n, unit=unit,
         direction=direction, slice=slice or {}, estimator=estimator,  # type: ignore[arg-type]
-        sufficient={"quantiles": quantiles},
+        edges=edges, sufficient={"quantiles": quantiles},
     )  # fmt: skip

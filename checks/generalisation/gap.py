@@ -47,11 +47,15 @@ class Gap(Check):
         old = subject.merit(*context.training_answers(self.samples)).numpy()
         new = subject.merit(context.answers(), subject.y).numpy()
         unit = "standard deviations" if subject.is_regression else ""
-        gap = statistics.difference("gap", old, new, unit=unit)
+        clusters = context.clusters()
+        gap = statistics.difference(
+            "gap", old, new, unit=unit, clusters=(None, clusters),
+            sides=("training samples", "evaluation samples"),
+        )  # fmt: skip
         name = "accuracy" if not subject.is_regression else "minus the absolute error"
         measure = statistics.mean if subject.is_regression else statistics.proportion
-        seen = measure("training_merit", old, direction="higher", slice={})
-        fresh = measure("evaluation_merit", new, direction="higher", slice={})
+        seen = measure("training_merit", old, direction="higher")
+        fresh = measure("evaluation_merit", new, direction="higher", clusters=clusters)
         return Measurement(
             answer=f"On {len(old):,} training samples {name} is {number(seen.value)}, on "
             f"{len(new):,} new ones {number(fresh.value)}: a gap of {number(gap.value)} "

@@ -40,7 +40,10 @@ class Anomaly(Check):
         subject, predictions = context.subject, context.predictions()
         score, odd = predictions.logits[:, 1], predictions.y == 1
         clusters = context.clusters()
-        area = statistics.auroc("auroc", score[odd], score[~odd])
+        area = statistics.auroc(
+            "auroc", score[odd], score[~odd],
+            clusters=None if clusters is None else (clusters[odd], clusters[~odd]),
+        )  # fmt: skip
         found = statistics.proportion(
             "detection_rate", predictions.predicted[odd] == 1,
             clusters=None if clusters is None else clusters[odd],

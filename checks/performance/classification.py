@@ -48,18 +48,16 @@ class Classification(Check):
             clusters=clusters, direction="higher", edges=(-1, 1),
         )  # fmt: skip
         metrics: list[Metric] = [accuracy, gain, renaming_gain(context)]
-        cells = y * k + predicted
+        right = predictions.correct
 
         def recalls(index: NDArray[np.intp]) -> NDArray[np.float64]:
-            table = confusion(cells[index], k)
-            total = table.sum(2)
+            hits, total = per_class(y[index], k, right[index]), per_class(y[index], k)
             with np.errstate(invalid="ignore"):
-                return np.nanmean(np.diagonal(table, axis1=1, axis2=2) / total, 1)
+                return np.nanmean(hits / total, 1)
 
         def macro_f1(index: NDArray[np.intp]) -> NDArray[np.float64]:
-            table = confusion(cells[index], k)
-            hits = np.diagonal(table, axis1=1, axis2=2)
-            total = table.sum(2) + table.sum(1)
+            hits = per_class(y[index], k, right[index])
+            total = per_class(y[index], k) + per_class(predicted[index], k)
             with np.errstate(invalid="ignore"):
                 return np.nanmean(np.where(total > 0, 2 * hits / total, np.nan), 1)
 
@@ -69,7 +67,7 @@ class Classification(Check):
                     name, statistic, len(y), clusters=clusters, seed=context.seed, draws=1000
                 )
             )
-        table = confusion(cells[None], k)[0]
+        table = confusion(y, predicted, k)
         with np.errstate(invalid="ignore"):
             normalised = table / table.sum(1, keepdims=True)
         shown = [i for i in range(k) if table[i].sum() > 0]
@@ -80,7 +78,9 @@ class Classification(Check):
             if not own.any():
                 rows.append([subject.classes[i], 0, None, None, None])
                 continue
-            recall = statistics.proportion("recall", predictions.correct[own])
+            recall = statistics.proportion(
+                "recall", right[own], clusters=None if clusters is None else clusters[own]
+            )
             rows.append([subject.classes[i], int(own.sum()), recall.value, recall.low, recall.high])
         pictures = []
         if k <= 20:
@@ -154,7 +154,7 @@ def renaming_gain(context: Context) -> Metric:
     first = np.random.default_rng(context.seed).permutation(len(y)) % 2 == 0
     renamed = np.empty_like(said)
     for half in (first, ~first):
-        table = confusion((said * k + y)[half][None], k)[0]  # [answered, true]
+        table = confusion(said[half], y[half], k)  # [answered, true]
         _, names = linear_sum_assignment(table + 1e-3 * np.eye(k), maximize=True)
         renamed[~half] = names[said[~half]]
     return statistics.mean(
@@ -162,11 +162,19 @@ def renaming_gain(context: Context) -> Metric:
         direction="lower", edges=(-1, 1),
     )
 
-def confusion(cells: NDArray[np.intp], k: int) -> NDArray[np.float64]:
-    """[b, n] of true * k + answered → counts [b, k, k]."""
-    offsets = np.arange(len(cells))[:, None] * (k * k)
-    counts = np.bincount((cells + offsets).ravel(), minlength=len(cells) * k * k)
-    return counts.reshape(len(cells), k, k).astype(np.float64)
+
+def confusion(first: NDArray[np.intp], second: NDArray[np.intp], k: int) -> NDArray[np.float64]:
+    """[n] and [n] class indices → counts [k, k] of their pairs."""
+    return np.bincount(first * k + second, minlength=k * k).reshape(k, k).astype(np.float64)
+
+
+def per_class(
+    classes: NDArray[np.intp], k: int, good: NDArray[np.bool_] | None = None
+) -> NDArray[np.float64]:
+    """[b, n] class indices → counts [b, k], of the good ones alone where these are given."""
+    cells = classes + np.arange(len(classes))[:, None] * k
+    kept = cells.ravel() if good is None else cells[good]
+    return np.bincount(kept, minlength=len(classes) * k).reshape(-1, k).astype(np.float64)
 
 
 def worst_confusion(names: list[str], table: NDArray[np.float64], shown: list[int]) -> str:
