@@ -48,15 +48,19 @@ class Duplicates(Check):
         subject.require_training_data(labels=False)
 
     def examine(self, context: Context) -> Measurement:
+        import torch
+
         subject = context.subject
         assert subject.x is not None
         assert subject.train is not None
         reference = subject.train[0]
         chosen = context.samples(self.samples)
         tolerance, spread = self.scale(subject)
-        own = reference[: self.samples]
-        twins = self.twins(subject.x[chosen], reference, spread, tolerance, skip_self=False)
-        usual = self.twins(own, reference, spread, tolerance, skip_self=True)
+        # Drawn, not the first: training data often lie in an order.
+        drawn = np.random.default_rng(context.seed).permutation(len(reference))[: self.samples]
+        own = torch.as_tensor(np.sort(drawn))
+        twins = self.twins(subject.x[chosen], reference, spread, tolerance)
+        usual = self.twins(reference[own], reference, spread, tolerance, own)
         clusters = context.clusters(chosen)
         found = statistics.proportion("twins", twins, clusters=clusters, direction="lower")
         normal = statistics.proportion("twins_within_training", usual, direction="lower")
@@ -103,11 +107,12 @@ class Duplicates(Check):
         return (subject.range[1] - subject.range[0]) / 255, unit
 
     def twins(
-        self, x: Tensor, reference: Tensor, spread: Tensor, tolerance: float, *, skip_self: bool
+        self, x: Tensor, reference: Tensor, spread: Tensor, tolerance: float,
+        itself: Tensor | None = None,
     ) -> NDArray[np.bool_]:
         from audit.methods.neighbours import nearest_gap
 
-        gap = nearest_gap(x, reference, spread, skip_self=skip_self)
+        gap = nearest_gap(x, reference, spread, itself)
         found: NDArray[np.bool_] = (gap <= tolerance + 1e-6).numpy()
         return found
 

@@ -41,4 +41,20 @@ def test_neighbours_are_those_of_brute_force():
     near = b[torch.cdist(a, b).argmin(1)]
     found = nearest_gap(a, b, torch.ones(1, 5))
     assert torch.allclose(found, (a - near).abs().amax(1), atol=1e-5)
-    assert float(nearest_gap(b, b, torch.ones(1, 5), skip_self=True).min()) > 0
+    some = torch.tensor([3, 40, 7])
+    assert float(nearest_gap(b[some], b, torch.ones(1, 5), some).min()) > 0
+
+
+def test_training_data_in_an_order_are_not_judged_by_their_beginning():
+    """A first part full of copies of itself would excuse any leak."""
+    rng = np.random.default_rng(0)
+    train = rng.normal(size=(4000, 4)).astype(np.float32)
+    train[:500] = np.repeat(train[:250], 2, axis=0)
+    x = rng.normal(size=(500, 4)).astype(np.float32)
+    x[:100] = train[-100:]
+    labels = np.arange(4000) % 2
+    s = audit.Subject(nn.Linear(4, 2), x, labels[:500], train=(train, labels))
+    found = audit.check("data.duplicates", samples=500).measure(s)
+    assert found.metric("twins").value == pytest.approx(0.2)
+    assert found.metric("twins_within_training").value == pytest.approx(0.125, abs=0.05)
+    assert found.metric("excess_twins").low > 0
