@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import importlib.util
 import itertools
 import json
 import re
+import subprocess
+import sys
+import threading
+from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
@@ -29,20 +35,72 @@ CONFIG: dict[str, Any] = {
     "title": {"color": "currentColor", "fontSize": 12, "anchor": "start"},
     "text": {"color": "currentColor"},
 }  # fmt: skip
+START, DEADLINE = 60.0, 20.0  # seconds for the first figure, and for each after it
+PATIENCE = 3  # figures in a row that may be waited for in vain
+ROWS = 40
 _serial = itertools.count()
 
 
-@functools.lru_cache(maxsize=256)
-def svg(spec: str) -> str:
-    """A Vega-Lite specification as SVG; nothing is fetched while it is drawn."""
-    import vl_convert
+class Draughtsman:
+    """A child process that draws, so that a figure which ends the process costs itself alone.
 
-    drawn: str = vl_convert.vegalite_to_svg(spec, allowed_base_urls=[], show_warnings=False)
-    return drawn
+    It is started with the first figure and ends with this process.
+    """
+
+    def __init__(self) -> None:
+        self.process: subprocess.Popen[bytes] | None = None
+        self.in_vain = 0
+        self.lock = threading.Lock()
+
+    def start(self) -> subprocess.Popen[bytes]:
+        found = importlib.util.find_spec("vl_convert")
+        home = str(Path(found.origin).parent.parent) if found and found.origin else ""
+        # Isolated (-I): no module of the working directory can take a name.
+        return subprocess.Popen(
+            [sys.executable, "-I", str(Path(__file__).with_name("draughtsman.py")), home],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+
+    def draw(self, spec: str) -> str | None:
+        """SVG of a specification on one line; None where it cannot be drawn."""
+        with self.lock:
+            if self.in_vain >= PATIENCE:
+                return None
+            seconds = DEADLINE
+            if self.process is None or self.process.poll() is not None:
+                self.process, seconds = self.start(), START
+            process = self.process
+            assert process.stdin is not None
+            assert process.stdout is not None
+            timer = threading.Timer(seconds, process.kill)
+            timer.start()
+            answer = b""
+            with contextlib.suppress(OSError):
+                process.stdin.write(spec.encode() + b"\n")
+                process.stdin.flush()
+                answer = process.stdout.readline()
+            timer.cancel()
+            if not answer.endswith(b"\n"):
+                process.kill()
+                self.in_vain += process.wait() == -9  # it crashed by itself, or in vain
+                self.process = None
+                return None
+            self.in_vain = 0
+            drawn: str | None = json.loads(answer)
+            return drawn
+
+
+DRAUGHTSMAN = Draughtsman()
+
+
+@functools.lru_cache(maxsize=256)
+def svg(spec: str) -> str | None:
+    """A Vega-Lite specification as SVG, or None; nothing is fetched while it is drawn."""
+    return DRAUGHTSMAN.draw(spec)
 
 
 def draw(figure: Figure) -> Markup:
-    """The figure as markup that needs no script and no network.
+    """The figure as markup that needs no script and no network; its data where it cannot be drawn.
 
     Its parts are hidden from screen readers: the caption says what it shows.
     """
@@ -54,6 +112,8 @@ def draw(figure: Figure) -> Markup:
         )
     check_spec(figure.spec)
     text = svg(json.dumps({**(figure.spec or {}), "config": CONFIG}, sort_keys=True))
+    if text is None:
+        return undrawn(figure.spec)
     text = re.sub(r"<\?xml[^>]*\?>|<!DOCTYPE[^>]*>", "", text)
     # Parts of the drawing are no landmarks or headings of the page.
     text = re.sub(r'\s(role|aria-label|aria-roledescription|aria-hidden)="[^"]*"', "", text)
@@ -61,6 +121,35 @@ def draw(figure: Figure) -> Markup:
     text = re.sub(r'(\bid="|url\(#|href="#)', rf"\1{prefix}", text)
     text = text.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
     return Markup(visible(text))
+
+
+def undrawn(spec: Any) -> Markup:
+    """What stands in the place of a figure that could not be drawn: a sentence, and its data."""
+    rows = rows_of(spec)
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    head = Markup("").join(Markup('<th scope="col">{}</th>').format(reveal(str(c))) for c in columns)
+    body = Markup("").join(
+        Markup("<tr>{}</tr>").format(Markup("").join(
+            Markup("<td>{}</td>").format(reveal(str(row.get(c, "")))) for c in columns
+        )) for row in rows[:ROWS]
+    )  # fmt: skip
+    more = f" (the first {ROWS} of {len(rows):,} rows)" if len(rows) > ROWS else ""
+    sentence = f"This figure could not be drawn; its data{more}:" if rows else (
+        "This figure could not be drawn."
+    )  # fmt: skip
+    table = Markup("<table><thead><tr>{}</tr></thead><tbody>{}</tbody></table>").format(head, body)
+    return Markup("<p>{}</p>{}").format(sentence, table if rows else "")
+
+
+def rows_of(node: Any) -> list[dict[str, Any]]:
+    """The rows of all inline data in a specification."""
+    parts = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+    found = [row for part in parts for row in rows_of(part)]
+    if isinstance(node, dict):
+        inline = [node.get("values"), *(node.get("datasets") or {}).values()]
+        found += [row for rows in inline if isinstance(rows, list) for row in rows
+                  if isinstance(row, dict)]  # fmt: skip
+    return found
 
 
 def png_size(encoded: str) -> tuple[int, int]:
