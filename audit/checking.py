@@ -241,7 +241,7 @@ class Check(BaseModel, ABC):
     device or decides a verdict, and it leaves the model as it found it.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     id: ClassVar[str]
     title: ClassVar[str]

@@ -2,23 +2,46 @@
 
 from __future__ import annotations
 
+import datetime
 import difflib
+import math
 import re
 import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, PrivateAttr, ValidationError
+from pydantic import Field, PrivateAttr, ValidationError, field_validator
 
 from audit.errors import AuditError
 from audit.judge.policy import CheckExpectation, Policy, Waiver
 from audit.meta import SubjectMeta
 from audit.record import Part, Severity
 
+LONGEST_WAIVER = datetime.timedelta(days=366)
+
 
 class PolicyTable(Part):
     fail_on: Severity = "high"
     on_inconclusive: Literal["block", "warn"] = "block"
+
+
+class NamedWaiver(Waiver):
+    """A waiver that somebody answers for, and that comes up again within a year."""
+
+    @field_validator("owner", "reason")
+    @classmethod
+    def _says_something(cls, text: str) -> str:
+        if not text.strip():
+            raise ValueError("it is blank; a waiver says who answers for it, and why")
+        return text
+
+    @field_validator("expires")
+    @classmethod
+    def _comes_up_again(cls, day: datetime.date) -> datetime.date:
+        latest = datetime.date.today() + LONGEST_WAIVER
+        if day > latest:
+            raise ValueError(f"a waiver lasts a year at most, so until {latest} today")
+        return day
 
 
 class Config(Part):
@@ -40,7 +63,7 @@ class Config(Part):
     policy: PolicyTable = Field(default_factory=PolicyTable)
     checks: dict[str, dict[str, Any]] = Field(default_factory=dict)
     expect: list[CheckExpectation] = Field(default_factory=list)
-    waive: list[Waiver] = Field(default_factory=list)
+    waive: list[NamedWaiver] = Field(default_factory=list)
     _path: Path | None = PrivateAttr(default=None)
 
     @classmethod
@@ -61,8 +84,20 @@ class Config(Part):
             fail_on=fail_on or self.policy.fail_on,
             on_inconclusive=self.policy.on_inconclusive,
             expect=self.expect,
-            waive=self.waive,
+            waive=list(self.waive),
         )
+
+    def forget_subject(self) -> list[str]:
+        """Take out what describes another model than the one that is audited.
+
+        Returns:
+            The names of the keys that were given.
+        """
+        about: tuple[str, ...] = ("arch", "data", "train_data", "subject")
+        given = [name for name in about if name in self.model_fields_set]
+        for name in given:
+            setattr(self, name, type(self).model_fields[name].get_default(call_default_factory=True))
+        return given
 
 
 def find_config() -> Path | None:
@@ -94,6 +129,11 @@ def read_config(path: Path | None) -> Config:
     except tomllib.TOMLDecodeError as error:
         raise AuditError(f"{path} is not TOML: {error}.") from None
     prefix: tuple[str, ...] = ()
+    endless = not_finite(document)
+    if endless is not None:
+        line = line_of(text, endless)
+        where = f"{path}, line {line}" if line else str(path)
+        raise AuditError(f"{where}: {'.'.join(endless)} must be a finite number, not inf or nan.")
     if path.name == "pyproject.toml":
         document, prefix = document.get("tool", {}).get("audit", {}), ("tool", "audit")
     try:
@@ -106,6 +146,18 @@ def read_config(path: Path | None) -> Config:
         if value is not None and (path.parent / value).exists():
             setattr(config, name, str(path.parent / value))
     return config
+
+
+def not_finite(node: Any, location: tuple[str, ...] = ()) -> list[str] | None:
+    """Where the first number stands that is none: infinite, or not a number."""
+    if isinstance(node, float) and not math.isfinite(node):
+        return list(location)
+    parts = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    for key, value in parts:
+        found = not_finite(value, (*location, str(key)))
+        if found is not None:
+            return found
+    return None
 
 
 def explain(error: ValidationError, path: Path, text: str, prefix: tuple[str, ...]) -> str:
@@ -149,7 +201,7 @@ def line_of(text: str, location: list[str]) -> int | None:
     for number, line in enumerate(text.splitlines(), start=1):
         header = re.match(r"\s*\[\[?\s*([^\]]+?)\s*\]\]?\s*(#.*)?$", line)
         if header:
-            table = [p.strip("\"' ") for p in re.findall(r'"[^"]*"|[^.]+', header[1])]
+            table = [p.strip("\"' ") for p in re.findall(r"\"[^\"]*\"|'[^']*'|[^.]+", header[1])]
             if line.lstrip().startswith("[["):
                 seen[".".join(table)] = seen.get(".".join(table), -1) + 1
             if table == names[: len(table)]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -93,8 +94,8 @@ def write_config(options: argparse.Namespace, config: Config | None, path: Path)
         "", "[policy]", 'fail_on = "high"', 'on_inconclusive = "block"', "",
         "# [[expect]]", '# check = "performance.classification"', '# metric = "accuracy"',
         '# op = ">="', "# bound = 0.9", '# severity = "high"', "",
-        "# [[waive]]", '# check = "…"', '# owner = "…"', '# reason = "…"', "# expires = 2030-01-31",
-        "",
+        "# [[waive]]", '# check = "…"', '# owner = "…"', '# reason = "…"', 
+        f"# expires = {datetime.date.today() + datetime.timedelta(days=90)}", "",
     ]  # fmt: skip
     write_atomic(path, "\n".join(lines))
     inferred = sum(f.source == "inferred" for f in subject.facts)

@@ -1,5 +1,7 @@
 """Configuration: every error with its line, and the nearest known key."""
 
+import datetime
+
 import pytest
 
 from audit.config import find_config, read_config
@@ -38,7 +40,7 @@ bound = "1/2"
 check = "fairness.groups"
 owner = "Ada"
 reason = "known"
-expires = 2027-06-30
+expires = 2026-01-31
 """
 
 
@@ -48,7 +50,7 @@ def test_everything_in_one_file(here):
     assert config.expect[0].bound == 0.5
     assert config.judge_policy().fail_on == "medium"
     assert config.judge_policy("low").fail_on == "low"
-    assert config.waive[0].expires.year == 2027
+    assert config.waive[0].expires.year == 2026
 
 
 def test_pyproject(here):
@@ -58,12 +60,55 @@ def test_pyproject(here):
     assert read_config(find_config()).profile == "quick"
 
 
+WAIVER = "[[waive]]\ncheck = 'a'\nowner = '{owner}'\nreason = '{reason}'\nexpires = {expires}\n"
+
+
+@pytest.mark.parametrize("number", [
+    "nan", "-nan", "inf", "-inf", "'nan'", "'inf'", "'1e308/1e-308'", "'inf/2'",
+])  # fmt: skip
+@pytest.mark.parametrize(("text", "line"), [
+    ("[[expect]]\ncheck = 'a'\nmetric = 'm'\nbound = {}\n", 4),
+    ("[[expect]]\ncheck = 'a'\nmetric = 'm'\nbound = 1\ntolerates = {}\n", 5),
+    ("[subject]\ntolerance = {}\n", 2), ("[subject.input]\neps = {}\n", 2),
+    ("[subject.input]\nrange = [0, {}]\n", 2), ("[subject.input.preprocess]\nmean = [0.5, {}]\n", 2),
+    ("[[subject.features]]\nname = 'a'\ncolumns = [0]\nstd = {}\n", 4),
+])  # fmt: skip
+def test_a_number_without_end_is_refused_with_its_line(here, text, line, number):
+    with pytest.raises(AuditError, match=rf"line {line}: .*finite number"):
+        read_config(write(here, text.format(number)))
+
+
+def test_a_number_without_end_is_refused_in_tables_that_are_read_later(here):
+    for text in ("[[expect]]\ncheck = 'a'\nmetric = 'm'\nslice = {eps = nan}\nbound = 1\n",
+                 "\n[checks.'robustness.pgd']\nseed = 1\neps = inf\n"):  # fmt: skip
+        with pytest.raises(AuditError, match=r"line 4: .*finite number"):
+            read_config(write(here, text))
+    from audit.plan import build_check
+
+    with pytest.raises(AuditError, match="finite number"):
+        build_check("robustness.pgd", "quick", {"eps": "inf"})
+
+
+def test_a_slice_may_name_its_number_as_a_fraction(here):
+    text = "[[expect]]\ncheck = 'a'\nmetric = 'm'\nslice = {eps = '8/255', sex = 'F/M'}\nbound = 1\n"
+    assert read_config(write(here, text)).expect[0].slice["sex"] == "F/M"
+
+
+def test_a_waiver_may_last_a_year(here):
+    day = datetime.date.today() + datetime.timedelta(days=365)
+    text = WAIVER.format(owner="o", reason="r", expires=day)
+    assert read_config(write(here, text)).waive[0].expires == day
+
+
 @pytest.mark.parametrize(("text", "message"), [
     ("profle = 'quick'\n", r"line 1: unknown key 'profle'; did you mean 'profile'\?"),
     ("\n\nprofile = 'fast'\n", r"line 3: profile: input should be 'quick', 'standard' or 'deep'"),
     ("seed = 1\n[subject]\ntsk = 'binary'\n", r"line 3: unknown key 'subject.tsk'; did you mean 'task'"),
     ("[subject.input]\nrange = [1, 0]\n", r"line \d: subject.input: range must be"),
-    ("[[waive]]\ncheck = 'a'\nowner = ''\nreason = 'r'\nexpires = 2030-01-01\n", r"line 3: waive.0.owner"),
+    (WAIVER.format(owner="", reason="r", expires="2026-01-01"), r"line 3: waive.0.owner"),
+    (WAIVER.format(owner=" \t", reason="r", expires="2026-01-01"), r"line 3: waive.0.owner: it is blank"),
+    (WAIVER.format(owner="o", reason="  ", expires="2026-01-01"), r"line 4: waive.0.reason: it is blank"),
+    (WAIVER.format(owner="o", reason="r", expires="2999-01-01"), r"line 5: waive.0.expires: a waiver lasts"),
     ("[[expect]]\ncheck='a'\nmetric='m'\nbound=1\n[[expect]]\ncheck='b'\nmetric='m'\nbound='x'\n",
      r"line 8: expect.1.bound"),
     ("[policy]\nfail-on = 'high'\n", r"line 2: unknown key 'policy.fail-on'; did you mean 'fail_on'"),
