@@ -2,4 +2,5 @@ import sys
 
 from audit.cli import main
 
-sys.exit(main())
+if __name__ == "__main__":  # a process that somebody's code spawns imports this module again
+    sys.exit(main())

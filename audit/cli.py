@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import io
 import os
 import sys
 import traceback
@@ -13,6 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from audit.errors import AuditError
+from audit.foreign import said, told
+from audit.process import guarded
+from audit.streams import complain, say, settle_streams
 
 if TYPE_CHECKING:
     from audit.config import Config
@@ -23,14 +25,30 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 SEVERITIES = ("info", "low", "medium", "high", "critical")
 FORMATS = ("html", "markdown", "junit", "console", "json")
+REPORTS = {"html": "report.html", "markdown": "summary.md", "junit": "junit.xml"}
 STEP_SUMMARY_LIMIT = 1 << 20
+
+
+class Version(argparse.Action):
+    """Print the version; it is looked up only when asked for."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str) -> None:
+        super().__init__(option_strings, dest, nargs=0, default=argparse.SUPPRESS,
+                         help="print the version")  # fmt: skip
+
+    def __call__(self, top: argparse.ArgumentParser, *_: Any) -> None:
+        from importlib.metadata import version
+
+        say(f"audit {version('neural-audit')}")
+        top.exit()
 
 
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="audit", description="Audits a trained PyTorch model and gates on what it finds."
     )
-    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    top.add_argument("--version", action=Version)
+    commands = top.add_subparsers(dest="command", metavar="COMMAND")
 
     run = commands.add_parser(
         "run", help="audit a model and write the report",
@@ -111,37 +129,51 @@ def add_subject_flags(command: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; the return value is the exit code."""
-    options = parser().parse_args(arguments)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal that knows no ✔ shows a ?
+    """Run a command; the return value is the exit code.
+
+    Args:
+        arguments: as on a command line; where None, this process's own, and the command runs in a
+            child process (`audit.process`).
+    """
+    if arguments is None:
+        settle_streams()
+    top = parser()
+    options = top.parse_args(arguments)
+    if options.command is None:
+        top.print_help(sys.stderr)
+        top.exit(2)
+    if arguments is not None:
+        return attempt(options)
+    return guarded(lambda: (attempt(options), getattr(options, "written", None)))
+
+
+def attempt(options: argparse.Namespace) -> int:
+    """The command's exit code; what it raises becomes a sentence."""
     try:
         code: int = options.act(options)
-        sys.stdout.flush()
         return code
     except AuditError as error:
-        print(f"audit: {error}", file=sys.stderr)
+        complain(f"audit: {error}")
         return 2
     except KeyboardInterrupt:
-        print(
-            "audit: interrupted; what was measured is kept, the same command goes on from there.",
-            file=sys.stderr,
+        complain(
+            "audit: interrupted; what was measured is kept, the same command goes on from there."
         )
         return 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except OSError as error:
         where = f" {error.filename}" if error.filename else ""
-        print(f"audit: cannot use{where}: {error.strerror or error}.", file=sys.stderr)
+        complain(f"audit: cannot use{where}: {error.strerror or error}.")
         return 2
-    except Exception as error:  # noqa: BLE001 - the last resort: say it is our fault
-        traceback.print_exc()
-        print(
-            f"audit: internal error: {type(error).__name__}: {error}. Please report it with the "
-            "lines above.",
-            file=sys.stderr,
+    except SystemExit as error:
+        complain(
+            f"audit: code that was run by the audit {said(error)}, so there is no verdict; take "
+            "that call out of it."
+        )
+        return 2
+    except BaseException as error:  # noqa: BLE001 - the last resort: say it is our fault
+        complain("".join(traceback.format_exception(error)).rstrip())
+        complain(
+            f"audit: internal error: {told(error)}. Please report it with the lines above."
         )
         return 4
 
@@ -152,6 +184,13 @@ def settled(options: argparse.Namespace) -> Config:
 
     path = Path(options.config) if options.config else find_config()
     config = read_config(path)
+    if options.config is None and str(options.model).startswith("zoo:"):
+        ignored = config.forget_subject()
+        if ignored:
+            complain(
+                f"audit: {options.model} brings its own architecture, data and description, so "
+                f"{', '.join(ignored)} of {path} are left aside; pass --config {path} to apply them."
+            )
     for name in ("arch", "data", "train_data", "out", "profile", "check", "skip", "seed", "device",
                  "baseline", "no_examples", "trust"):  # fmt: skip
         value = getattr(options, name, None)
@@ -169,6 +208,9 @@ def command_run(options: argparse.Namespace) -> int:
     from audit.registry import registry
 
     config = settled(options)
+    out = Path(config.out)
+    make_folder(out)
+    forget(out, config.baseline)
     baseline = read_record(config.baseline) if config.baseline else None
     policy = config.judge_policy(options.fail_on)
     chosen = select(config.check, "--check") if config.check else set()
@@ -183,8 +225,6 @@ def command_run(options: argparse.Namespace) -> int:
         for index, check_id in enumerate(named):
             known_check(check_id, config.place(table, str(index), "check"))
     weights_only = any(not registry().checks[i].needs_data for i in chosen)
-    out = Path(config.out)
-    make_folder(out)
     with reporter("console").Progress() as progress:
         progress.stage(f"Opening {options.model}")
         from audit.loading import load
@@ -202,7 +242,8 @@ def command_run(options: argparse.Namespace) -> int:
         )  # fmt: skip
         progress.stage("Writing the report")
         paths = write_reports(record, out)
-    print(reporter("console").summary(record, paths["html"]))
+    options.written = paths["json"]
+    say(reporter("console").summary(record, paths["html"]))
     return record.verdict.exit_code
 
 
@@ -213,13 +254,21 @@ def make_folder(out: Path) -> None:
         raise AuditError(f"--out {out}: the folder cannot be made ({error.strerror}).") from None
 
 
+def forget(out: Path, baseline: str | None) -> None:
+    """Remove the reports of an earlier run, so that nobody takes them for those of this one."""
+    for name in ("record.json", *REPORTS.values()):
+        path = out / name
+        if baseline is None or path.resolve() != Path(baseline).resolve():
+            path.unlink(missing_ok=True)
+
+
 def write_reports(record: AuditRecord, out: Path) -> dict[str, Path]:
     """record.json, report.html, summary.md, junit.xml, and the step summary where one is set."""
     from audit.entrypoints import reporter
     from audit.record import write_atomic
 
     paths = {"json": record.save(out / "record.json")}
-    for name, file in (("html", "report.html"), ("markdown", "summary.md"), ("junit", "junit.xml")):
+    for name, file in REPORTS.items():
         paths[name] = write_atomic(out / file, reporter(name).render(record))
     step = os.environ.get("GITHUB_STEP_SUMMARY")
     if step:
@@ -228,7 +277,7 @@ def write_reports(record: AuditRecord, out: Path) -> dict[str, Path]:
             with open(step, "a", encoding="utf-8") as stream:
                 stream.write(summary[: STEP_SUMMARY_LIMIT - 1024])
         except OSError as error:
-            print(f"audit: the step summary could not be written ({error.strerror}).", file=sys.stderr)
+            complain(f"audit: the step summary could not be written ({error.strerror}).")
     return paths
 
 
@@ -239,7 +288,7 @@ def command_init(options: argparse.Namespace) -> int:
     if path.exists() and not options.force:
         raise AuditError("audit.toml is already there; pass --force to overwrite it.")
     config = settled(options) if options.config else None
-    print(write_config(options, config, path))
+    say(write_config(options, config, path))
     return 0
 
 
@@ -261,9 +310,9 @@ def command_render(options: argparse.Namespace) -> int:
     text = record.to_json() if options.format == "json" else reporter(options.format).render(record)
     if options.out:
         write_atomic(options.out, text)
-        print(options.out)
+        say(options.out)
     else:
-        print(text)
+        say(text)
     return record.verdict.exit_code
 
 
@@ -277,7 +326,7 @@ def command_compare(options: argparse.Namespace) -> int:
     if not changes:
         raise AuditError("The two records share no check with outcomes per sample.")
     threshold = ALPHA / len(changes)
-    print(reporter("console").comparison(changes, threshold))
+    say(reporter("console").comparison(changes, threshold))
     return int(any(c.worse and c.p < threshold for c in changes))
 
 
@@ -292,9 +341,9 @@ def command_checks(options: argparse.Namespace) -> int:
     width = max(map(len, found.checks))
     for check_id in sorted(found.checks, key=order):
         if not options.area or check_id.startswith(f"{options.area}."):
-            print(f"{check_id:<{width}}  {found.checks[check_id].title}")
+            say(f"{check_id:<{width}}  {found.checks[check_id].title}")
     for name, message in found.broken.items():
-        print(f"audit: the plug-in {name} could not be imported: {message}", file=sys.stderr)
+        complain(f"audit: the plug-in {name} could not be imported: {message}")
     return 0
 
 
@@ -304,14 +353,14 @@ def command_explain(options: argparse.Namespace) -> int:
 
     build_check(options.check, "standard")
     cls = registry().checks[options.check]
-    print(f"{cls.id} ({cls.kind})\n\n{cls.explanation()}\n\nParameters:")
+    say(f"{cls.id} ({cls.kind})\n\n{cls.explanation()}\n\nParameters:")
     for name, info in cls.model_fields.items():
         values = {p: cls.profiles.get(p, {}).get(name, info.default)
                   for p in ("quick", "standard", "deep")}  # fmt: skip
         same = len({repr(v) for v in values.values()}) == 1
         shown = ", ".join(f"{k} {literal(v)}" for k, v in values.items())
         shown = literal(info.default) if same else shown
-        print(f"  {name} = {shown}" + (f"\n      {info.description}" if info.description else ""))
+        say(f"  {name} = {shown}" + (f"\n      {info.description}" if info.description else ""))
     return 0
 
 
@@ -325,11 +374,11 @@ def command_zoo(options: argparse.Namespace) -> int:
     from audit.loading import zoo_model
 
     if options.name:
-        print(describe_zoo(zoo_model(options.name)))
+        say(describe_zoo(zoo_model(options.name)))
         return 0
     width = max(map(len, zoo()))
     for name, entry in zoo().items():
-        print(f"{name:<{width}}  {entry.load().summary}")
+        say(f"{name:<{width}}  {entry.load().summary}")
     return 0
 
 
@@ -340,7 +389,7 @@ def command_selftest(options: argparse.Namespace) -> int:
 
     if options.list:
         for fault in chosen(options.fault):
-            print(f"{fault.name:<22} {fault.check:<28} {fault.what}")
+            say(f"{fault.name:<22} {fault.check:<28} {fault.what}")
         return 0
     import torch
 
@@ -354,7 +403,7 @@ def command_selftest(options: argparse.Namespace) -> int:
             stage=progress.stage, watch=progress.check,
         )  # fmt: skip
         page = write_atomic(out / "selftest.html", reporter("html").render_selftest(record))
-    print(reporter("console").selftest(record, page))
+    say(reporter("console").selftest(record, page))
     return 0 if record.passed else 1
 
 

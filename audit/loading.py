@@ -10,6 +10,7 @@ from audit.artifact.building import build, missing_arch, zoo_hint
 from audit.artifact.opening import Artifact, open_artifact
 from audit.data import Dataset, read_data
 from audit.errors import AuditError
+from audit.foreign import no_exit
 from audit.meta import InputMeta, SubjectMeta, describe_errors
 from audit.record import Fact
 from audit.subject import Subject
@@ -68,18 +69,19 @@ def load(
         )
     if evaluation is not None:
         known = known.over(described_by(evaluation))
-    subject = Subject(
-        module,
-        None if evaluation is None else evaluation.x,
-        None if evaluation is None else evaluation.y,
-        sensitive={} if evaluation is None else evaluation.sensitive,
-        groups=None if evaluation is None else evaluation.groups,
-        train=None if training is None else (training.x, training.y),
-        meta=known.model_copy(update={"name": known.name or path.name}),
-        device=device,
-        data_name="" if evaluation is None else evaluation.name,
-        left_out=() if evaluation is None else evaluation.left_out,
-    )
+    with no_exit(f"Running the model of {path}", "take that call out of it"):
+        subject = Subject(
+            module,
+            None if evaluation is None else evaluation.x,
+            None if evaluation is None else evaluation.y,
+            sensitive={} if evaluation is None else evaluation.sensitive,
+            groups=None if evaluation is None else evaluation.groups,
+            train=None if training is None else (training.x, training.y),
+            meta=known.model_copy(update={"name": known.name or path.name}),
+            device=device,
+            data_name="" if evaluation is None else evaluation.name,
+            left_out=() if evaluation is None else evaluation.left_out,
+        )
     if evaluation is not None:
         subject.notes = [*evaluation.notes, *subject.notes]
     if training is not None:

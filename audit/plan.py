@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from audit.checking import PROFILES, Check
 from audit.errors import AuditError, NotApplicable
+from audit.foreign import told
 from audit.record import State, Why
 from audit.registry import registry
 
@@ -135,8 +136,10 @@ def applicability(check: Check, subject: Subject) -> Planned:
         check.applies(subject)
     except NotApplicable as reason:
         return Planned(check, "untested", "not_applicable", str(reason))
-    except Exception as error:  # noqa: BLE001 - a plug-in may raise anything
-        return Planned(check, "broken", "raised", f"{type(error).__name__}: {error}")
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - a plug-in may raise anything
+        return Planned(check, "broken", "raised", told(error))
     return Planned(check)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from audit.checking import Check
 from audit.errors import AuditError
+from audit.foreign import told
 
 
 @dataclass
@@ -37,8 +38,10 @@ def registry() -> Registry:
     for entry in sorted(entry_points(group="audit.checks"), key=lambda e: (e.name, e.value)):
         try:
             modules = modules_of(entry)
-        except Exception as error:  # noqa: BLE001 - a plug-in may raise anything
-            found.broken[entry.name] = f"{type(error).__name__}: {error}"
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - a plug-in may raise anything
+            found.broken[entry.name] = told(error)
             continue
         for module in modules:
             for _, cls in inspect.getmembers(module, inspect.isclass):

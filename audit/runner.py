@@ -22,6 +22,7 @@ from torch import nn
 from audit.checking import Check, Context
 from audit.errors import NotApplicable
 from audit.evidence import Store, library_versions
+from audit.foreign import told
 from audit.judge import Policy, judge
 from audit.judge.comparison import comparable
 from audit.plan import Planned, applicability, build_check, plan
@@ -149,13 +150,10 @@ def run_one(item: Planned, context: Context) -> CheckRecord:
         return record
     except KeyboardInterrupt:
         raise
-    except Exception as error:  # noqa: BLE001 - a check may raise anything; the others still run
+    except BaseException as error:  # noqa: BLE001 - a check may raise anything; the others still run
         where = traceback.extract_tb(error.__traceback__)[-1]
         record.state, record.why = "broken", "raised"
-        record.reason = (
-            f"{type(error).__name__}: {str(error)[:500]} ({Path(where.filename).name}, line "
-            f"{where.lineno})"
-        )
+        record.reason = f"{told(error)} ({Path(where.filename).name}, line {where.lineno})"
         return record
     for name in ("answer", "metrics", "validity", "tables", "figures", "per_unit", "guidance",
                  "left_out", "conclusions"):  # fmt: skip

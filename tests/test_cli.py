@@ -141,7 +141,7 @@ def test_a_users_mistake_is_one_sentence_and_exit_2(files, here, capsys, argumen
     ("[checks.\"robustness.pgd\"]\nsteps = 0\n", "line 2: robustness.pgd: steps: Input should be"),
     ("[checks.\"robustness.pdg\"]\nsteps = 3\n", "line 1: There is no check 'robustness.pdg'; did you"),
     ("[[expect]]\ncheck = 'robustness.pdg'\nmetric = 'm'\nbound = 1\n", "line 2: There is no check"),
-    ("[[waive]]\ncheck = 'a.b'\nowner = 'o'\nreason = 'r'\nexpires = 2030-01-01\n", "line 2: There is"),
+    ("[[waive]]\ncheck = 'a.b'\nowner = 'o'\nreason = 'r'\nexpires = 2026-01-01\n", "line 2: There is"),
 ])  # fmt: skip
 def test_a_config_that_names_what_is_not_there(here, capsys, text, words):
     (here / "audit.toml").write_text(text)
@@ -201,6 +201,36 @@ def test_init_of_a_table_reads_back(here):
     from audit.config import read_config
 
     assert read_config(here / "audit.toml").subject.features[0].name == "age"
+
+
+@pytest.mark.parametrize("name", ["adult-mlp", "snippets-textcnn"])
+def test_a_config_that_is_found_describes_no_reference_model(here, capsys, name):
+    """Not of `audit init` in the same folder, and not one of another model."""
+    run = ["run", f"zoo:{name}", "--check", "performance.*", "--profile", "quick"]
+    assert main(["init", f"zoo:{name}"]) == 0
+    assert main(run) == 0
+    said = capsys.readouterr().err
+    assert "so subject of audit.toml are left aside; pass --config audit.toml" in said
+    assert said.count("\n") == 1
+    (here / "audit.toml").write_text(
+        "arch = 'gone:Net'\ndata = 'gone.npz'\nseed = 3\n[subject]\nclasses = ['one']\n"
+    )
+    assert main(run) == 0
+    assert "arch, data, subject of audit.toml" in capsys.readouterr().err
+    assert audit.AuditRecord.load("audit-report/record.json").environment["seed"] == 3
+    assert main(["init", f"zoo:{name}", "--force"]) == 0
+    (here / "audit.toml").write_text("[subject]\nclasses = ['one']\n")
+    assert main([*run, "--config", "audit.toml"]) == 2
+    assert "class names are given" in capsys.readouterr().err
+
+
+def test_the_version_and_help_without_a_command(capsys):
+    for arguments, code, words in ((["--version"], 0, "audit 0."), ([], 2, "COMMAND")):
+        with pytest.raises(SystemExit) as caught:
+            main(arguments)
+        assert caught.value.code == code
+        printed = capsys.readouterr()
+        assert words in (printed.err if code else printed.out)
 
 
 def test_help_checks_and_explain_import_no_torch(here):

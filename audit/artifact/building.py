@@ -8,6 +8,7 @@ from audit.artifact.opening import Artifact
 from audit.artifact.state import strip_prefixes
 from audit.data.callable import import_user_object
 from audit.errors import AuditError
+from audit.foreign import foreign
 
 SHOWN = 3
 
@@ -31,13 +32,11 @@ def build(artifact: Artifact, arch: str | None) -> nn.Module:
     if reference is None:
         raise AuditError(missing_arch(artifact))
     factory = import_user_object(reference, "--arch")
-    try:
+    with foreign(
+        f"--arch {reference}: building the model",
+        advice="name a class or function that needs no arguments",
+    ):
         model = factory(**artifact.arch_kwargs)
-    except Exception as error:
-        raise AuditError(
-            f"--arch {reference}: building the model raised {type(error).__name__}: {error}; name a "
-            "class or function that needs no arguments."
-        ) from error
     if not isinstance(model, nn.Module):
         raise AuditError(
             f"--arch {reference} returned {type(model).__name__}; an nn.Module is due."

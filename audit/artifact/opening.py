@@ -15,6 +15,7 @@ from typing import Any
 
 from audit.artifact.state import find_state
 from audit.errors import AuditError
+from audit.foreign import told
 
 DEADLINE = 15.0
 BYTES_PER_SECOND = 50 << 20
@@ -176,10 +177,11 @@ def open_trusted(path: Path) -> Artifact:
                     path, "TorchScript", module=torch.jit.load(str(path), "cpu"), trusted=True
                 )
         loaded = torch.load(path, map_location="cpu", weights_only=False)
-    except Exception as error:
-        said = str(error).splitlines()[0] if str(error) else ""
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         raise AuditError(
-            f"{path} was trusted and could not be loaded: {type(error).__name__}: {said[:300]}."
+            f"{path} was trusted and could not be loaded: {told(error)}."
         ) from error
     if isinstance(loaded, torch.nn.Module):
         return Artifact(path, "full pickle", module=loaded, trusted=True)

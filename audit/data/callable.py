@@ -10,7 +10,10 @@ from typing import Any
 
 from audit.data import Dataset, from_mapping
 from audit.errors import AuditError
+from audit.foreign import foreign
 from audit.meta import SubjectMeta
+
+MAIN_GUARD = 'put what the module does when it is run under `if __name__ == "__main__":`'
 
 
 def import_user_object(reference: str, flag: str) -> Any:
@@ -25,17 +28,14 @@ def import_user_object(reference: str, flag: str) -> Any:
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.append(here)
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        raise AuditError(
-            f"{flag} {reference}: there is no module {error.name!r} in the working directory or "
-            "among the installed packages."
-        ) from None
-    except Exception as error:
-        raise AuditError(
-            f"{flag} {reference}: importing {module_name} raised {type(error).__name__}: {error}."
-        ) from error
+    with foreign(f"{flag} {reference}: importing {module_name}", exit_advice=MAIN_GUARD):
+        try:
+            module = importlib.import_module(module_name)
+        except ModuleNotFoundError as error:
+            raise AuditError(
+                f"{flag} {reference}: there is no module {error.name!r} in the working directory "
+                "or among the installed packages."
+            ) from None
     found: Any = module
     for part in name.split("."):
         if not hasattr(found, part):
@@ -51,12 +51,8 @@ def read_callable(reference: str, meta: SubjectMeta) -> Dataset:
         AuditError: it is missing, it raised, or it returned something else.
     """
     function = import_user_object(reference, "--data")
-    try:
+    with foreign(f"--data {reference}"):
         mapping = function()
-    except Exception as error:
-        raise AuditError(
-            f"--data {reference} raised {type(error).__name__}: {error}."
-        ) from error
     if not isinstance(mapping, Mapping):
         raise AuditError(
             f"--data {reference} returned {type(mapping).__name__}; a mapping with `x` and `y` is due."

@@ -1,0 +1,157 @@
+"""A command runs in a child process, and its parent believes no exit code that the child did not earn.
+
+Code of other people runs inside an audit: a model's module, its `forward`, a data callable, a
+plug-in. Any of it may end the process (`os._exit(0)`, a crash in a library), and an exit code of 0
+would then say *pass* though nothing was judged. So the parent, which runs none of that code, hears
+from the child over a pipe once the command has come to its end; whoever falls silent before has
+failed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from audit.streams import complain
+
+FORWARDED = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
+# A terminal sends Ctrl-C to parent and child, and the parent passes on its own.
+ONE_PRESS = 1.0
+
+
+def guarded(command: Callable[[], tuple[int, Path | None]]) -> int:
+    """Run a command in a child process.
+
+    Args:
+        command: gives its exit code, and the record that an exit code of 0 rests on, if any.
+
+    Returns:
+        The exit code that the child said; 2 where its process was ended before it said one, 4
+        where it crashed, 128 and the signal's number where somebody ended it.
+    """
+    if not hasattr(os, "fork"):  # no POSIX system
+        return command()[0]
+    hears, says = os.pipe()
+    lives, life = os.pipe()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    child, early = 0, []
+
+    def forward(number: int, _frame: Any) -> None:
+        if not child:
+            early.append(number)
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, number)
+
+    before = {n: signal.getsignal(n) for n in FORWARDED}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:  # as under nohup
+            signal.signal(number, forward)
+    child = os.fork()
+    if child == 0:
+        os.close(hears)
+        os.close(life)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        work(command, says, lives)
+    os.close(says)
+    os.close(lives)
+    for number in early:
+        forward(number, None)
+    _, status = os.waitpid(child, 0)
+    os.set_blocking(hears, False)
+    try:
+        said = os.read(hears, 1 << 16)
+    except BlockingIOError:  # a process of somebody's own still holds the other end
+        said = b""
+    return believed(said, os.waitstatus_to_exitcode(status))
+
+
+def work(command: Callable[[], tuple[int, Path | None]], says: int, lives: int) -> None:
+    """The child: run the command, say how it ended, end."""
+    me = os.getpid()
+    threading.Thread(target=die_with_parent, args=(lives,), daemon=True).start()
+    pressed = [-ONE_PRESS]
+
+    def interrupt(_number: int, _frame: Any) -> None:
+        now = time.monotonic()
+        if now - pressed[0] >= ONE_PRESS:
+            pressed[0] = now
+            raise KeyboardInterrupt
+
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, interrupt)
+    code, record = command()
+    if os.getpid() == me:  # not a copy of it that somebody's code has forked
+        message: dict[str, Any] = {"code": code}
+        if record is not None:
+            message |= {"record": str(record), "sha256": digest(record)}
+        os.write(says, json.dumps(message).encode())
+    sys.exit(code)
+
+
+def die_with_parent(lives: int) -> None:
+    """A parent that is killed cannot say so: its end of the pipe closes."""
+    os.read(lives, 1)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def believed(said: bytes, ended: int) -> int:
+    """The exit code, from what the child said and how its process ended."""
+    if said:
+        message = json.loads(said)
+        code = int(message["code"])
+        if code == 0 and "record" in message and not passes(message):
+            complain(
+                f"audit: {message['record']} is not the record of a pass that this run wrote; "
+                "something else writes there."
+            )
+            return 4
+        return code
+    if ended >= 0:
+        complain(
+            f"audit: the audit was cut short by code that it ran, which ended the process with exit "
+            f"code {ended} (os._exit, or a library's own exit), so there is no verdict; take that "
+            "call out of the model, the data callable or the plug-in."
+        )
+        return 2
+    name = signal.Signals(-ended).name
+    if -ended in FORWARDED:
+        complain(
+            f"audit: ended by {name}; what was measured is kept, the same command goes on from there."
+        )
+        return 128 - ended
+    hint = " (the system may have run out of memory)" if name == "SIGKILL" else ""
+    complain(
+        f"audit: the process that ran the audit was ended by {name}{hint}, so there is no verdict; "
+        "what was measured is kept."
+    )
+    return 4
+
+
+def passes(message: dict[str, Any]) -> bool:
+    """Is the record on disk the one that the child wrote, and a pass?"""
+    try:
+        path = Path(message["record"])
+        if digest(path) != message["sha256"]:
+            return False
+        verdict = json.loads(path.read_bytes())["verdict"]
+        return bool(verdict["word"] == "pass" and verdict["exit_code"] == 0)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False

@@ -1,0 +1,266 @@
+"""Exit code 0 follows a written record of a pass and nothing else, whatever the code that is run does."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from audit.process import believed, digest
+
+from .conftest import table_data
+
+# Imports torch once; then each line of standard input is a command in a child of its own.
+DRIVER = """
+import json, os, sys
+import torch
+import audit.loading, audit.runner, audit.reports.html
+from audit.cli import attempt, parser
+from audit.process import guarded
+from audit.registry import registry
+torch.set_num_threads(1)
+registry()
+registry.cache_clear()
+error = os.dup(2)
+for line in sys.stdin:
+    folder, arguments = json.loads(line)
+    os.chdir(folder)
+    sys.path[:0] = [folder]
+    options = parser().parse_args(arguments)
+    said = os.open("said", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(said, 2)
+    code = guarded(lambda: (attempt(options), getattr(options, "written", None)))
+    os.dup2(error, 2)
+    sys.path.remove(folder)
+    print("code", code, flush=True)
+"""
+
+HOW = {
+    "sys.exit(0)": "import sys; sys.exit(0)", "sys.exit(text)": "import sys; sys.exit('done')",
+    "os._exit(0)": "import os; os._exit(0)", "abort": "import os; os.abort()",
+    "BaseException": "raise type('Stop', (BaseException,), {})('enough')",
+}  # fmt: skip
+NET = """
+import torch, traceback
+from torch import nn
+
+class Net(nn.Linear):
+    def __init__(self):
+        {constructor}
+        super().__init__(4, 2)
+
+    def forward(self, x):
+        if not {late} or "run_one" in (f.name for f in traceback.extract_stack()):
+            {forward}
+        return super().forward(x)
+
+def data():
+    import numpy
+    {data}
+    return dict(numpy.load("d.npz"))
+
+{module}
+"""
+PLUGIN = """
+import sys
+from audit import Check, Measurement
+{module}
+
+class Odd(Check):
+    id = "odd.check"
+    title = "Is it odd?"
+
+    def applies(self, subject):
+        {applies}
+        pass
+
+    def examine(self, context):
+        {examine}
+        return Measurement("It is not.")
+"""
+WHERE = ("module", "constructor", "forward", "late forward", "data", "plug-in module", "plug-in applies",
+         "plug-in check")  # fmt: skip
+RARE = {
+    "exit()": "exit()", "os._exit(1)": "import os; os._exit(1)",
+    "a fork that ends": "import os; os.fork() or os._exit(0); sys.exit(0)",
+}  # fmt: skip
+CASES = [*((w, h) for w in WHERE for h in HOW), *(("module", h) for h in RARE)]
+INSIDE_A_CHECK = ("late forward", "plug-in module", "plug-in applies", "plug-in check")
+OLD = {"verdict": {"word": "pass", "exit_code": 0}}
+
+
+def lay_out(folder, where="", how="pass"):
+    """A model that is right, its data, an old record of a pass; and code that ends the process."""
+    x, y = table_data(400)
+    net = nn.Linear(4, 2)
+    with torch.no_grad():
+        net.weight.copy_(torch.tensor([[-2.0, -2, 0, 0], [2, 2, 0, 0]]))
+        net.bias.zero_()
+    torch.save(net.state_dict(), folder / "m.pt")
+    np.savez(folder / "d.npz", x=x, y=y)
+    places = {"constructor": "pass", "forward": "pass", "data": "pass", "module": "", "late": False}
+    if where == "late forward":
+        places |= {"forward": how, "late": True}
+    elif where in places:
+        places[where] = how
+    (folder / "net.py").write_text(NET.format(**places))
+    if where.startswith("plug-in"):
+        parts = {"module": "", "applies": "", "examine": ""}
+        parts[{"module": "module", "applies": "applies", "check": "examine"}[where.split()[1]]] = how
+        (folder / "oddplugin.py").write_text(PLUGIN.format(**parts))
+        described = folder / "oddplugin-1.0.dist-info"
+        described.mkdir()
+        (described / "METADATA").write_text("Metadata-Version: 2.1\nName: oddplugin\nVersion: 1.0\n")
+        (described / "entry_points.txt").write_text("[audit.checks]\nodd = oddplugin\n")
+    (folder / "audit-report").mkdir()
+    for name in ("record.json", "junit.xml"):
+        (folder / "audit-report" / name).write_text(json.dumps(OLD))
+    more = []
+    if where.endswith(("applies", "check")):
+        more = ["--check", "odd.*"]
+    elif where == "late forward":
+        more = ["--check", "training.gradient_flow"]
+    return ["run", "m.pt", "--arch", "net:Net", "--data", "net:data", "--profile", "quick", "--check",
+            "performance.*", *more]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory):
+    """(where, how) → exit code, what was said on standard error, the record or None."""
+    cases, lines = {}, []
+    for where, how in [("", "pass"), *CASES]:
+        folder = tmp_path_factory.mktemp("case")
+        cases[where, how] = folder
+        lines.append(json.dumps([str(folder), lay_out(folder, where, {**HOW, **RARE}.get(how, how))]))
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", DRIVER], input="\n".join(lines), capture_output=True, text=True,
+        check=True, env=environment, timeout=500,
+    )  # fmt: skip
+    codes = [int(line.split()[1]) for line in done.stdout.splitlines() if line.startswith("code ")]
+    found = {}
+    for code, (case, folder) in zip(codes, cases.items(), strict=True):
+        record = folder / "audit-report" / "record.json"
+        found[case] = code, (folder / "said").read_text(), (
+            json.loads(record.read_text()) if record.exists() else None
+        )  # fmt: skip
+    return found
+
+
+def test_without_such_code_the_same_audit_passes(ended):
+    code, said, record = ended["", "pass"]
+    assert (code, said) == (0, "")
+    assert record["verdict"]["word"] == "pass"
+
+
+@pytest.mark.parametrize(("where", "how"), CASES)
+def test_code_that_ends_the_process_never_ends_it_in_a_pass(ended, where, how):
+    code, said, record = ended[where, how]
+    assert code in (2, 3, 4)
+    assert record is None or record["verdict"]["word"] != "pass"  # the old one is gone
+    if record is None:
+        assert said.startswith("audit: ")
+        assert said.count("\n") == 1, said
+        assert code == (4 if how == "abort" else 2)
+    else:
+        assert where in INSIDE_A_CHECK
+        assert code == record["verdict"]["exit_code"] == 3
+
+
+@pytest.mark.parametrize(("case", "words"), [
+    (("module", "sys.exit(0)"), "--arch net:Net: importing net called sys.exit(0); put what the module "
+     'does when it is run under `if __name__ == "__main__":`.'),
+    (("module", "sys.exit(text)"), "called sys.exit('done')"),
+    (("module", "BaseException"), "importing net raised Stop: enough"),
+    (("module", "os._exit(0)"), "ended the process with exit code 0"),
+    (("module", "abort"), "was ended by SIGABRT"),
+    (("constructor", "sys.exit(0)"), "building the model called sys.exit(0)."),
+    (("data", "sys.exit(0)"), "--data net:data called sys.exit(0)."),
+    (("forward", "sys.exit(0)"), "Running the model of m.pt called sys.exit(0)"),
+])  # fmt: skip
+def test_the_sentence_says_where_and_what(ended, case, words):
+    assert words in ended[case][1]
+
+
+def test_a_child_is_believed_only_with_the_record_that_it_wrote(tmp_path, capsys):
+    path = tmp_path / "record.json"
+    path.write_text(json.dumps(OLD))
+    said = {"code": 0, "record": str(path), "sha256": digest(path)}
+    assert believed(json.dumps(said).encode(), 0) == 0
+    assert believed(json.dumps({**said, "sha256": "0" * 64}).encode(), 0) == 4
+    for verdict in ({"word": "fail", "exit_code": 1}, {"word": "pass", "exit_code": 1}, None):
+        path.write_text(json.dumps({"verdict": verdict}))
+        assert believed(json.dumps({**said, "sha256": digest(path)}).encode(), 0) == 4
+    path.unlink()
+    assert believed(json.dumps(said).encode(), 0) == 4
+    assert believed(b"", 0) == 2
+    capsys.readouterr()
+
+
+def test_what_happens_after_the_verdict_does_not_change_it():
+    assert believed(json.dumps({"code": 1}).encode(), 0) == 1
+    assert believed(json.dumps({"code": 0}).encode(), -signal.SIGSEGV) == 0
+
+
+@pytest.fixture
+def waiting(tmp_path):
+    """An audit in the middle of something, in a session of its own."""
+    arguments = lay_out(tmp_path, "module", "open('here', 'w').close(); import time; time.sleep(300)")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "audit", *arguments], cwd=tmp_path, text=True, stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "here").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    yield process
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+@pytest.mark.parametrize(("number", "whom", "code"), [
+    (signal.SIGINT, "parent", 130), (signal.SIGINT, "all", 130), (signal.SIGTERM, "parent", 143),
+    (signal.SIGHUP, "all", 129),
+])  # fmt: skip
+def test_a_signal_ends_both_with_its_own_exit_code(waiting, number, whom, code):
+    (os.killpg if whom == "all" else os.kill)(waiting.pid, number)
+    _, error = waiting.communicate(timeout=60)
+    assert waiting.returncode == code
+    assert error.count("\n") == 1
+    assert "the same command goes on from there" in error
+
+
+def test_a_parent_that_is_killed_takes_its_child_along(waiting):
+    waiting.kill()
+    waiting.communicate(timeout=60)  # the child would hold the other end of the pipes
+
+
+CLOSED = {
+    "read by nobody": "{} | head -c 0; exit ${{PIPESTATUS[0]}}", "both": "{} 2>&1 | head -c 0; "
+    "exit ${{PIPESTATUS[0]}}", "closed": "{} >&-", "errors closed": "{} 2>&-",
+    "all closed": "{} >&- 2>&- <&-",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("how", CLOSED.values(), ids=CLOSED)
+def test_closed_streams_change_no_exit_code(how, tmp_path):
+    (tmp_path / "talks.py").write_text("print('x' * 100_000)\n")
+    code = 'import sys, talks; from audit import cli; cli.command_zoo = lambda _: (cli.say("y"), 1)[1]; ' \
+           'sys.argv = ["audit", "zoo"]; sys.exit(cli.main())'  # fmt: skip
+    command = f"{sys.executable} -c '{code}'"
+    done = subprocess.run(["bash", "-c", how.format(command)], cwd=tmp_path, check=False,
+                          capture_output=True, text=True, timeout=60)  # fmt: skip
+    assert done.returncode == 1, done.stderr
+    assert "Exception ignored" not in done.stderr
+
+
+def test_the_parent_imports_no_torch():
+    code = "import sys, audit.cli; sys.exit(bool({'torch', 'pydantic', 'numpy'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
