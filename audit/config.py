@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import difflib
 import math
 import re
@@ -10,38 +9,17 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, PrivateAttr, ValidationError, field_validator
+from pydantic import Field, PrivateAttr, ValidationError
 
 from audit.errors import AuditError
 from audit.judge.policy import CheckExpectation, Policy, Waiver
 from audit.meta import SubjectMeta
 from audit.record import Part, Severity
 
-LONGEST_WAIVER = datetime.timedelta(days=366)
-
 
 class PolicyTable(Part):
     fail_on: Severity = "high"
     on_inconclusive: Literal["block", "warn"] = "block"
-
-
-class NamedWaiver(Waiver):
-    """A waiver that somebody answers for, and that comes up again within a year."""
-
-    @field_validator("owner", "reason")
-    @classmethod
-    def _says_something(cls, text: str) -> str:
-        if not text.strip():
-            raise ValueError("it is blank; a waiver says who answers for it, and why")
-        return text
-
-    @field_validator("expires")
-    @classmethod
-    def _comes_up_again(cls, day: datetime.date) -> datetime.date:
-        latest = datetime.date.today() + LONGEST_WAIVER
-        if day > latest:
-            raise ValueError(f"a waiver lasts a year at most, so until {latest} today")
-        return day
 
 
 class Config(Part):
@@ -63,7 +41,7 @@ class Config(Part):
     policy: PolicyTable = Field(default_factory=PolicyTable)
     checks: dict[str, dict[str, Any]] = Field(default_factory=dict)
     expect: list[CheckExpectation] = Field(default_factory=list)
-    waive: list[NamedWaiver] = Field(default_factory=list)
+    waive: list[Waiver] = Field(default_factory=list)
     _path: Path | None = PrivateAttr(default=None)
 
     @classmethod
@@ -84,7 +62,7 @@ class Config(Part):
             fail_on=fail_on or self.policy.fail_on,
             on_inconclusive=self.policy.on_inconclusive,
             expect=self.expect,
-            waive=list(self.waive),
+            waive=self.waive,
         )
 
     def forget_subject(self) -> list[str]:
@@ -133,7 +111,9 @@ def read_config(path: Path | None) -> Config:
     if endless is not None:
         line = line_of(text, endless)
         where = f"{path}, line {line}" if line else str(path)
-        raise AuditError(f"{where}: {'.'.join(endless)} must be a finite number, not inf or nan.")
+        raise AuditError(
+            f"{where}: {'.'.join(endless)}: input should be a finite number, not inf or nan."
+        )
     if path.name == "pyproject.toml":
         document, prefix = document.get("tool", {}).get("audit", {}), ("tool", "audit")
     try:

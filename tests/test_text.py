@@ -8,7 +8,7 @@ from torch import nn
 
 import audit
 from audit.entrypoints import reporter
-from audit.record import AuditRecord, CheckRecord, Figure, Metric, PerSample
+from audit.record import AuditRecord, CheckRecord, Figure, Metric, PerUnit
 from audit.text import LONGEST_NAME, LONGEST_TEXT, clean, clean_name, clean_names
 
 from .conftest import table_data
@@ -55,7 +55,7 @@ def test_names_that_become_the_same_are_refused_and_never_merged():
 
 
 def test_every_part_of_a_record_is_cleaned_when_made_when_changed_and_when_read():
-    check = CheckRecord(id="a.b", kind="question", title="\x02", outcome="passed")
+    check = CheckRecord(id="a.b", kind="question", title="\x02", state="met")
     check.reason = "\ud800\ufffe"
     check.metrics = [Metric(name="m", value=1.0, n=1, slice={"group\u202e": "\u2028"})]
     check.tables = []
@@ -69,12 +69,12 @@ def test_every_part_of_a_record_is_cleaned_when_made_when_changed_and_when_read(
 def test_pictures_and_bits_are_never_cut():
     long = "A" * 4 * LONGEST_TEXT
     figure = Figure(title="t", caption="c", png=long)
-    bits = PerSample(metric="m", n=1, bits=long)
-    check = CheckRecord(id="a.b", kind="question", title="t", outcome="passed", figures=[figure],
-                        per_sample=[bits])  # fmt: skip
+    bits = PerUnit(metric="m", n=8 * len(long) // 4 * 3, bits=long)
+    check = CheckRecord(id="a.b", kind="question", title="t", state="met", figures=[figure],
+                        per_unit=[bits])  # fmt: skip
     again = CheckRecord.model_validate_json(check.model_dump_json())
     assert again.figures[0].png == long
-    assert again.per_sample[0].bits == long
+    assert again.per_unit[0].bits == long
 
 
 def test_names_cost_neither_the_record_nor_a_report(tmp_path):

@@ -7,6 +7,7 @@ It imports no torch, limits its own memory and time, runs nothing of the file, a
 from __future__ import annotations
 
 import json
+import math
 import mmap
 import struct
 import sys
@@ -27,6 +28,8 @@ from audit.artifact.pickles import (
 from audit.artifact.state import find_state
 
 MAGIC = 0x1950A86A20F9469CFC6C
+WIDTHS = dict(DTYPES.values())
+MOST_AXES = 64  # torch allows no more
 RESAVE = "save it again with torch.save(model.state_dict(), path)"
 OTHERS = (
     (b"\x89HDF", "an HDF5 file (Keras?)"),
@@ -89,6 +92,17 @@ def repeated(names: list[str]) -> str | None:
     return None
 
 
+def counts(value: Any) -> bool:
+    """Is it a whole number from 0 on?"""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def leads_out(name: str) -> bool:
+    """Would a member of that name be unpacked outside the folder that it is unpacked in?"""
+    plain = name.replace("\\", "/")
+    return plain.startswith("/") or plain[1:2] == ":" or ".." in plain.split("/")
+
+
 def read_safetensors(path: Path, size: int) -> dict[str, Any]:
     """Check the header; the tensors are already plain.
 
@@ -111,12 +125,24 @@ def read_safetensors(path: Path, size: int) -> dict[str, Any]:
     if not isinstance(header, dict):
         raise Damaged("its safetensors header is not a JSON object")
     metadata = header.pop("__metadata__", {})
+    if not header:
+        raise Refused(f"it holds no tensors; {RESAVE}")
+    if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
+        raise Damaged("its safetensors metadata are not texts by name")
     end = 0
     try:
         for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
             start, stop = entry["data_offsets"]
+            if not all(counts(i) for i in (start, stop, *entry["shape"])):
+                raise Damaged(f"the tensor {name[:60]!r} has a size or place that is no whole number")
             if start != end or stop < start:
                 raise Damaged(f"the tensor {name[:60]!r} overlaps another or leaves a gap")
+            needed = math.prod(entry["shape"]) * WIDTHS.get(entry["dtype"], 0)
+            if entry["dtype"] in WIDTHS and needed != stop - start:
+                raise Damaged(
+                    f"the tensor {name[:60]!r} of shape {entry['shape'][:6]} needs {needed:,} bytes "
+                    f"and has {stop - start:,}"
+                )
             end = stop
     except (KeyError, TypeError, ValueError):
         raise Damaged("its safetensors header does not describe tensors") from None
@@ -158,6 +184,9 @@ def read_zip(path: Path, size: int) -> tuple[Any, set[str], Storages, str]:
     twice = repeated(names)
     if twice is not None:
         raise Damaged(f"the member {twice[:60]!r} occurs twice, so its content is ambiguous")
+    outside = next((name for name in names if leads_out(name)), None)
+    if outside is not None:
+        raise Damaged(f"its member {outside[:60]!r} leads out of the archive, as torch's never do")
     # TorchScript compresses its code, which is never read here; tensors are always stored plainly.
     read = [m for m in members if "/data/" in m.filename or m.filename.endswith("/data.pkl")]
     if any(member.compress_type != zipfile.ZIP_STORED for member in read):
@@ -282,6 +311,13 @@ def gather(ref: TensorRef, storages: Storages, file_size: int) -> bytes:
     """
     width = DTYPES[ref.dtype][1]
     view = storages.view(ref.storage)
+    declared = ref.storage.numel * DTYPES[ref.storage.dtype][1]
+    if declared > len(view):
+        raise Damaged(
+            f"the storage {ref.storage.key[:60]!r} declares {declared:,} bytes and holds {len(view):,}"
+        )
+    if len(ref.size) > MOST_AXES:
+        raise Damaged(f"a tensor has {len(ref.size):,} axes")
     if ref.numel == 0:
         return b""
     last = ref.offset + sum((s - 1) * t for s, t in zip(ref.size, ref.stride, strict=True))

@@ -79,11 +79,25 @@ def from_mapping(mapping: Mapping[str, Any], name: str, meta: SubjectMeta) -> Da
             f"{name} holds `{unknown[0]}`, which means nothing here; the arrays are `x`, `y`, "
             "`group` and `sensitive_NAME`."
         )
+    check_lengths({key: mapping[key] for key in keys}, name)
     y = mapping["y"] if "y" in keys else None
     return Dataset(
         mapping["x"], encode_labels(y, meta, name), sensitive,
         mapping[cluster] if cluster in keys else None, name,
     )  # fmt: skip
+
+
+def check_lengths(arrays: Mapping[str, Any], name: str) -> None:
+    """Raise AuditError, naming the file, where an array has not one entry for each sample."""
+    import numpy as np
+
+    shapes = {key: np.shape(array) for key, array in arrays.items()}
+    samples = shapes["x"][:1]
+    for key, shape in shapes.items():
+        if shape[:1] != samples or not samples:
+            held = f"{shape[0]:,} entries" if shape else "a single value"
+            due = f"`x` holds {samples[0]:,} samples; one entry for each is" if samples else "samples are"
+            raise AuditError(f"{name}: `{key}` holds {held}, and {due} due.")
 
 
 def encode_labels(y: Any, meta: SubjectMeta, name: str) -> Any:

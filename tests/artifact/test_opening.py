@@ -5,6 +5,7 @@ import collections
 import contextlib
 import datetime
 import io
+import json
 import os
 import pathlib
 import pickle
@@ -237,12 +238,12 @@ def tensor_pickle(size, stride, offset=0, numel=1024):
     """A state_dict of one tensor with any geometry."""
     out = io.BytesIO()
     out.write(b"\x80\x02}U\x01wctorch._utils\n_rebuild_tensor_v2\n((U\x07storagectorch\nFloatStorage\n")
-    out.write(b"U\x010U\x03cpu" + b"J" + struct.pack("<i", numel) + b"tQ")
 
     def number(value):
         data = value.to_bytes(8, "little", signed=True)
         return b"\x8a\x08" + data
 
+    out.write(b"U\x010U\x03cpu" + number(numel) + b"tQ")
     out.write(number(offset))
     out.write(b"(" + b"".join(map(number, size)) + b"t")
     out.write(b"(" + b"".join(map(number, stride)) + b"t")
@@ -269,6 +270,56 @@ def test_stride_zero_tensor_of_2_to_the_40_elements(path):
 )  # fmt: skip
 def test_tensors_beyond_their_storage(path, size, stride, offset, words):
     forged(path, tensor_pickle(size, stride, offset))
+    refused(path, words)
+
+
+@pytest.mark.parametrize(("numel", "words"), [
+    (1 << 40, "declares 4,398,046,511,104 bytes and holds 4,096"), (1025, "declares 4,100 bytes"),
+    (-5, "declares no size"),
+])  # fmt: skip
+def test_storages_that_declare_what_they_do_not_hold(path, numel, words):
+    forged(path, tensor_pickle([4], [1], numel=numel))
+    refused(path, words)
+
+
+def test_more_axes_than_torch_allows(path):
+    forged(path, tensor_pickle([1] * 65, [1] * 65))
+    refused(path, "65 axes")
+
+
+@pytest.mark.parametrize("name", [
+    "/etc/passwd", "../../x", "archive/../../x", "..", "archive\\..\\..\\x", "C:\\x", "\\\\host\\x",
+    "/archive/data.pkl",
+])  # fmt: skip
+def test_members_that_lead_out_of_the_archive(net, path, name):
+    torch.save(net.state_dict(), path)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(name, b"x")
+    refused(path, "leads out of the archive")
+
+
+@pytest.mark.parametrize(("entry", "words"), [
+    ({"shape": [2]}, "of shape [2] needs 8 bytes and has 4"), ({"dtype": "F64"}, "needs 8 bytes"),
+    ({"shape": [1 << 40, 1 << 40]}, "needs"), ({"shape": [-1]}, "no whole number"),
+    ({"shape": [1.0]}, "no whole number"), ({"shape": [True]}, "no whole number"),
+    ({"data_offsets": [-4, 0]}, "no whole number"), ({"data_offsets": [0, 4.0]}, "no whole number"),
+    ({"data_offsets": [4, 0]}, "overlaps"), ({"data_offsets": [0]}, "does not describe"),
+    ({"dtype": "Q9"}, "damaged"), ({"shape": "1"}, "no whole number"), ({"shape": None}, "does not describe"),
+])  # fmt: skip
+def test_safetensors_that_contradict_themselves(path, entry, words):
+    entry = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4], **entry}
+    header = json.dumps({"a": entry}).encode()
+    path.write_bytes(struct.pack("<Q", len(header)) + header + b"\0" * 4)
+    refused(path, words)
+
+
+@pytest.mark.parametrize(("header", "words"), [
+    (b"{}", "no tensors"), (b'{"__metadata__": {}}', "no tensors"), (b'{"\xff": {}}', "not JSON"),
+    (b'{"a": ' + b"[" * 100_000, "not JSON"), (b'{"__metadata__": [1], "a": 1}', "metadata"),
+    (b'{"__metadata__": {"a": 1}, "a": 1}', "metadata"),
+])  # fmt: skip
+def test_safetensors_headers_that_say_nothing(path, header, words):
+    path.write_bytes(struct.pack("<Q", len(header)) + header)
     refused(path, words)
 
 
@@ -422,8 +473,6 @@ def test_ordered_dict_attributes_and_counters_are_plain(path):
     {"arch_kwargs": "x"}, {"meta": [1]}, {"format_version": 2}, {"aliases": {"a": "gone"}},
 ])  # fmt: skip
 def test_a_checkpoint_with_odd_fields(net, tmp_path, damage):
-    import json
-
     from safetensors.torch import save
 
     header = {"format": "audit-model", "format_version": 1, "arch": "a:B", **damage}

@@ -222,3 +222,15 @@ def test_missing_and_unknown_files(tmp_path):
     (tmp_path / "a.npz").write_text("x")
     with pytest.raises(AuditError, match="damaged"):
         read_data(str(tmp_path / "a.npz"), SubjectMeta())
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
+@pytest.mark.parametrize("key", ["y", "group", "sensitive_sex"])
+@pytest.mark.parametrize("length", [29, 31])
+def test_arrays_of_other_lengths_are_refused_with_the_file_and_the_array(tmp_path, suffix, key, length):
+    arrays = {"x": np.zeros((30, 2), np.float32), key: np.zeros(length, np.int64)}
+    path = tmp_path / f"lengths{suffix}"
+    (np.savez(path, **arrays) if suffix == ".npz" else save_file(arrays, path))
+    words = rf"lengths{suffix}: `{key}` holds {length} entries, and `x` holds 30 samples"
+    with pytest.raises(AuditError, match=words):
+        read_data(str(path), SubjectMeta())
