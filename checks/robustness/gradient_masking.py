@@ -35,6 +35,9 @@ class GradientMasking(Check):
     id: ClassVar[str] = "robustness.gradient_masking"
     title: ClassVar[str] = "Do the model's gradients hide how fragile it is?"
     profiles: ClassVar[dict[str, dict[str, Any]]] = {}
+    explained_by: ClassVar[tuple[str, ...]] = (
+        "behaviour.input_scale", "performance.classification", "training.weights",
+    )  # fmt: skip
 
     def applies(self, subject: Subject) -> None:
         PGD().applies(subject)

@@ -30,7 +30,8 @@ class Attacked:
         loss_rose: [n] the margin by which the attack wins grew from the first point to the last (the
             cross-entropy grows with it, but rounds to zero on confident models), or the budget
             allows no change.
-        zero_gradient: [n] the gradient at the sample is zero wherever the budget allows a change.
+        zero_gradient: [n] the gradient at the sample is zero wherever the budget allows a change, of
+            the cross-entropy and of the margin.
     """
 
     x: Tensor
@@ -51,7 +52,8 @@ def ascent(
     start: Tensor | None = None,
 ) -> Attacked:
     """Projected gradient ascent on the cross-entropy (Madry et al. 2018): along the gradient's sign
-    under Linf, along the gradient under L2.
+    under Linf, along the gradient under L2. Where it rounds to zero, as that of a very sure model
+    does, along the margin's, which does not (Carlini and Wagner 2017, section IV).
 
     One step of the full radius from the sample itself is FGSM (Goodfellow et al. 2015).
 
@@ -70,7 +72,11 @@ def ascent(
     for i in range(steps):
         point = current.detach().requires_grad_(True)
         scores = logits(point)
-        gradient = gradient_of(F.cross_entropy(scores, y, reduction="sum"), point)
+        gradient = gradient_of(F.cross_entropy(scores, y, reduction="sum"), point, keep=True)
+        flat = ball.flat(gradient)
+        if bool(flat.any()):
+            instead = gradient_of(margin(scores, y).sum(), point)
+            gradient = torch.where(expand(flat, x), instead, gradient)
         wrong = scores.detach().argmax(1) != y
         fresh = wrong & ~broken
         if bool(fresh.any()):
@@ -98,7 +104,7 @@ def as_evidence(attacked: Attacked, aim: Goal) -> dict[str, Tensor]:
     }
 
 
-@producer(version=2, private=("x",))
+@producer(version=3, private=("x",))
 def fgsm(batch: Batch, *, eps: float) -> dict[str, Tensor]:
     """Fast gradient sign method (Goodfellow et al. 2015): one step of the full budget.
 
@@ -110,7 +116,7 @@ def fgsm(batch: Batch, *, eps: float) -> dict[str, Tensor]:
     return as_evidence(ascent(aim.logits, batch.x, aim.y, allowed, steps=1, step=1.0), aim)
 
 
-@producer(version=2, private=("x",))
+@producer(version=3, private=("x",))
 def pgd(
     batch: Batch, *, eps: float, steps: int, restarts: int = 1, norm: Norm = "linf",
     random_start: bool = True,

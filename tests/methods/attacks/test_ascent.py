@@ -156,3 +156,12 @@ def test_an_attack_on_a_value_leads_away_from_the_truth():
     before = (subject.logits(subject.x)[:, 0] - subject.y).abs()
     after = (subject.logits(found["x"])[:, 0] - subject.y).abs()
     assert bool((after >= before - 1e-5).all())
+
+def test_a_very_sure_model_is_not_a_masked_one(table):
+    """Logits so far apart that the cross-entropy rounds to zero: the margin still has a gradient."""
+    x, y = table.batch(range(200))
+    allowed = budget(table, 0.3)
+    calm = ascent(table.logits, x, y, allowed, steps=10, step=0.25)
+    sure = ascent(lambda x: 1e4 * table.logits(x), x, y, allowed, steps=10, step=0.25)
+    assert not sure.zero_gradient.any()
+    assert torch.equal(sure.broken, calm.broken)
