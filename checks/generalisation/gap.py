@@ -31,6 +31,9 @@ class Gap(Check):
     id: ClassVar[str] = "generalisation.gap"
     title: ClassVar[str] = "Is the model as good on new data as on its training data?"
     profiles: ClassVar[dict[str, dict[str, Any]]] = {"deep": {"samples": 20000}}
+    explained_by: ClassVar[tuple[str, ...]] = (
+        "behaviour.input_scale", "performance.classification",
+    )  # fmt: skip
 
     samples: int = Field(default=2000, ge=50, description="training samples, at most")
 

@@ -5,7 +5,13 @@ log-odds of the true class (Carlini et al. 2022, section V; for values, minus th
 against one threshold for all (Yeom et al. 2018). Members are training samples, non-members the
 evaluation samples. The area under the ROC curve has DeLong's interval; the share of members found at
 1 % false accusations says what an accuser who must be sure could do (Carlini et al. 2022, section
-IV). It is a lower bound: an attacker with shadow models finds more.
+IV), its interval with the threshold's uncertainty: few non-members do not tell where 1 % lies. It is a
+lower bound: an attacker with shadow models finds more.
+
+That says something of the model only where members and non-members are alike without it: somebody who
+never asks the model, and sees the inputs alone, must not tell them apart (Das et al. 2024, blind
+baselines; Meeus et al. 2024). Where such a guesser does (columns swapped, features shifted, another
+year), nothing is concluded.
 
 Planted and looked for (`benchmarks/detection`): a network that has learnt 40 % of random labels by
 heart is found in 10 of 10 seeds, 30 % in 7, 10 % in none. No false alarm on 100 clean models (at
@@ -22,7 +28,7 @@ from pydantic import Field
 from audit import figures, statistics
 from audit.checking import Check, Context, Cost, Expectation, Measurement
 from audit.meta import CLASSIFICATION
-from audit.record import Guidance
+from audit.record import Guidance, Metric, Validity
 from audit.words import amount, number, share, span
 
 if TYPE_CHECKING:
@@ -31,6 +37,7 @@ if TYPE_CHECKING:
 
     from audit.subject import Subject
 
+MOST_ROWS = 1000  # of each kind, that a guesser without the model learns from and is tried on
 RATES = (0.01, 0.05, 0.1, 0.2, 0.5)
 
 
@@ -40,6 +47,9 @@ class Membership(Check):
     id: ClassVar[str] = "privacy.membership"
     title: ClassVar[str] = "Can somebody tell who was in the training data?"
     profiles: ClassVar[dict[str, dict[str, Any]]] = {"deep": {"samples": 20000}}
+    explained_by: ClassVar[tuple[str, ...]] = (
+        "behaviour.input_scale", "performance.classification", "generalisation.gap",
+    )  # fmt: skip
 
     samples: int = Field(default=2000, ge=50, description="training samples, at most")
 
@@ -57,10 +67,7 @@ class Membership(Check):
         area = statistics.auroc("membership_auc", members, others, direction="lower")
         metrics, rows = [area], []
         for rate in RATES:
-            found = members > np.quantile(others, 1 - rate, method="higher")
-            metric = statistics.proportion(
-                "members_found", found, direction="lower", slice={"false_positive_rate": rate}
-            )
+            metric = found_at(members, others, rate)
             metrics.append(metric)
             rows.append({"false positive rate": rate, "members found": metric.value,
                          "low": metric.low, "high": metric.high, "series": "measured"})  # fmt: skip
@@ -81,6 +88,7 @@ class Membership(Check):
             f"{share(float(area.value or 0))} of all pairs (chance: 50 %); somebody who may accuse "
             f"1 % wrongly finds {amount(sure)} of {sure.n:,} members.",
             metrics=metrics,
+            validity=[alike(context, self.samples)],
             figures=[figures.curve(
                 rows, x="false positive rate", y="members found", series="series",
                 title="Members found, against false accusations",
@@ -121,3 +129,72 @@ class Membership(Check):
                 bound=0.1, severity="high",
             ),
         ]  # fmt: skip
+
+
+def found_at(members: NDArray[np.float64], others: NDArray[np.float64], rate: float) -> Metric:
+    """The share of members above the threshold that a share `rate` of the others exceeds.
+
+    The threshold is an order statistic of the others: the interval takes it at both ends of what it
+    may be, each with half of the level (Bonferroni), and Wilson's interval there.
+    """
+    from scipy.stats import beta
+
+    ordered, n = np.sort(others), len(others)
+
+    def share_above(at: float) -> float:
+        return float((members > at).sum())
+
+    point = share_above(float(np.quantile(others, 1 - rate, method="higher")))
+    ranks = np.arange(n)  # of ordered[i], a share Beta(n - i, i + 1) of all others lies above
+    quantiles = {}
+    for q in statistics.QUANTILES:
+        tail = min(q, 1 - q) / 2 if q != 0.5 else 0.5
+        if q == 0.5:
+            quantiles[str(q)] = point / len(members)
+            continue
+        within = beta.cdf(rate, n - ranks, ranks + 1)  # how surely no more than `rate` lies above
+        fit = np.flatnonzero(within >= 1 - tail) if q < 0.5 else np.flatnonzero(within > tail)
+        if q < 0.5:
+            hits = share_above(ordered[fit[0]]) if len(fit) else 0.0
+        else:
+            hits = share_above(ordered[max(int(fit[0]) - 1, 0)]) if len(fit) else share_above(ordered[-1])
+        ends = statistics.wilson(hits, len(members), 1 - 2 * tail)
+        quantiles[str(q)] = ends[0] if q < 0.5 else ends[1]
+    return Metric(
+        name="members_found", value=point / len(members), low=quantiles["0.025"],
+        high=quantiles["0.975"], n=len(members), direction="lower",
+        slice={"false_positive_rate": rate}, edges=(0, 1),
+        estimator="share; Wilson interval at both ends of the threshold's",
+        sufficient={"quantiles": {q: round(v, 12) for q, v in quantiles.items()}},
+    )  # fmt: skip
+
+
+BLIND = 0.6
+
+
+def alike(context: Context, most: int) -> Validity:
+    """Can members be told from others by the inputs alone, without the model? A forest tries, and is
+    judged on rows that it has not seen.
+    """
+    from sklearn.ensemble import ExtraTreesClassifier
+
+    training = context.training
+    x = [
+        part.subject.x[part.samples(min(most, MOST_ROWS))].flatten(1).double().numpy()  # type: ignore[index]
+        for part in (training, context)
+    ]
+    seen = [np.arange(len(rows)) % 2 == 0 for rows in x]
+    forest = ExtraTreesClassifier(60, min_samples_leaf=5, random_state=context.seed)
+    forest.fit(
+        np.concatenate([rows[s] for rows, s in zip(x, seen, strict=True)]),
+        np.repeat([1, 0], [s.sum() for s in seen]),
+        np.repeat([1 / s.sum() for s in seen], [s.sum() for s in seen]),
+    )
+    old, new = (forest.predict_proba(rows[~s])[:, 1] for rows, s in zip(x, seen, strict=True))
+    blind = statistics.auroc("blind_auc", old, new)
+    return Validity(
+        name="members are like others", passed=not (blind.low is not None and blind.low > BLIND),
+        detail="from the inputs alone, without the model, training and evaluation samples are told apart "
+        f"in {share(float(blind.value or 0))} of all pairs ({span(blind.low, blind.high)}; chance: 50 %)",
+        doubt="training and evaluation inputs differ",
+    )  # fmt: skip
