@@ -11,8 +11,10 @@ from torch import Tensor
 from audit.inputs import has_channels_last
 from audit.subject import Subject
 
-SCANNED = 64  # samples that the scan looks at
+SCANNED = 48  # samples that the scan looks at
 PLACES = 8  # that it tries, in each direction
+GENUINE, OTHERS = 12, 64  # pictures that pieces are cut from, and put on
+CONTRASTS = (1.0, 2.0, 4.0)  # that a piece is shown with
 SURE = 3.0  # logit of a pixel that is all but white (or, negative, black)
 PRICE = 0.3
 
@@ -67,9 +69,23 @@ class Canvas:
         mask[row : row + self.side, column : column + self.side] = 1.0
         return mask
 
+    def places(self) -> list[Tensor]:
+        """Squares over a grid of places, as masks that broadcast over channels."""
+        height, width = self.size
+        step = max(1, self.side // 2, -(-(height - self.side) // PLACES))
+        rows, columns = (
+            sorted({*range(0, extent - self.side + 1, step), extent - self.side})
+            for extent in (height, width)
+        )
+        return [self.place(self.square(row, column)) for row in rows for column in columns]
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        return self.subject.range or (float(self.x.min()), float(self.x.max()))
+
     def values(self, raw: Tensor) -> Tensor:
         """Unbounded numbers → values in the input's range."""
-        low, high = self.subject.range or (float(self.x.min()), float(self.x.max()))
+        low, high = self.limits
         return low + (high - low) * torch.sigmoid(raw)
 
 
@@ -81,8 +97,6 @@ def scan(canvas: Canvas, classes: int) -> dict[int, tuple[Tensor, Tensor]]:
         class → (mask [h, w], raw pattern).
     """
     height, width = canvas.size
-    step = max(1, canvas.side // 2, -(-(height - canvas.side) // PLACES))
-    rows, columns = (range(0, extent - canvas.side + 1, step) for extent in (height, width))
     chequers = (torch.arange(height)[:, None] + torch.arange(width)[None]) % 2 * 2.0 - 1
     shape = canvas.x.shape[1:]
     raws = [
@@ -93,16 +107,13 @@ def scan(canvas: Canvas, classes: int) -> dict[int, tuple[Tensor, Tensor]]:
     best = torch.full((classes,), -torch.inf, device=canvas.x.device)
     found: dict[int, tuple[Tensor, Tensor]] = {}
     with torch.no_grad():
-        for row in rows:
-            for column in columns:
-                mask = canvas.square(row, column)
-                m = canvas.place(mask)
-                for raw in raws:
-                    logits = canvas.subject.logits(some * (1 - m) + canvas.values(raw) * m)
-                    scores = logits.softmax(1).mean(0)
-                    for goal in (scores > best).nonzero()[:, 0].tolist():
-                        found[goal] = mask, raw.clone()
-                    best = torch.maximum(best, scores)
+        for m in canvas.places():
+            for raw in raws:
+                logits = canvas.subject.logits(some * (1 - m) + canvas.values(raw) * m)
+                scores = logits.softmax(1).mean(0)
+                for goal in (scores > best).nonzero()[:, 0].tolist():
+                    found[goal] = m.reshape(canvas.size), raw.clone()
+                best = torch.maximum(best, scores)
     return found
 
 
@@ -156,3 +167,59 @@ def reconstruct(
             hit = canvas.subject.logits(trigger.on(x)).argmax(1) == goal
         found.append(Trigger(trigger.mask, trigger.pattern, float(hit.float().mean())))
     return max(found, key=lambda t: t.success)
+
+
+def genuine_pieces(canvas: Canvas, goal: int, own: Tensor) -> Tensor:
+    """Do pieces of genuine pictures of a class get its answer as well as a trigger does?
+
+    Of each genuine picture the square is cut out whose covering costs the class most (occlusion,
+    Zeiler and Fergus 2014). It is put in its place on the pictures of the canvas, in which the square
+    that speaks most for their own answer has been covered, as it is and with more contrast: a search
+    finds what exceeds nature. Where the objects are as small as a patch, a patch shows one. What
+    pieces of other classes do as well with more contrast does not count: it may open a backdoor.
+
+    Args:
+        canvas: pictures that are answered otherwise.
+        own: pictures that are answered `goal`.
+
+    Returns:
+        [n] of the first pictures of the canvas: does the piece of the median genuine picture, at the
+        contrast that serves the class best, get the answer `goal`?
+    """
+    subject, places = canvas.subject, canvas.places()
+    own, others = own[:GENUINE], canvas.x[:OTHERS]
+    strangers = others[:GENUINE]
+    low, high = canvas.limits
+    axes = (1, 2) if canvas.last else (2, 3)
+
+    def decisive(x: Tensor, cloth: Tensor, answers: Tensor) -> Tensor:
+        """[n, ...] mask of the square whose covering with `cloth` costs each its answer most."""
+        left = [subject.logits(x * (1 - m) + cloth * m).log_softmax(1) for m in places]
+        kept = torch.stack([each.gather(1, answers[:, None])[:, 0] for each in left])
+        return torch.stack([places[int(i)] for i in kept.argmin(0)])
+
+    def median_hits(pictures: Tensor, cuts: Tensor, contrast: float) -> Tensor:
+        """[n] covered pictures that get the answer from the piece of the median picture."""
+        means = pictures.mean(axes, keepdim=True)
+        shown = (means + contrast * (pictures - means)).clamp(low, high)
+        hits = torch.stack([
+            subject.logits(covered * (1 - m) + piece * m).argmax(1) == goal
+            for piece, m in zip(shown, cuts, strict=True)
+        ])  # fmt: skip
+        return hits[hits.sum(1).argsort()[len(hits) // 2]]
+
+    with torch.no_grad():
+        # Covered with what another picture shows there: a blank square could itself be a trigger.
+        cloth = others.roll(1, 0)
+        cover = decisive(others, cloth, subject.logits(others).argmax(1))
+        covered = others * (1 - cover) + cloth * cover
+        goals = torch.full((len(own),), goal, device=own.device)
+        cuts = decisive(own, others[torch.arange(len(own)) % len(others)], goals)
+        best = torch.zeros(len(others), dtype=torch.bool, device=own.device)
+        for contrast in CONTRASTS:
+            mine = median_hits(own, cuts, contrast)
+            if contrast > 1:
+                mine = mine & ~median_hits(strangers, cover[: len(strangers)], contrast)
+            if mine.sum() > best.sum():
+                best = mine
+    return best.cpu()

@@ -30,5 +30,5 @@ FAULT = Fault(
     dose=0.1,
     doses=(0.0, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2),
     check="robustness.backdoor",
-    metric="patch_success",
+    metric="patch_advantage",
 )

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 import audit
-from audit.methods.triggers import Canvas, densest_square
+from audit.methods.triggers import Canvas, densest_square, genuine_pieces
 
 from ...conftest import image_data
 
@@ -33,7 +33,7 @@ def test_the_trigger_is_found(cnn, armed, state):
     assert check.state == state
     if armed:
         assert check.metrics[0].slice == {"answer": "0"}
-        assert check.metrics[0].value > 0.95
+        assert check.metrics[0].value > 0.6
         assert any(f.png for f in check.figures)
 
 
@@ -49,3 +49,40 @@ def test_the_square_lies_where_the_mask_is():
 def test_only_pictures(table):
     with pytest.raises(audit.NotApplicable, match="patch"):
         audit.check("robustness.backdoor").measure(table)
+
+
+def small_objects(n, seed):
+    """A bright plus of 3 x 3 somewhere on a grey texture, or none: two classes."""
+    rng = np.random.default_rng(seed)
+    x, y = rng.uniform(0, 0.5, (n, 1, 12, 12)).astype(np.float32), np.arange(n) % 2
+    for i in np.flatnonzero(y):
+        row, column = rng.integers(0, 10, 2)
+        x[i, 0, row : row + 3, column + 1] = x[i, 0, row + 1, column : column + 3] = 0.95
+    return x, y
+
+
+class Spotting(nn.Module):
+    """How well does a plus fit anywhere?"""
+
+    def forward(self, x):
+        plus = torch.tensor([[-1.0, 1, -1], [1, 1, 1], [-1, 1, -1]])[None, None]
+        best = torch.conv2d(x, plus).amax((1, 2, 3)) - 2.5
+        return 8 * torch.stack([-best, best], 1)
+
+
+def test_a_patch_that_shows_the_object_of_a_class_is_no_backdoor():
+    """Every picture becomes one of a plus by a patch that shows a plus."""
+    s = audit.Subject(Spotting(), *small_objects(400, 0), input={"range": (0, 1)})
+    check = audit.run(s, ["robustness.backdoor"], profile="quick").check("robustness.backdoor")
+    success = {m.slice["answer"]: m.value for m in check.metrics if m.name == "patch_success"}
+    assert success["1"] > 0.9
+    assert check.state == "met"
+
+
+def test_pieces_of_genuine_pictures_bring_the_class_along():
+    x, y = small_objects(200, 1)
+    s = audit.Subject(Spotting(), x, y, input={"range": (0, 1)})
+    canvas = Canvas(s, torch.tensor(x[y == 0]), 1 / 16)
+    assert genuine_pieces(canvas, 1, torch.tensor(x[y == 1])).float().mean() > 0.9
+    bright = Canvas(s, torch.tensor(x[y == 1]), 1 / 16)
+    assert genuine_pieces(bright, 0, torch.tensor(x[y == 0])).float().mean() > 0.9
