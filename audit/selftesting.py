@@ -24,7 +24,7 @@ Stage = Callable[[str], None]
 
 
 class Detection(Part):
-    """One planted fault at its stated dose, and what the check that must find it said."""
+    """One planted fault at its stated dose, and what the check that must find it said, or the audit."""
 
     fault: str
     what: str
@@ -32,10 +32,13 @@ class Detection(Part):
     model: str
     dose: float
     unit: str
-    check: str
+    check: str = Field(description="empty where the whole audit is asked")
     metric: str
     state: State
-    flagged: bool = Field(description="the expectation on that metric failed; undecided is a miss")
+    flagged: bool = Field(
+        description="the expectation on that metric failed, undecided is a miss; of the whole audit: "
+        "the verdict is what the fault asks for"
+    )
     said: str = Field(default="", description="the finding's title, or why there is none")
     value: str = ""
     seconds: float = 0.0
@@ -96,7 +99,7 @@ class SelftestRecord(Part):
     def reason(self) -> str:
         found = len(self.detections) - len(self.missed)
         return (
-            f"{found} of {len(self.detections)} planted faults were flagged by the check that must "
+            f"{found} of {len(self.detections)} planted faults were flagged by what must "
             f"flag them; on {len(self.twins)} clean twins, {len(self.false_alarms)} of "
             f"{sum(t.judged for t in self.twins):,} expectations failed at severity {GATE} or above "
             "without the model's card saying so."
@@ -172,6 +175,8 @@ def identity(subject: Subject) -> str:
 def detect(
     fault: Fault, subject: Subject, profile: str, seed: int, watch: Watch | None
 ) -> Detection:
+    if fault.verdict:
+        return detect_in_verdict(fault, subject, profile, seed, watch)
     began = time.perf_counter()
     audited = run(subject, [fault.check], profile=profile, seed=seed, watch=watch)
     check = audited.check(fault.check)
@@ -183,11 +188,29 @@ def detect(
         value = value_of(check, failed[0].metric, failed[0].slice)
         marks = {fingerprint(check.id, e) for e in failed}
         said = next(f.title for f in audited.findings if f.fingerprint in marks)
+    return detection(fault, check.state, bool(failed), said, value, began)
+
+
+STATE_OF: dict[str, State] = {"pass": "met", "fail": "failed", "inconclusive": "undecided"}
+
+
+def detect_in_verdict(
+    fault: Fault, subject: Subject, profile: str, seed: int, watch: Watch | None
+) -> Detection:
+    """Ask the whole audit: it must fail, or at least not pass."""
+    began = time.perf_counter()
+    verdict = run(subject, profile=profile, seed=seed, watch=watch).verdict
+    flagged = verdict.word == "fail" or verdict.word == fault.verdict
+    return detection(fault, STATE_OF[verdict.word], flagged, verdict.reason, "", began)
+
+
+def detection(
+    fault: Fault, state: State, flagged: bool, said: str, value: str, began: float
+) -> Detection:
     return Detection(
         fault=fault.name, what=fault.what, term=fault.term, model=fault.model, dose=fault.dose,
-        unit=fault.unit, check=fault.check, metric=fault.metric, state=check.state,
-        flagged=bool(failed), said=said, value=value,
-        seconds=round(time.perf_counter() - began, 2),
+        unit=fault.unit, check=fault.check, metric=fault.metric, state=state, flagged=flagged,
+        said=said, value=value, seconds=round(time.perf_counter() - began, 2),
     )  # fmt: skip
 
 

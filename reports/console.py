@@ -141,7 +141,8 @@ def selftest(record: SelftestRecord, page: Path | None = None) -> str:
     lines = []
     for d in record.detections:
         mark = "✔ flagged" if d.flagged else f"✘ MISSED ({WORDS[d.state]})"
-        lines.append(f"{d.fault:<{width}}  dose {number(d.dose):<8} {d.check:<{checks}}  {mark}")
+        asked = d.check or "the verdict"
+        lines.append(f"{d.fault:<{width}}  dose {number(d.dose):<8} {asked:<{checks}}  {mark}")
     lines.append("")
     for twin in record.twins:
         loud = twin.false_alarms

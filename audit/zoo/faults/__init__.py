@@ -12,6 +12,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from audit.subject import Subject
 
@@ -30,6 +31,8 @@ class Fault:
         dose: the stated dose, at which the check must find it.
         doses: from clean to more than the stated one, for the dose–response curve.
         check, metric: the check that must fail, and the metric of the expectation that must.
+        verdict: what no one check can say is asked of the whole audit: it must "fail", or, where
+            "inconclusive", must not pass.
     """
 
     name: str
@@ -40,8 +43,9 @@ class Fault:
     unit: str
     dose: float
     doses: tuple[float, ...]
-    check: str
-    metric: str
+    check: str = ""
+    metric: str = ""
+    verdict: Literal["fail", "inconclusive"] | None = None
 
     @property
     def clean(self) -> float:
