@@ -7,7 +7,6 @@ bins, as groups of one person each would say nothing.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -192,4 +191,4 @@ def shown(number: float) -> str:
 
 def toml_key(name: str) -> str:
     bare = name.replace("_", "").replace("-", "")
-    return name if bare.isascii() and bare.isalnum() else json.dumps(name, ensure_ascii=False)
+    return name if bare.isascii() and bare.isalnum() else '"' + name.replace('"', '\\"') + '"'
