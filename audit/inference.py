@@ -2,47 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from audit.errors import AuditError
-from audit.meta import InputKind, Output, SubjectMeta, Task
+from audit.labels import Labels
+from audit.meta import CLASSIFICATION, InputKind, SubjectMeta
+from audit.outputs import Candidate, candidates
+from audit.reading import Asked, distance, read, width
 from audit.record import Fact
+
+if TYPE_CHECKING:
+    from audit.wrapping import Network
+
+Settle = Callable[[str, Any, Callable[[], Any]], Any]
 
 PROBE = 64
 UNUSABLE = "unusable"
-
-
-def select_output(raw: Any, index: int | None) -> tuple[Tensor, int | None, str]:
-    """The tensor that holds the scores, among whatever the model returned.
-
-    Returns:
-        (scores, index into the tuple or None, reason).
-
-    Raises:
-        AuditError: there is no floating tensor where one is due.
-    """
-    if isinstance(raw, Tensor):
-        return raw, None, ""
-    if isinstance(raw, dict):
-        raw = tuple(raw.values())
-    if isinstance(raw, (tuple, list)):
-        if index is not None:
-            if not -len(raw) <= index < len(raw) or not isinstance(raw[index], Tensor):
-                raise AuditError(
-                    f"The model returns {len(raw)} outputs and output_index = {index} is not a "
-                    "tensor among them; correct [subject] output_index."
-                )
-            return raw[index], index, ""
-        for position, item in enumerate(raw):
-            if isinstance(item, Tensor) and item.is_floating_point() and item.ndim <= 2:
-                return item, position, f"first tensor of scores among {len(raw)} outputs"
-    raise AuditError(
-        f"The model returns {type(raw).__name__}, in which no tensor of scores was found; "
-        "give [subject] output_index, or wrap the model so that it returns one tensor."
-    )
 
 
 def infer_input_kind(x: Tensor) -> tuple[InputKind, str]:
@@ -71,48 +51,38 @@ def infer_range(x: Tensor) -> tuple[tuple[float, float], str]:
     return (low, high), "the lowest and highest value of the data"
 
 
-def infer_output(scores: Tensor, y: Tensor | None) -> tuple[Output, Task, str]:
-    """Output kind and task from the scores on the probe batch and the labels."""
-    flat = scores.ndim == 1 or scores.shape[1] == 1
-    values = scores.detach().double()
-    unit = bool(((values >= 0) & (values <= 1)).all())
-    whole = y is not None and (not y.is_floating_point() or bool((y == y.round()).all()))
-    if y is not None and y.ndim == 2 and y.shape[1] > 1:
-        return ("sigmoid" if unit else "logits"), "multilabel", "several labels for each sample"
-    if flat:
-        if y is not None and whole and set(y.unique().tolist()) <= {0, 1}:
-            if unit:
-                return "sigmoid", "binary", "one output in [0, 1], labels 0 and 1"
-            return "logits", "binary", "one output beyond [0, 1], labels 0 and 1"
-        return "value", "regression", "one output, and labels that are not classes"
-    if y is not None and not whole:
-        return "value", "regression", "labels that are not whole numbers"
-    task: Task = "binary" if scores.shape[1] == 2 else "multiclass"
-    if unit and bool(((values.sum(1) - 1).abs() < 1e-3).all()):
-        return "probabilities", task, "rows are non-negative and sum to 1"
-    if bool((values <= 1e-6).all()) and bool(((values.exp().sum(1) - 1).abs() < 1e-3).all()):
-        return "log_probabilities", task, "exponentials of each row sum to 1"
-    if unit and bool(((values > 0) & (values < 1)).any()):
-        return "sigmoid", task, "all outputs in [0, 1] but rows do not sum to 1"
-    return "logits", task, "outputs are unbounded scores"
+@dataclass(frozen=True)
+class Known:
+    """What is known of a subject once the model has been asked.
+
+    Attributes:
+        meta: the completed description.
+        facts: one for each thing known.
+        scores: the chosen tensor on the probe, as returned; of a reconstruction the differences.
+    """
+
+    meta: SubjectMeta
+    facts: list[Fact]
+    scores: Tensor
 
 
-def complete(meta: SubjectMeta, model: nn.Module, x: Tensor, y: Tensor | None) -> tuple[
-    SubjectMeta, list[Fact], Tensor
-]:
+def complete(
+    meta: SubjectMeta,
+    network: Network,
+    x: Tensor,
+    y: Tensor | None,
+    train_y: Tensor | None = None,
+) -> Known:
     """Fill the gaps of `meta` from the data and the model's behaviour on a probe batch.
 
     Args:
-        model: preprocessing and network, in eval mode.
-        x: [n, ...] on the model's device.
-        y: [n] or None.
-
-    Returns:
-        (the completed description, a fact for each thing known, the model's raw scores on the
-        probe).
+        network: preprocessing and model, in eval mode.
+        x: [n, ...]
+        y, train_y: [n] or [n, k] labels as they came, or None.
 
     Raises:
-        AuditError: the model does not accept the data, or returns nothing that can be read.
+        AuditError: the model does not accept the data, or what it returns can be read in no way or
+            in several.
     """
     meta = meta.model_copy(deep=True)
     facts: list[Fact] = []
@@ -134,40 +104,80 @@ def complete(meta: SubjectMeta, model: nn.Module, x: Tensor, y: Tensor | None) -
             f"taking {list(meta.input.shape)}; give matching data, or correct [subject.input] shape."
         )
     meta.input.shape = list(x.shape[1:])
-    raw = probe(model, x[:PROBE])
-    scores, index, reason = select_output(raw, meta.output_index)
+    rows = probe_rows(len(x))
+    inputs = x[rows]
+    found = candidates(probe(network, inputs), len(rows), meta.output_index)
+    asked = Asked(
+        network.prepared(inputs).cpu(), None if y is None else y[rows],
+        Labels.of(train_y if y is None else y), meta,
+    )  # fmt: skip
+    finite = finite_rows(found)
+    if not bool(finite.any()):
+        facts.append(unusable(network, len(rows)))
+        finite = ~finite
+    choice = read(
+        [replace(c, tensor=c.tensor[finite].nan_to_num().cpu()) for c in found],
+        replace(
+            asked, inputs=asked.inputs[finite], y=None if asked.y is None else asked.y[finite]
+        ),
+    )
+    reading, index = choice.pair.reading, choice.pair.candidate.index
     if index is not None:
-        meta.output_index = settle("output index", meta.output_index, lambda: (index, reason))
-    if scores.ndim not in (1, 2) or len(scores) != len(x[:PROBE]):
+        meta.output_index = settle("output index", meta.output_index, lambda: (index, choice.reason))
+    meta.output = settle("output", meta.output, lambda: (reading.output, choice.said))
+    meta.task = settle("task", meta.task, lambda: (reading.task, choice.said))
+    scores = next(c.tensor for c in found if c.index == index).nan_to_num()
+    if meta.output == "reconstruction":
+        scores = distance(scores, network.prepared(inputs))
+    name_classes(meta, width(scores), settle)
+    if meta.favourable is not None:
+        facts.append(Fact(name="favourable class", value=meta.favourable, source="given"))
+    return Known(meta, facts, scores)
+
+
+def probe_rows(n: int) -> Tensor:
+    """Rows to try the model on, evenly spread: data are often sorted."""
+    return torch.linspace(0, n - 1, min(n, PROBE)).round().long()
+
+
+def finite_rows(found: list[Candidate]) -> Tensor:
+    """[n] rows in which all candidates are finite; where there are none, in which any is."""
+    each = torch.stack([torch.isfinite(c.tensor.reshape(len(c.tensor), -1)).all(1) for c in found])
+    return (each.all(0) if bool(each.all(0).any()) else each.any(0)).cpu()
+
+
+def unusable(network: nn.Module, n: int) -> Fact:
+    """The fact that no answer is a number.
+
+    Raises:
+        AuditError: the weights are sound, so that it is the data's doing.
+    """
+    if all(bool(torch.isfinite(p).all()) for p in network.parameters() if p.is_floating_point()):
         raise AuditError(
-            f"For {len(x[:PROBE])} samples the model returns scores of shape "
-            f"{list(scores.shape)}; one row of scores for each sample is needed "
-            "([subject] output_index selects another output)."
+            f"The model returns NaN or Inf for each of {n} samples though its weights are finite; check "
+            "the scale of the inputs and [subject.input.preprocess]."
         )
-    if not bool(torch.isfinite(scores).all()):
-        bad = int((~torch.isfinite(scores.reshape(len(scores), -1)).all(1)).sum())
-        said = f"the model returns NaN or Inf for {bad} of the first {len(scores)} samples"
-        if all(bool(torch.isfinite(p).all()) for p in model.parameters()):
-            raise AuditError(
-                f"T{said[1:]} though its weights are finite; check the scale of the inputs and "
-                "[subject.input.preprocess]."
-            )
-        facts.append(Fact(name=UNUSABLE, value=said, source="inferred", reason="its answers"))
-        scores = scores.nan_to_num()
-    output, task, reason = infer_output(scores, y)
-    if meta.task in ("regression", "anomaly"):
-        output, reason = "value", f"the task is {meta.task}"
-    meta.output = settle("output", meta.output, lambda: (output, reason))
-    meta.task = settle("task", meta.task, lambda: (task, reason))
+    return Fact(
+        name=UNUSABLE, value=f"the model returns NaN or Inf for each of {n} samples",
+        source="inferred", reason="its answers",
+    )
+
+
+def name_classes(meta: SubjectMeta, k: int, settle: Settle) -> None:
+    """Names for the classes, where the task has some.
+
+    Raises:
+        AuditError: the names, or the favourable class, do not go with what the model returns.
+    """
     if meta.task == "anomaly":
         meta.classes = meta.classes or ["normal", "anomaly"]
-        if scores.ndim == 2 and scores.shape[1] != 1:
+        if k != 1:
             raise AuditError(
-                f"The task is anomaly and the model returns {scores.shape[1]} values a sample; one "
-                "score, higher for the more unusual, is due."
+                f"The task is anomaly and the model returns {k} values a sample; one score, higher "
+                "for the more unusual, is due."
             )
-    if meta.task in ("binary", "multiclass"):
-        k = 2 if scores.ndim == 1 or scores.shape[1] == 1 else scores.shape[1]
+    if meta.task in CLASSIFICATION:
+        k = max(k, 2)
         names = [str(i) for i in range(k)]
         meta.classes = settle(
             "classes", meta.classes, lambda: (names, f"the model has {k} classes, unnamed")
@@ -177,15 +187,12 @@ def complete(meta: SubjectMeta, model: nn.Module, x: Tensor, y: Tensor | None) -
                 f"{len(meta.classes or [])} class names are given and the model has {k} classes; "
                 "correct [subject] classes."
             )
-    if meta.favourable is not None:
-        if meta.favourable not in (meta.classes or []):
-            raise AuditError(
-                f"The favourable class {meta.favourable!r} is not among the classes "
-                f"({', '.join((meta.classes or [])[:5]) or 'there are none'}); correct [subject] "
-                "favourable, or name the classes in [subject] classes."
-            )
-        facts.append(Fact(name="favourable class", value=meta.favourable, source="given"))
-    return meta, facts, scores
+    if meta.favourable is not None and meta.favourable not in (meta.classes or []):
+        raise AuditError(
+            f"The favourable class {meta.favourable!r} is not among the classes "
+            f"({', '.join((meta.classes or [])[:5]) or 'there are none'}); correct [subject] "
+            "favourable, or name the classes in [subject] classes."
+        )
 
 
 @torch.no_grad()

@@ -12,8 +12,12 @@ from torch import Tensor
 from audit.errors import AuditError
 
 
-def as_inputs(x: Any) -> Tensor:
-    """Inputs as a tensor, or a sentence about what is wrong with them."""
+def as_inputs(x: Any, precision: torch.dtype = torch.float32) -> Tensor:
+    """Inputs as a tensor, or a sentence about what is wrong with them.
+
+    Args:
+        precision: of the model; numbers are held in doubles only where it computes in doubles.
+    """
     if not isinstance(x, Tensor):
         array = np.asarray(x)
         if array.dtype.kind not in "fiub":
@@ -21,12 +25,12 @@ def as_inputs(x: Any) -> Tensor:
                 f"The inputs hold {array.dtype.name} values where numbers are due; encode them, or "
                 "describe the columns under [[subject.features]]."
             )
-        if array.dtype == np.float64 or array.dtype == np.float16:
-            array = array.astype(np.float32)
+        if array.dtype.kind == "f" and array.dtype.itemsize > 8:
+            array = array.astype(np.float64)
         x = as_tensor(array)
     x = x.detach().cpu()
-    if x.dtype == torch.bool or x.dtype == torch.float64:
-        x = x.float()
+    if x.dtype == torch.bool or x.is_floating_point():
+        x = x.double() if precision == torch.float64 else x.float()
     if x.ndim < 2:
         raise AuditError(
             f"The inputs have shape {list(x.shape)}; a first axis of samples and at least one of "
@@ -58,22 +62,3 @@ def as_tensor(array: np.ndarray) -> Tensor:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a read-only array is only read
         return torch.from_numpy(np.ascontiguousarray(array))
-
-
-def as_labels(y: Any, n: int) -> Tensor:
-    if not isinstance(y, Tensor):
-        array = np.asarray(y)
-        if array.dtype.kind not in "fiub":
-            raise AuditError(
-                f"The labels hold {array.dtype.name} values where class indices or numbers are due; "
-                "number them as the model's outputs are numbered, or name them in [subject] classes."
-            )
-        y = as_tensor(array)
-    y = y.detach().cpu()
-    if y.ndim == 2 and y.shape[1] == 1:
-        y = y[:, 0]
-    if len(y) != n:
-        raise AuditError(f"There are {n} samples and {len(y)} labels; one label for each is due.")
-    if y.is_floating_point() and not bool(torch.isfinite(y).all()):
-        raise AuditError("Some labels are NaN or Inf; drop those samples.")
-    return y.long() if not y.is_floating_point() else y

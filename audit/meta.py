@@ -13,7 +13,9 @@ from audit.errors import AuditError
 from audit.text import clean_name, clean_names, whole
 
 Task = Literal["binary", "multiclass", "multilabel", "regression", "anomaly", "embedding"]
-Output = Literal["logits", "log_probabilities", "probabilities", "sigmoid", "value"]
+Output = Literal[
+    "logits", "log_probabilities", "probabilities", "sigmoid", "value", "reconstruction"
+]  # a reconstruction is the input again, as an autoencoder returns it
 CLASSIFICATION = ("binary", "multiclass")
 DECISIONS = (*CLASSIFICATION, "anomaly")  # answers that are one of several classes
 ANSWERS = (*DECISIONS, "regression")

@@ -19,14 +19,16 @@ from torch import Tensor, nn
 
 from audit.copies import copies
 from audit.errors import AuditError, NotApplicable
-from audit.inference import UNUSABLE, complete, probe, select_output
-from audit.inputs import as_inputs, as_labels, has_channels_last
+from audit.inference import UNUSABLE, complete, probe, probe_rows
+from audit.inputs import as_inputs, has_channels_last
+from audit.labels import Labels, as_labels
 from audit.meta import CLASSIFICATION, DECISIONS, Feature, SubjectMeta, describe_errors
+from audit.outputs import select_output
 from audit.people import cluster_labels, group_labels
 from audit.record import Fact, LeftOut, SubjectRecord
 from audit.text import clean_name
 from audit.words import number
-from audit.wrapping import Logits, PreprocessModule, accepts, evaluating
+from audit.wrapping import Logits, Network, PreprocessModule, accepts, evaluating, precision
 
 BATCH_SIZE = 128
 FALSE_ALARMS = 0.05  # of normal samples, at an anomaly threshold that nobody gave
@@ -113,28 +115,32 @@ class Subject:
         self.y: Tensor | None = None
         if x is None:
             return
-        self.x = as_inputs(x)
+        exact = precision(self.core)
+        self.x = as_inputs(x, exact)
         self.batch_size = batch_size or max(8, min(BATCH_SIZE, BATCH_VALUES // self.x[0].numel()))
-        self.y = None if y is None else as_labels(y, len(self.x))
+        self.y = None if y is None else as_labels(y, len(self.x), meta.classes)
         if train is not None:
             self.train = self.training_samples(*train)
         self.read_people(sensitive or {}, groups)
         spec = meta.input.preprocess
         self.preprocess: nn.Module = (
-            PreprocessModule(spec, self.x.ndim).to(self.device) if spec else nn.Identity()
+            PreprocessModule(spec, self.x.ndim, floating(exact)).to(self.device) if spec else nn.Identity()
         )
-        sequence = nn.Sequential(self.preprocess, self.core)
+        network = Network(self.core, self.preprocess)
         whole = not self.x.is_floating_point()
-        if whole and (self.x.ndim != 2 or not accepts(sequence, self.x[:2].to(self.device))):
-            self.x = self.x.float()  # bytes of a picture, whole numbers of a table: not tokens
-        self.meta, self.facts, self.probe_scores = complete(
-            meta, sequence, self.x.to(self.device), self.y
+        if whole and (self.x.ndim != 2 or not accepts(network, self.x[:2].to(self.device))):
+            self.x = self.x.to(floating(exact))  # bytes of a picture, whole numbers of a table: not tokens
+        found = complete(
+            meta, network, self.x.to(self.device), self.y, None if self.train is None else self.train[1]
         )
-        self.settle_scale(sequence)
-        self.check_labels()
+        self.meta, self.probe_scores = found.meta, found.scores
+        self.facts.extend(found.facts)
+        self.tell_precision(x, exact)
+        self.number_labels()
+        self.settle_scale()
         self.check_features()
         self.ask_what_people_wish_for()
-        self.model = evaluating(Logits(self.core, self.preprocess, self.meta))
+        self.model = Logits(self.core, self.preprocess, self.meta)
         # Copies with other weights (drawn anew, rounded), by what was done to them.
         self.copies: dict[str, Logits] = {}
         # What learnt to answer as this model does, once somebody asked for it.
@@ -227,7 +233,7 @@ class Subject:
 
     # Its data, checked
 
-    def settle_scale(self, network: nn.Module) -> None:
+    def settle_scale(self) -> None:
         """The threshold of an anomaly score, and the change of a regression's answer that matters."""
         if self.meta.task == "anomaly":
             reason = ""
@@ -245,10 +251,12 @@ class Subject:
                         f"None of the {whose} is normal (label 0), so no threshold follows from them; "
                         "give [subject] threshold."
                     )
+                score = Logits(self.core, self.preprocess, self.meta)
                 scores = torch.cat([
-                    select_output(probe(network, part.to(self.device)), self.meta.output_index)[0]
-                    .flatten() for part in normal.split(self.batch_size)
+                    probe(score, part.to(self.device)).flatten()
+                    for part in normal.split(self.batch_size)
                 ])  # fmt: skip
+                scores = scores[torch.isfinite(scores)]
                 self.meta.threshold = float(torch.quantile(scores.double(), 1 - FALSE_ALARMS))
                 reason = f"{FALSE_ALARMS:.0%} of the {whose} score higher"
             self.tell_scale("threshold", self.meta.threshold, reason)
@@ -310,34 +318,89 @@ class Subject:
         """What `statistics.mean` is to know of a change of merit: its unit, or its edges."""
         return {"unit": "standard deviations"} if self.is_regression else {"edges": (-1, 1)}
 
-    def class_indices(self, y: Tensor, what: str) -> Tensor:
+    def class_indices(
+        self, y: Tensor, what: str, numbering: dict[float, int] | None = None
+    ) -> Tensor:
         """Labels as indices of the classes.
+
+        Args:
+            numbering: value → index, where the labels are none themselves.
 
         Raises:
             AuditError: they are none; the sentence says how.
         """
+        k = len(self.classes)
+        if y.ndim > 1:
+            if not Labels.of(y).fit(k):
+                raise AuditError(
+                    f"The {what} have shape {list(y.shape)} and the model has {k} classes; give one "
+                    f"class index a sample, or one-hot rows of {k} columns."
+                )
+            return y.argmax(1)
+        if numbering is not None:
+            strangers = sorted(set(y.double().unique().tolist()) - set(numbering))
+            if not strangers:
+                return torch.tensor([numbering[float(v)] for v in y.tolist()])
+            raise AuditError(
+                f"The {what} hold {strangers[0]:g}, which is none of "
+                f"{', '.join(f'{v:g}' for v in numbering)}, as which the labels are read."
+            )
         if y.is_floating_point() and not bool((y == y.round()).all()):
             raise AuditError(
                 f"The task is {self.meta.task} and the {what} are not whole numbers; give class "
                 "indices, or task = \"regression\" in [subject]."
             )
-        k = len(self.classes)
         low, high = int(y.min()), int(y.max())
         if low < 0 or high >= k:
             raise AuditError(
                 f"{what.capitalize()} run from {low} to {high} and the model has {k} classes (0 to "
-                f"{k - 1}); number the labels as the model's outputs are numbered."
+                f"{k - 1}); number the labels as the model's outputs are numbered, or write their "
+                "names, in the order of the outputs, as classes under [subject]."
             )
         return y.long()
 
-    def check_labels(self) -> None:
+    def tell_precision(self, given: Any, exact: torch.dtype) -> None:
+        """In which precision the model computes, and what was cast."""
+        assert self.x is not None
+        came, used, own = dtype_name(given), dtype_name(self.x), dtype_name(exact)
+        reason = "of the model's weights"
+        if self.x.is_floating_point() and own != used:
+            reason += f"; inputs are held as {used} and cast to it"
+        self.facts.append(Fact(name="precision", value=own, source="inferred", reason=reason))
+        if came != used and came not in ("bool", "object") and not came.startswith(("int", "uint")):
+            self.notes.append(f"The inputs are given as {came} and are audited as {used}.")
+
+    def number_labels(self) -> None:
+        """Labels as the task wants them: indices of the classes, or values.
+
+        Raises:
+            AuditError: they go with no task of this model.
+        """
         if self.meta.task not in DECISIONS:
+            if self.is_regression and self.y is not None and self.y.ndim > 1:
+                raise AuditError(
+                    f"The labels hold {self.y.shape[1]} values a sample; one is due: wrap the model so "
+                    "that it returns one column, and give that column of the labels."
+                )
             return
-        if self.train is not None and self.train[1] is not None:
-            self.train = self.train[0], self.class_indices(self.train[1], "training labels")
+        trained = None if self.train is None else self.train[1]
+        first = self.y if self.y is not None else trained
+        if first is None:
+            return
+        labels = Labels.of(first)
+        numbering, reason = labels.numbering(self.classes)
+        if labels.several and labels.fit(len(self.classes)):
+            reason = "one-hot rows: the class is the column that holds the 1"
+        if reason:
+            read_as = self.classes if labels.several or numbering is None else {
+                f"{value:g}": self.classes[i] for value, i in numbering.items()
+            }
+            self.facts.append(Fact(name="labels", value=read_as, source="inferred", reason=reason))
+        if self.train is not None and trained is not None:
+            self.train = self.train[0], self.class_indices(trained, "training labels", numbering)
         if self.y is None:
             return
-        self.y = self.class_indices(self.y, "labels")
+        self.y = self.class_indices(self.y, "labels", numbering)
         k = len(self.classes)
         missing = [c for i, c in enumerate(self.classes) if not bool((self.y == i).any())]
         if missing:
@@ -400,13 +463,13 @@ class Subject:
             AuditError: their samples have another shape.
         """
         assert self.x is not None
-        inputs = as_inputs(x)
+        inputs = as_inputs(x, precision(self.core))
         if inputs.shape[1:] != self.x.shape[1:]:
             raise AuditError(
                 f"The training data have samples of shape {list(inputs.shape[1:])} and the "
                 f"evaluation data {list(self.x.shape[1:])}; give both in the same form."
             )
-        return inputs.to(self.x.dtype), None if y is None else as_labels(y, len(inputs))
+        return inputs.to(self.x.dtype), None if y is None else as_labels(y, len(inputs), self.meta.classes)
 
     @functools.cached_property
     def training_part(self) -> Subject | None:
@@ -431,20 +494,19 @@ class Subject:
             parameter.requires_grad_(False)
         if before is not None:
             twin.preprocess = nn.Sequential(before.to(self.device), self.preprocess)
-        twin.model = evaluating(Logits(twin.core, twin.preprocess, self.meta))
+        twin.model = Logits(twin.core, twin.preprocess, self.meta)
         twin.copies, twin.surrogate = {}, None
         twin.__dict__.pop("training_part", None)
-        whole = nn.Sequential(twin.preprocess, twin.core)
-        with torch.no_grad():
-            scores = probe(whole, self.x[: len(self.probe_scores)].to(self.device))
-        twin.probe_scores = select_output(scores, self.meta.output_index)[0]
+        rows = self.x[probe_rows(self.n)].to(self.device)
+        raw = probe(Network(twin.core, twin.preprocess), rows)
+        twin.probe_scores = select_output(raw, self.meta.output_index)
         return twin
 
     @functools.cached_property
     def moments(self) -> Moments:
         """Mean, spread and bounds of the evaluation data, for every input value."""
         assert self.x is not None
-        x = self.x.float()
+        x = self.x if self.x.is_floating_point() else self.x.float()
         return Moments(*(m[None].to(self.device) for m in (x.mean(0), x.std(0), x.amin(0), x.amax(0))))
 
     @functools.cached_property
@@ -571,6 +633,20 @@ class Subject:
         )
 
 
+def floating(dtype: torch.dtype) -> torch.dtype:
+    """The type that inputs are held in for a model of this one: never a half."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def dtype_name(given: Any) -> str:
+    """'float64', of a tensor, an array, a frame or a type."""
+    if isinstance(given, torch.dtype):
+        return str(given).removeprefix("torch.")
+    if isinstance(given, Tensor):
+        return dtype_name(given.dtype)
+    return str(np.asarray(given).dtype)
+
+
 def copied(model: nn.Module) -> nn.Module:
     """A copy of the model.
 
@@ -578,7 +654,8 @@ def copied(model: nn.Module) -> nn.Module:
         AuditError: it cannot be copied.
     """
     try:
-        return copy.deepcopy(model)
+        with torch.no_grad():  # re-parametrised weights are no leaves while gradients are on
+            return copy.deepcopy(model)
     except Exception as error:
         said = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise AuditError(

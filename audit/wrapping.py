@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import torch
@@ -10,8 +11,10 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from audit.errors import AuditError
-from audit.inference import probe, select_output
+from audit.inference import probe
 from audit.meta import Preprocess, SubjectMeta
+from audit.outputs import select_output
+from audit.reading import distance
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -19,20 +22,22 @@ Module = TypeVar("Module", bound=nn.Module)
 class PreprocessModule(nn.Module):
     """`Preprocess` as a differentiable module."""
 
-    def __init__(self, spec: Preprocess, ndim: int) -> None:
+    def __init__(
+        self, spec: Preprocess, ndim: int, dtype: torch.dtype = torch.float32
+    ) -> None:
         super().__init__()
-        self.spec = spec
+        self.spec, self.dtype = spec, dtype
         self.channels_last = spec.channels == "last" and ndim == 4
         self.mean: Tensor | None
         self.std: Tensor | None
         shape = (1, -1, 1, 1) if ndim == 4 else (1,) * (ndim - 1) + (-1,)
         for name in ("mean", "std"):
             values = getattr(spec, name)
-            tensor = None if values is None else torch.tensor(values).reshape(shape)
+            tensor = None if values is None else torch.tensor(values, dtype=dtype).reshape(shape)
             self.register_buffer(name, tensor, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x.to(torch.get_default_dtype())
+        x = x.to(self.dtype)
         if self.channels_last:
             x = x.permute(0, 3, 1, 2)
         if self.spec.scale is not None:
@@ -46,70 +51,118 @@ class PreprocessModule(nn.Module):
         return x
 
 
-class _LastActivation(TorchFunctionMode):
-    """Remembers what went into the softmax or sigmoid whose result the model returns.
+SCORED = ("logits", "log_probabilities", "probabilities", "sigmoid")
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "probabilities": lambda z: torch.softmax(z, 1),
+    "log_probabilities": lambda z: torch.log_softmax(z, 1),
+    "sigmoid": torch.sigmoid,
+}
 
-    The logarithm of a saturated softmax has no gradient; its input has. Catches modules and
-    functions alike, in any eager model.
+
+class _Activations(TorchFunctionMode):
+    """Remembers what went into each softmax and sigmoid of a call.
+
+    The logarithm of a saturated softmax has no gradient; its input has. Sees modules and functions
+    alike, in any eager model.
     """
 
     NAMES = frozenset({"softmax", "log_softmax", "sigmoid"})
 
     def __init__(self) -> None:
         super().__init__()
-        self.seen: list[tuple[Tensor, Tensor]] = []
+        self.sources: list[Tensor] = []
 
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
-        result = func(*args, **(kwargs or {}))
-        if getattr(func, "__name__", "") in self.NAMES and isinstance(result, Tensor):
+        if getattr(func, "__name__", "") in self.NAMES:
             source = args[0] if args else (kwargs or {}).get("input")
             if isinstance(source, Tensor):
-                self.seen.append((result, source))
-        return result
+                self.sources.append(source)
+        return func(*args, **(kwargs or {}))
 
-    def input_of(self, output: Tensor) -> Tensor | None:
-        for result, source in reversed(self.seen):
-            if result is output and source.shape == output.shape:
-                return source
+    def behind(self, scores: Tensor, activation: Callable[[Tensor], Tensor]) -> Tensor | None:
+        """The input that the activation makes these very scores of, on every row; None: none does.
+
+        A softmax over another axis, and scores changed after it, are found out so.
+        """
+        for source in reversed(self.sources):
+            if source.numel() == scores.numel() and source.dtype == scores.dtype:
+                shaped = source.reshape(scores.shape)
+                near = 4 * torch.finfo(scores.dtype).eps
+                made = activation(shaped.detach())
+                if torch.allclose(made, scores.detach(), rtol=near, atol=near, equal_nan=True):
+                    return shaped
         return None
 
 
-class Logits(nn.Module):
+class Network(nn.Module):
+    """The user's own function: the preprocessing that was given, then the model, untouched.
+
+    Inputs are cast to the precision of the model's weights.
+    """
+
+    def __init__(self, core: nn.Module, preprocess: nn.Module) -> None:
+        super().__init__()
+        self.core, self.preprocess = core, preprocess
+        self.dtype = precision(core)
+        self.training = False
+
+    def prepared(self, x: Tensor) -> Tensor:
+        """A batch as the model gets it."""
+        x = self.preprocess(x.clone())  # a network may write in what it is given
+        return x.to(self.dtype) if x.is_floating_point() else x
+
+    def forward(self, x: Tensor) -> Any:
+        return self.core(self.prepared(x))
+
+
+def precision(model: nn.Module) -> torch.dtype:
+    """The floating type of the model's weights; torch's default where it has none."""
+    for tensor in (*model.parameters(), *model.buffers()):
+        if tensor.dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
+            return tensor.dtype
+    return torch.get_default_dtype()
+
+
+class Logits(Network):
     """The network with its preprocessing, answering with logits [n, classes] whatever it returns.
 
     One-output binary models answer (0, z): their softmax is the sigmoid. Anomaly scores answer (0,
-    score − threshold). Regression answers its value, [n, 1].
+    score − threshold). Regression answers its value, [n, 1]. A softmax or sigmoid at the end is looked
+    behind only in calls whose returned numbers it reproduces; elsewhere those are inverted.
     """
 
     def __init__(self, core: nn.Module, preprocess: nn.Module, meta: SubjectMeta) -> None:
-        super().__init__()
-        self.core, self.preprocess = core, preprocess
+        super().__init__(core, preprocess)
         self.output, self.output_index = meta.output, meta.output_index
         self.threshold = meta.threshold if meta.task == "anomaly" else None
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.preprocess(x.clone())  # a network may write in what it is given
-        if self.output in ("probabilities", "sigmoid", "log_probabilities"):
-            with _LastActivation() as mode:
-                raw = self.core(x)
-            scores = select_output(raw, self.output_index)[0]
-            logits = mode.input_of(scores)
+        prepared = self.prepared(x)
+        if self.output == "reconstruction":
+            returned = select_output(self.core(prepared.clone()), self.output_index)
+            logits = distance(returned, prepared)
+        elif self.output in ACTIVATIONS:
+            with _Activations() as seen:
+                returned = select_output(self.core(prepared), self.output_index)
+            logits = seen.behind(returned, ACTIVATIONS[self.output])
             if logits is None:
-                logits = self.invert(scores)
+                logits = self.invert(returned)
         else:
-            logits = select_output(self.core(x), self.output_index)[0]
+            logits = select_output(self.core(prepared), self.output_index)
+        if logits.dtype in (torch.float16, torch.bfloat16):
+            logits = logits.float()
         if logits.ndim == 1:
             logits = logits[:, None]
         if self.threshold is not None:
             logits = logits - self.threshold
-        if logits.shape[1] == 1 and (self.output != "value" or self.threshold is not None):
+        if logits.shape[1] == 1 and (self.output in SCORED or self.threshold is not None):
             logits = torch.cat([torch.zeros_like(logits), logits], 1)
         return logits
 
     def invert(self, scores: Tensor) -> Tensor:
-        """Logits from probabilities, where no softmax or sigmoid was seen to make them."""
+        """Logits from probabilities, where no softmax or sigmoid made them as they are."""
         tiny = torch.finfo(scores.dtype).tiny
         if self.output == "probabilities":
             return scores.clamp_min(tiny).log()
@@ -119,9 +172,25 @@ class Logits(nn.Module):
 
 
 def evaluating(model: Module) -> Module:
-    """The model in eval mode; programs of torch.export refuse `eval()`, and have one mode only."""
-    for module in model.modules():
-        module.training = False
+    """The model after its own `eval()`, which may do more than set a mode: merge adapters, fold
+    parametrisations. Programs of torch.export refuse it, and have one mode only.
+
+    Raises:
+        AuditError: `eval()` raised.
+    """
+    if not any(m.training for m in model.modules()):
+        return model
+    try:
+        with torch.no_grad():
+            model.eval()
+    except NotImplementedError:
+        for module in model.modules():
+            module.training = False
+    except Exception as error:
+        said = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise AuditError(
+            f"The model's eval() raised «{said[:200]}»; mend it, or hand over the model after eval()."
+        ) from error
     return model
 
 

@@ -104,26 +104,11 @@ def encode_labels(y: Any, meta: SubjectMeta, name: str) -> Any:
     """Class names → indices, where the labels are names."""
     import numpy as np
 
-    if y is None:
-        return None
-    array = np.asarray(y)
-    if array.dtype.kind not in "OUSb":
+    from audit.labels import named
+
+    if y is None or np.asarray(y).dtype.kind not in "OUS":
         return y
-    labels = [str(label) for label in array]
-    if meta.classes is None:
-        seen = ", ".join(sorted(set(labels))[:5])
-        raise AuditError(
-            f"The labels of {name} are names ({seen}, …); list them in [subject] classes in the "
-            "order of the model's outputs."
-        )
-    index = {c: i for i, c in enumerate(meta.classes)}
-    strangers = sorted(set(labels) - set(index))
-    if strangers:
-        raise AuditError(
-            f"{name} holds the label {strangers[0]!r}, which is not among [subject] classes "
-            f"({', '.join(meta.classes[:5])}{', …' if len(meta.classes) > 5 else ''})."
-        )
-    return np.array([index[label] for label in labels])
+    return named(np.asarray(y), meta.classes, f"The labels of {name}")
 
 
 def read_data(source: str, meta: SubjectMeta) -> Dataset:

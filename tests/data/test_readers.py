@@ -119,7 +119,7 @@ def test_unnamed_columns_become_features_of_their_name(tmp_path):
     [
         ({"age": ["x", "41", "52"]}, "'x' where a number is due"),
         ({"job": ["pilot", "cook", "nurse"]}, "'pilot', which is not among its categories"),
-        ({"paid": ["maybe", "yes", "no"]}, "the label 'maybe'"),
+        ({"paid": ["maybe", "yes", "no"]}, "labels of t.csv hold 'maybe'"),
         ({"sex": None}, "no column 'sex'"),
         ({"job": None}, "no column 'job'"),
     ],

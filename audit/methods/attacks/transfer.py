@@ -29,7 +29,7 @@ class Standardised(nn.Module):
         self.body = body
 
     def forward(self, x: Tensor) -> Tensor:
-        body: Tensor = self.body((x - self.mean) / self.std)
+        body: Tensor = self.body((x.float() - self.mean) / self.std)
         return body
 
 
@@ -46,7 +46,7 @@ def surrogate(subject: Subject) -> nn.Module:
     with torch.no_grad():
         y = torch.cat([subject.logits(part).argmax(1) for part in x.split(subject.batch_size)])
     spread = x.std().clamp_min(1e-6)
-    std = subject.moments.std.clamp_min(1e-6) if subject.kind == "tabular" else spread
+    std = subject.moments.std.float().clamp_min(1e-6) if subject.kind == "tabular" else spread
 
     def build() -> nn.Module:
         body = architecture(x, subject.channels_last, max(len(subject.classes), 2))

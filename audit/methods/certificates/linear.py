@@ -190,7 +190,7 @@ def backward(bounds: Bounds, step: Step, form: Form, of: Tensor) -> tuple[list[F
             zeros = [torch.zeros_like(low).requires_grad_(True) for low, _ in given]
             value = step.run(*zeros)
             parts = torch.autograd.grad(value, zeros, weight)
-        added = (weight * value.detach()).flatten(1).sum(1)
+        added = (weight * value.detach()).reshape(len(weight), -1).sum(1)
         return [Form(p, corner) for p in parts], added
     up, down = weight.clamp_min(0), weight.clamp_max(0)
     if step.takes_largest:

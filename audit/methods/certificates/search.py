@@ -96,7 +96,8 @@ def boundable(subject: Subject) -> None:
         ball = budget(subject, 0.0).around(x)
         low, high = intervals(network, ball)[network.output]
         # Of a budget of nothing the bounds are the scores, or the network was read wrongly.
-        found = (low.flatten(1) > network.zero).long()[:, 0] if low[0].numel() == 1 else low.argmax(1)
+        single = low[0].numel() == 1
+        found = (low.flatten() > network.zero).long() if single else low.argmax(1)
         if not torch.allclose(low, high, rtol=1e-3, atol=1e-4) or not bool(
             (found == subject.logits(x).argmax(1)).all()
         ):

@@ -1,0 +1,98 @@
+"""What a model returned → the tensors in it that could hold its answers."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from audit.errors import AuditError
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A tensor with one row for each sample."""
+
+    tensor: Tensor
+    index: int | None  # into what was returned; None: it was returned alone
+    name: str = ""  # its key or field, where it has one
+
+    @property
+    def told(self) -> str:
+        """'output 1 (logits) of shape [n, 3]'"""
+        shape = ", ".join(["n", *map(str, self.tensor.shape[1:])])
+        number = "the output" if self.index is None else f"output {self.index}"
+        return f"{number}{f' ({self.name})' if self.name else ''} of shape [{shape}]"
+
+
+def parts(raw: Any) -> list[tuple[str, Any]] | None:
+    """(name or '', part) of a tuple, list, mapping, named tuple or dataclass; None: of nothing else."""
+    if isinstance(raw, Mapping):
+        return [(str(k), v) for k, v in raw.items()]
+    if isinstance(raw, tuple) and hasattr(raw, "_fields"):
+        return list(zip(raw._fields, raw, strict=True))
+    if isinstance(raw, (tuple, list)):
+        return [("", v) for v in raw]
+    if dataclasses.is_dataclass(raw) and not isinstance(raw, type):
+        return [(f.name, getattr(raw, f.name)) for f in dataclasses.fields(raw)]
+    return None
+
+
+def select_output(raw: Any, index: int | None) -> Tensor:
+    """The tensor at `index`, or the only thing returned.
+
+    Raises:
+        AuditError: there is no tensor where one is due.
+    """
+    if isinstance(raw, Tensor):
+        return raw
+    found = parts(raw)
+    if found is None or index is None:
+        raise AuditError(
+            f"The model returns {type(raw).__name__}, in which no tensor of scores was found; "
+            "wrap the model so that it returns one tensor."
+        )
+    if not -len(found) <= index < len(found) or not isinstance(found[index][1], Tensor):
+        raise AuditError(
+            f"The model returns {len(found)} outputs and output_index = {index} is not a "
+            "tensor among them; correct [subject] output_index."
+        )
+    tensor: Tensor = found[index][1]
+    return tensor
+
+
+def candidates(raw: Any, n: int, index: int | None = None) -> list[Candidate]:
+    """The tensors that could hold the answers to n samples; at `index` alone where it is given.
+
+    Raises:
+        AuditError: there is none; the sentence says what was returned instead.
+    """
+    if isinstance(raw, Tensor):
+        found = [Candidate(raw, None)]
+    elif index is not None:
+        found = [Candidate(select_output(raw, index), index)]
+    else:
+        found = [Candidate(v, i, name) for i, (name, v) in enumerate(parts(raw) or [])
+                 if isinstance(v, Tensor)]  # fmt: skip
+    fitting = [c for c in found
+               if c.tensor.is_floating_point() and c.tensor.ndim > 0 and len(c.tensor) == n]  # fmt: skip
+    if fitting:
+        return fitting
+    if any(c.tensor.ndim > 0 and len(c.tensor) == n for c in found):
+        raise AuditError(
+            "The model returns whole numbers (the classes themselves?) and no scores; wrap it so that "
+            "it returns the scores that they are chosen by."
+        )
+    if found:
+        shapes = " and ".join(str(list(c.tensor.shape)) for c in found[:4])
+        raise AuditError(
+            f"For {n} samples the model returns scores of shape {shapes}; one row of scores for each "
+            "sample is needed ([subject] output_index selects another output)."
+        )
+    raise AuditError(
+        f"The model returns {type(raw).__name__}, in which no tensor of scores was found; "
+        "wrap the model so that it returns one tensor."
+    )
