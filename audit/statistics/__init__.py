@@ -5,7 +5,6 @@ numpy and scipy only: records are judged again where no torch is installed.
 
 from audit.statistics.between import gap_between, gap_between_means, ratio_between
 from audit.statistics.bins import binned_calibration_error, calibration_bins
-from audit.statistics.boxes import largest_gap, largest_gap_of_means, smallest_ratio
 from audit.statistics.calibration import calibration_error, calibration_test
 from audit.statistics.intervals import (
     LEVEL,
@@ -26,7 +25,6 @@ from audit.statistics.resampling import bootstrap
 __all__ = [
     "LEVEL", "QUANTILES", "auroc", "binned_calibration_error", "bootstrap", "calibration_bins",
     "calibration_error", "calibration_test", "census", "corrected_level", "difference",
-    "effective_n", "gap_between", "gap_between_means", "interval", "largest_gap",
-    "largest_gap_of_means", "mcnemar", "mean", "proportion", "ratio_between", "smallest_ratio",
-    "tango", "undefined", "wilson",
+    "effective_n", "gap_between", "gap_between_means", "interval", "mcnemar", "mean", "proportion",
+    "ratio_between", "tango", "undefined", "wilson",
 ]  # fmt: skip

@@ -126,10 +126,10 @@ class Family:
 
     def together(self, tails: Floats) -> Floats:
         """The tails at which limits hold for all pairs at once, wrong in 2 `tails` of all cases."""
-        from scipy.stats import norm
+        from scipy.special import ndtr
 
         ranges = [studentised_range(len(self.names), 1 - 2 * tail) for tail in tails.tolist()]
-        return norm.sf(np.array(ranges) / np.sqrt(2))
+        return ndtr(-np.array(ranges) / np.sqrt(2))
 
     @functools.cached_property
     def centre(self) -> Floats:
@@ -286,9 +286,9 @@ def means(
     errors = np.sqrt((squares + within) / np.maximum(sizes, 1) / np.maximum(worth, 1))
 
     def limits(tails: Floats) -> tuple[Floats, Floats]:
-        from scipy.stats import t
+        from scipy.special import stdtrit
 
-        half = t.isf(tails[:, None], np.maximum(worth - 1, 1)) * errors
+        half = -stdtrit(np.maximum(worth - 1, 1), tails[:, None]) * errors
         half = np.where(sizes > 0, half, np.inf)
         centre = np.where(sizes > 0, values, 0.0 if edges is None else sum(edges) / 2)
         if edges is None:
@@ -355,15 +355,15 @@ def mid_p(successes: Floats, sizes: Floats, tails: Floats) -> tuple[Floats, Floa
 def studentised_range(groups: int, level: float) -> float:
     """The quantile of the range of `groups` independent standard normal numbers (Tukey)."""
     from scipy.optimize import brentq
-    from scipy.stats import norm
+    from scipy.special import ndtr, ndtri
 
     if groups == 2:
-        return float(np.sqrt(2) * norm.isf((1 - level) / 2))
+        return float(np.sqrt(2) * ndtri((1 + level) / 2))
     z = np.linspace(-9, 21, 1501)
-    density, below = norm.pdf(z), norm.cdf(z)
+    density, below = np.exp(-z * z / 2) / np.sqrt(2 * np.pi), ndtr(z)
 
     def excess(width: float) -> float:
-        inside = np.maximum(below - norm.cdf(z - width), 0.0) ** (groups - 1)
+        inside = np.maximum(below - ndtr(z - width), 0.0) ** (groups - 1)
         return float(groups * np.trapezoid(density * inside, z) - level)
 
     return float(brentq(excess, 1e-6, 30.0, xtol=1e-10))

@@ -27,9 +27,9 @@ def wilson(successes: float, n: float, level: float = LEVEL) -> tuple[float, flo
     Returns:
         (low, high), each in [0, 1].
     """
-    from scipy.stats import norm
+    from scipy.special import ndtri
 
-    z = float(norm.ppf(0.5 + level / 2))
+    z = float(ndtri(0.5 + level / 2))
     p = successes / n
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
@@ -46,9 +46,9 @@ def tango(gained: float, lost: float, n: float, q: float) -> float:
         gained, lost: pairs of `n` that went from no to yes, and from yes to no; need not be whole.
     """
     from scipy.optimize import brentq
-    from scipy.stats import norm
+    from scipy.special import ndtri
 
-    z = float(norm.ppf(q))
+    z = float(ndtri(q))
 
     def score(difference: float) -> float:
         b = (2 * n - gained + lost) * difference - gained - lost
@@ -74,7 +74,7 @@ def effective_n(values: NDArray[np.float64], clusters: NDArray[Any]) -> float:
         values: [n] floats.
         clusters: [n] labels; samples of one cluster are not independent.
     """
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
     n = len(values)
     _, inverse, sizes = np.unique(clusters, return_inverse=True, return_counts=True)
@@ -88,7 +88,7 @@ def effective_n(values: NDArray[np.float64], clusters: NDArray[Any]) -> float:
     residuals = np.bincount(inverse, weights=values - values.mean())
     clustered = float((residuals**2).sum()) * k / (k - 1) / n**2
     worth = float(np.clip(n / max(clustered / (variance / n), 1e-12), 1.0, n))
-    sure = float(t.ppf(0.975, n - 1) / t.ppf(0.975, k - 1)) ** 2
+    sure = float(stdtrit(n - 1, 0.975) / stdtrit(k - 1, 0.975)) ** 2
     return max(worth * sure, min(worth, float(k)))
 
 

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from audit.record import LimitedBy, Metric, Slice
 from audit.statistics.intervals import (
+    QUANTILES,
     Edges,
     effective_n,
     quantiles_of,
@@ -70,7 +71,7 @@ def mean(
         values: [n] floats.
         edges: the lowest and the highest that a value can be.
     """
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
     data = np.asarray(values, dtype=np.float64)
     n = len(data)
@@ -91,7 +92,7 @@ def mean(
     else:
         estimator = "mean; Student t interval"
         freedom = max(size - 1, 1.0)
-        quantiles = quantiles_of(lambda q: centre + float(t.ppf(q, freedom)) * error, edges)
+        quantiles = quantiles_of(lambda q: centre + float(stdtrit(freedom, q)) * error, edges)
     return Metric(
         name=name, value=centre, low=quantiles["0.025"], high=quantiles["0.975"], n=n, unit=unit,
         direction=direction, slice=slice or {}, estimator=estimator,  # type: ignore[arg-type]
@@ -133,7 +134,8 @@ def difference(
     ]
     if np.isin(np.concatenate([a, b]), (0, 1)).all():
         edges, estimator = (-1.0, 1.0), "difference of shares; mid-p limits, recovered variances"
-        quantiles = quantiles_of(lambda q: share_difference(a.mean(), b.mean(), worth, q), edges)
+        points = share_difference(float(a.mean()), float(b.mean()), worth)
+        quantiles = quantiles_of(points.__getitem__, edges)
     else:
         estimator = "difference of means; Welch t interval"
         quantiles = quantiles_of(welch(a, b, worth, edges), edges)
@@ -146,16 +148,18 @@ def difference(
     )  # fmt: skip
 
 
-def share_difference(first: float, second: float, worth: Sequence[float], q: float) -> float:
-    """The `q` quantile of the difference of two shares of different samples."""
+def share_difference(first: float, second: float, worth: Sequence[float]) -> dict[float, float]:
+    """The kept quantiles of the difference of two shares of different samples."""
     from audit.statistics.between import mid_p
 
     shares = np.array([first, second])
-    low, high = mid_p(shares * worth, np.array(worth), np.array([[min(q, 1 - q)]]))
-    under, over = shares - low[0], high[0] - shares
-    if q < 0.5:
-        return float(first - second - np.hypot(under[0], over[1]))
-    return float(first - second + np.hypot(over[0], under[1]) * (q > 0.5))
+    tails = np.minimum(QUANTILES, 1 - np.array(QUANTILES))[:, None]
+    low, high = mid_p(shares * worth, np.array(worth), tails)
+    under, over = shares - low, high - shares
+    down, up = np.hypot(under[:, 0], over[:, 1]), np.hypot(over[:, 0], under[:, 1])
+    side = np.sign(np.array(QUANTILES) - 0.5)
+    ends = first - second + np.where(side < 0, -down, up) * (side != 0)
+    return dict(zip(QUANTILES, ends.tolist(), strict=True))
 
 
 def welch(
@@ -163,7 +167,7 @@ def welch(
 ) -> Callable[[float], float]:
     """The quantiles of a difference of means. A side whose values are all alike is given what one
     more sample as unlike as the other side's values, or as all, would tell."""
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
     spreads = [float(a.var(ddof=1)), float(b.var(ddof=1))]
     width = None if edges is None or None in edges else (edges[1] - edges[0]) / 2  # type: ignore[operator]
@@ -182,4 +186,4 @@ def welch(
         part**2 / max(size - 1, 1) for part, size in zip(parts, worth, strict=True)
     )
     value = float(a.mean() - b.mean())
-    return lambda q: value + float(t.ppf(q, freedom)) * error
+    return lambda q: value + float(stdtrit(freedom, q)) * error

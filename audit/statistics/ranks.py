@@ -26,8 +26,8 @@ def auroc(
         positive, negative: [n], [m] scores, higher for positive.
         clusters: labels of both, where samples come in clusters (Obuchowski 1997).
     """
-    from scipy.special import expit
-    from scipy.stats import rankdata, t
+    from scipy.special import expit, stdtrit
+    from scipy.stats import rankdata
 
     p, q = np.asarray(positive, dtype=np.float64), np.asarray(negative, dtype=np.float64)
     n, m = len(p), len(q)
@@ -50,7 +50,7 @@ def auroc(
             # No spread, at the edge or among ties: the exact binomial bound of the smaller side.
             return unseen(value, (0.0, 1.0), units, q)
         step = np.sqrt(variance) / (value * (1 - value))
-        return float(expit(np.log(value / (1 - value)) + t.ppf(q, max(units - 1, 1)) * step))
+        return float(expit(np.log(value / (1 - value)) + stdtrit(max(units - 1, 1), q) * step))
 
     quantiles = quantiles_of(point, (0.0, 1.0))
     return Metric(

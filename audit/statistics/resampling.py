@@ -34,7 +34,7 @@ def bootstrap(
         edges: the range of the statistic; None: unbounded. Where no draw differs (at an edge) the
             bootstrap has no spread, and the exact binomial bound takes its place.
     """
-    from scipy.stats import norm
+    from scipy.special import ndtr, ndtri
 
     everything = np.arange(n)
     value = float(statistic(everything[None])[0])
@@ -76,7 +76,7 @@ def bootstrap(
     if clusters is None:
         estimator = f"BCa bootstrap, {draws} draws"
         below = (np.sum(sampled < value) + np.sum(sampled == value) / 2) / len(sampled)
-        shift = float(norm.ppf(np.clip(below, 1 / len(sampled), 1 - 1 / len(sampled))))
+        shift = float(ndtri(np.clip(below, 1 / len(sampled), 1 - 1 / len(sampled))))
         # The jackknife over at most 400 blocks: the acceleration needs no more.
         blocks = np.array_split(everything, min(n, 400))
         left_out = np.array([statistic(np.delete(everything, b)[None])[0] for b in blocks])
@@ -85,8 +85,8 @@ def bootstrap(
         acceleration = float(np.nansum(gaps**3)) / (6 * scale) if scale > 0 else 0.0
     quantiles = {}
     for q in QUANTILES:
-        z = shift + norm.ppf(q)
-        adjusted = norm.cdf(shift + z / (1 - acceleration * z))
+        z = shift + ndtri(q)
+        adjusted = ndtr(shift + z / (1 - acceleration * z))
         quantiles[str(q)] = round(float(np.quantile(sampled, np.clip(adjusted, 0, 1))), 12)
     return Metric(
         name=name, value=value, low=quantiles["0.025"], high=quantiles["0.975"], n=n, unit=unit,
