@@ -607,6 +607,7 @@ class Subject:
             except (OSError, TypeError):
                 digest.update(f"{cls.__module__}.{cls.__qualname__}".encode())
         digest.update(self.meta.model_dump_json().encode())
+        digest.update(str(self.range_is_inferred).encode())  # what is guessed bounds no attack
         if self.x is not None:
             digest.update(tensor_bytes(self.probe_scores))
         return digest.hexdigest()

@@ -56,8 +56,4 @@ MODEL = ZooModel(
     recipe="AdamW, one-cycle to 2e-3, weight decay 0.1, dropout 0.3, 40 epochs of 1,300 rows, "
     "squared error, seed 0",
     limits="the United States of 1990–95; reported crime is not crime, and varies with policing",
-    fails=(
-        "robustness.fgsm within_tolerance", "robustness.pgd within_tolerance",
-        "robustness.worst_case within_tolerance",
-    ),
 )  # fmt: skip

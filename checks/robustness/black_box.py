@@ -16,7 +16,7 @@ from pydantic import Field
 
 from audit import figures, statistics
 from audit.checking import Check, Context, Cost, Expectation, Measurement
-from audit.checks.robustness.evasion import TAGS, unattacked
+from audit.checks.robustness.evasion import TAGS, TOLERATED, least_left, unattacked
 from audit.checks.robustness.fair_attack import fewer_left, same_answer_twice
 from audit.checks.robustness.pgd import PGD
 from audit.meta import DECISIONS, Number
@@ -36,6 +36,7 @@ class BlackBox(Check):
 
     id: ClassVar[str] = "robustness.black_box"
     title: ClassVar[str] = "What can somebody do who sees only the model's answers?"
+    explained_by: ClassVar[tuple[str, ...]] = ("robustness.worst_case",)
     profiles: ClassVar[dict[str, dict[str, Any]]] = {
         "quick": {"queries": 100},
         "deep": {"samples": 500, "queries": 2000, "decision_samples": 50, "evaluations": 1000,
@@ -79,6 +80,9 @@ class BlackBox(Check):
             broken = context.evidence(produce, chosen, ["broken"], eps=eps, **parameters)["broken"]
             left[name] = clean & ~broken.numpy()
         metrics = [self.metric(context, name, bits, chosen) for name, bits in left.items()]
+        base = statistics.proportion("clean_accuracy", clean, clusters=context.clusters(chosen))
+        bound, why = least_left(context, chosen, base)
+        severity, gates = reference.gate(subject)
         few = context.samples(min(self.decision_samples, len(chosen)))[: self.decision_samples]
         if len(few) and not subject.range_is_inferred and subject.whole is None:
             some = np.isin(chosen, few)
@@ -90,16 +94,24 @@ class BlackBox(Check):
                 self.metric(context, "decisions", clean[some] & (distance > eps), few)
             )
         seen = {m.slice["sees"]: m for m in metrics}
+        good = "within the tolerance" if subject.is_regression else "right"
         texts = [f"{amount(m)} of {m.n} by one who sees {name}" for name, m in seen.items()
                  if name != "gradients"]  # fmt: skip
         rows = [
             {"label": f"{name} (n = {m.n:,})", "value": m.value, "low": m.low, "high": m.high}
-            for name, m in seen.items()
+            for name, m in {"unattacked": base, **seen}.items()
         ]
         return Measurement(
-            answer=f"Within eps {number(eps)} accuracy is left at {'; '.join(texts)}. One who sees "
-            f"gradients leaves {amount(seen['gradients'])}.",
-            metrics=metrics,
+            answer=f"Unattacked, {amount(base)} of {base.n} answers are {good}. Within eps {number(eps)} "
+            f"there are left {'; '.join(texts)}. One who sees gradients leaves "
+            f"{amount(seen['gradients'])}.",
+            metrics=[*metrics, *([] if subject.is_regression else [base])],
+            expectations=[
+                Expectation(metric="robust_accuracy", slice={"sees": sees}, op="not_shown_below",
+                            bound=bound, severity="medium" if gates else severity, gates=gates,
+                            tolerates=TOLERATED)
+                for sees in ("a surrogate", "scores")
+            ],
             validity=[
                 fewer_left("black-box no better", "one who sees scores", left["gradients"], left["scores"]),
                 fewer_left("transfer no better", "one who trains a surrogate", left["gradients"],
@@ -107,15 +119,17 @@ class BlackBox(Check):
                 same_answer_twice(context, chosen),
             ],
             figures=[figures.intervals(
-                rows, value="right answers left", title="What is left, by what the adversary sees",
-                bound=0.3, caption="; ".join(
+                rows, value=f"share of answers {good}", bound=bound,
+                title="What is left, by what the adversary sees",
+                caption=f"unattacked {share(float(base.value or 0))}; " + "; ".join(
                     f"{name} {share(float(m.value or 0))}" for name, m in seen.items()
                 ) + ". The dashed line is the default bound.",
             )],
             guidance={"robust_accuracy": Guidance(
                 title="The model can be fooled by one who {slice} only",
                 what_happened="An adversary who {slice} leaves {value} ({low} to {high}) of {n} answers "
-                "right; the bound is {bound}.",
+                f"{good}, where {amount(base)} are unattacked; the bound is {{bound}}, {why}."
+                f"{reference.remark(subject)}",
                 why_it_matters="Keeping the weights secret does not protect the model: its answers are "
                 "enough.",
                 what_to_do="Train with adversarial examples; limit how often one caller may ask, and "
@@ -130,10 +144,3 @@ class BlackBox(Check):
         return statistics.proportion(
             "robust_accuracy", bits, clusters=context.clusters(samples), slice={"sees": sees}
         )
-
-    def expectations(self, subject: Subject) -> list[Expectation]:
-        return [
-            Expectation(metric="robust_accuracy", slice={"sees": sees}, op="not_shown_below",
-                        bound=0.3, severity="medium")
-            for sees in ("a surrogate", "scores")
-        ]  # fmt: skip

@@ -60,7 +60,7 @@ class Certified(Check):
     def attack(self, profile: str) -> WorstCase:
         """The cascade that gives the other side, as its own check runs it."""
         cls = self.attack_class
-        attack = cls(**{**cls.profiles.get(profile, {}), "eps": self.eps, "categories": False})
+        attack = cls(**{**cls.profiles.get(profile, {}), "eps": self.eps, "changes": 0})
         assert isinstance(attack, WorstCase)
         return attack
 
@@ -105,13 +105,15 @@ class Certified(Check):
         robust = statistics.proportion(
             "robust_accuracy", empirical.standing[some], clusters=clusters, slice={"eps": eps}
         )
+        base = statistics.proportion("clean_accuracy", clean, clusters=clusters)
         contradictions = int(((proven > smallest) & clean).sum())
         left = float(robust.value or 0)
         return Measurement(
             answer=f"{attack.change(subject, eps)} provably leaves {amount(certified)} of "
-            f"{len(chosen):,} answers right; the attacks leave {share(left)}. What is true lies "
-            f"between. Half of the samples are proven up to {number(median.value)}.",
-            metrics=[certified, robust, median],
+            f"{len(chosen):,} answers right, where {amount(base)} are without a change and the attacks "
+            f"leave {share(left)}. What is true lies between. Half of the samples are proven up to "
+            f"{number(median.value)}.",
+            metrics=[certified, base, robust, median],
             validity=[Validity(
                 name="no attack breaks what is proven", passed=contradictions == 0,
                 detail=f"{contradictions} of {len(chosen)} samples were broken within the budget that "
@@ -122,8 +124,8 @@ class Certified(Check):
             guidance={"certified_accuracy": Guidance(
                 title="Little of the robustness is proven",
                 what_happened=f"{attack.change(subject, eps)} provably leaves {{value}} ({{low}} to "
-                f"{{high}}) of {{n}} answers right; the bound is {{bound}}. Half of the samples are "
-                f"proven up to {number(median.value)}.",
+                f"{{high}}) of {{n}} answers right, where {amount(base)} are without a change; the bound "
+                f"is {{bound}}. Half of the samples are proven up to {number(median.value)}.",
                 why_it_matters="What attacks did not break may be broken by the next one; what is "
                 "proven cannot be.",
                 what_to_do="Train with bounds (Gowal et al. 2018), or say that robustness was tested "
@@ -148,12 +150,13 @@ class Certified(Check):
         return figures.curve(
             rows, x="eps", y="accuracy", series="series", log=True, asked=eps,
             title="Between proof and attack: the true robust accuracy lies between the lines",
-            caption=f"At eps {number(eps)}, {share(here[0])} are proven right and attacks leave "
-            f"{share(here[1])} (dotted line).",
+            caption=f"Without a change {share(float(clean.mean()))} are right; at eps {number(eps)}, "
+            f"{share(here[0])} are proven right and attacks leave {share(here[1])} (dotted line).",
         )  # fmt: skip
 
     def expectations(self, subject: Subject) -> list[Expectation]:
         return [Expectation(
             metric="certified_accuracy", slice={"eps": self.attack("standard").size(subject)},
             op="not_shown_below", bound=0.1, severity="info",
+            gates=self.attack("standard").gate(subject)[1],
         )]  # fmt: skip

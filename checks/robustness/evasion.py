@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -12,9 +13,10 @@ from pydantic import Field
 from audit import figures, statistics
 from audit.checking import Check, Context, Expectation, Measurement, pack
 from audit.checks.robustness.examples import show
+from audit.checks.robustness.fair_attack import best_constant
 from audit.errors import NotApplicable
-from audit.meta import ANSWERS, Number
-from audit.record import Figure, Guidance, Metric, Severity, Validity
+from audit.meta import ANSWERS, Number, parse_number
+from audit.record import Figure, Guidance, Metric, Severity, Slice, Validity
 from audit.words import amount, number, out_of_ten, share
 
 if TYPE_CHECKING:
@@ -24,6 +26,16 @@ if TYPE_CHECKING:
     from audit.subject import Subject
 
 TABULAR_EPS = 0.1
+TOLERATED = 0.1  # what an undecided bound on what is left may hide
+KEPT = 0.5  # of what is right unattacked, at least
+VALUES_TITLE = "Small changes of the input, well chosen, move the answers beyond the tolerance"
+VALUES_TODO = (
+    "Train with adversarial examples of this kind (Madry et al. 2018), or keep untrusted inputs away "
+    "from it."
+)
+UNDECLARED = (
+    " Nobody said how much must not matter ([subject.input] eps), so this decides no verdict."
+)
 TAGS = [
     "MITRE ATLAS AML.T0043", "MITRE ATLAS AML.T0015", "CWE-1039", "NIST AI RMF MEASURE 2.7",
     "EU AI Act Article 15",
@@ -38,6 +50,7 @@ class Outcome:
         samples: [n] indices. clean: [n] good before. broken: [n] the attack won.
         found: the attack's evidence on them.
         robust: the share that stayed good.
+        held: the same, of what stays broken within a range that was only guessed.
     """
 
     size: float
@@ -46,6 +59,7 @@ class Outcome:
     broken: NDArray[np.bool_]
     robust: Metric
     found: dict[str, Tensor]
+    held: Metric | None = None
 
     def among(self, few: NDArray[np.intp]) -> NDArray[np.bool_]:
         """[few] what stands of some of the samples."""
@@ -60,10 +74,13 @@ class Evasion(Check):
     """An adversary who changes inputs. A subclass says in what way, and how much of it."""
 
     samples: int = Field(default=200, ge=10, description="at most this many samples are attacked")
+    also: list[Annotated[Number, Field(gt=0)]] = Field(
+        default=[], description="other sizes of the change that are measured too"
+    )
 
-    bound: ClassVar[float] = 0.3
-    severity: ClassVar[Severity] = "high"
     size_name: ClassVar[str] = "eps"
+    # The parameters that say how much must not matter, where somebody sets one.
+    sized_by: ClassVar[tuple[str, ...]] = ()
     fields: ClassVar[tuple[str, ...]] = ("broken",)
     finding_title: ClassVar[str]
     todo: ClassVar[str] = (
@@ -87,7 +104,18 @@ class Evasion(Check):
 
     def sizes(self, subject: Subject) -> list[float]:
         """What is measured, `size` among them."""
-        return [self.size(subject)]
+        return sorted({self.size(subject), *self.also})
+
+    def asking(self, slices: Sequence[Slice]) -> Check:
+        asked = (parse_number(s.get(self.size_name), plain=True) for s in slices)
+        found = {float(size) for size in asked if isinstance(size, (int, float)) and size > 0}
+        return self.model_copy(update={"also": sorted({*self.also, *found})}) if found else self
+
+    def gate(self, subject: Subject) -> tuple[Severity, bool]:
+        """How severe it is where too little stands, and whether that may decide a verdict: only
+        where somebody said how much must not matter.
+        """
+        return ("medium", True) if set(self.sized_by) & self.model_fields_set else ("info", False)
 
     def validity(self, context: Context, outcome: Outcome) -> list[Validity]:
         """Evidence that the attack was fair: a weak attack proves nothing."""
@@ -114,7 +142,7 @@ class Evasion(Check):
 
     def examine(self, context: Context) -> Measurement:
         subject = context.subject
-        size = self.size(subject)
+        size, (severity, gates) = self.size(subject), self.gate(subject)
         outcomes = [self.outcome(context, at) for at in self.sizes(subject)]
         main = next(o for o in outcomes if o.size == size)
         chosen, clean = main.samples, main.clean
@@ -127,23 +155,29 @@ class Evasion(Check):
         # What was not attacked has not moved: that is no measurement of a regression.
         known = [] if subject.is_regression else [base]
         change = self.change(subject, size)
-        kept = f"right, where {amount(base)} were"
+        kept, title, todo = f"right, where {amount(base)} were", self.finding_title, self.todo
         if subject.is_regression:
             kept = f"no more than {number(subject.meta.tolerance)} further from the truth"
+            title, todo = VALUES_TITLE, VALUES_TODO
+        bound, why = least_left(context, main.samples, base)
         measurement = Measurement(
             answer=self.answer(subject, main, base, flips),
             metrics=[*known, *(o.robust for o in outcomes), flips],
-            figures=self.pictures(context, base, outcomes),
+            figures=self.pictures(context, base, outcomes, bound),
             per_unit=[pack(main.robust.name, main.standing, samples=chosen,
                              slice={self.size_name: size})],
+            expectations=[Expectation(
+                metric=main.robust.name, slice={self.size_name: size}, op="not_shown_below",
+                bound=bound, severity=severity, gates=gates, tolerates=TOLERATED,
+            )],
             guidance={
                 main.robust.name: Guidance(
-                    title=self.finding_title,
+                    title=title,
                     what_happened=f"{change} leaves {{value}} ({{low}} to {{high}}) of {{n}} answers "
-                    f"{kept}; the bound is {{bound}}.",
+                    f"{kept}; the bound is {{bound}}, {why}.{self.remark(subject)}",
                     why_it_matters="Somebody who may choose the input, or mere noise in a bad spot, "
                     "can make the model say something else without a person noticing.",
-                    what_to_do=self.todo,
+                    what_to_do=todo,
                     tags=TAGS,
                 )
             },
@@ -155,9 +189,9 @@ class Evasion(Check):
             piece.metrics = sorted(set(rests))
         doubts = dict.fromkeys(v.doubt for v in measurement.validity if v.passed is False)
         if doubts:
-            measurement.answer = (
-                f"{' and '.join(doubts).capitalize()}: what follows bounds the model's robustness from "
-                f"above and may be far too good. {measurement.answer}"
+            measurement.conclusions["broken"] = (
+                f"{' and '.join(doubts).capitalize()}: this bounds the model's robustness from above and "
+                "may be far too good."
             )
         if context.examples and main.broken.any():
             show(self, context, main, measurement)
@@ -167,49 +201,70 @@ class Evasion(Check):
         """The result in a sentence."""
         change, n = self.change(subject, main.size), len(main.samples)
         flipped = float(flips.value or 0.0)
+        held = ""
+        if main.held is not None:
+            assert subject.range is not None
+            low, high = map(number, subject.range)
+            held = (
+                f" The range of the inputs is only guessed ({low} to {high}) and the attack may leave "
+                f"it; within it, what was found leaves {amount(main.held)}."
+            )
         if subject.is_regression:
             return (
                 f"{change} moves {out_of_ten(flipped)} of the answers further from the truth by more "
-                f"than {number(subject.meta.tolerance)}; {amount(main.robust)} of {n:,} stay within."
+                f"than {number(subject.meta.tolerance)}; {amount(main.robust)} of {n:,} stay within.{held}"
             )
         if flipped == 0:
             return (
                 f"{change} flipped no answer that was right: accuracy stays at "
-                f"{amount(main.robust)} of {n:,} samples."
+                f"{amount(main.robust)} of {n:,} samples.{held}"
             )
         return (
             f"{change} flips {out_of_ten(flipped)} of the answers that were right: accuracy falls "
-            f"from {amount(base)} to {amount(main.robust)} of {n:,} samples."
+            f"from {amount(base)} to {amount(main.robust)} of {n:,} samples.{held}"
         )
+
+    def remark(self, subject: Subject) -> str:
+        """A sentence more for the finding."""
+        return ""
+
+    def step_name(self, subject: Subject, size: float) -> str:
+        """A size of the change, beside a bar: 'eps 0.03'."""
+        return f"{self.size_name} {number(size)}"
 
     def pictures(
-        self, context: Context, base: Metric, outcomes: list[Outcome]
+        self, context: Context, base: Metric, outcomes: list[Outcome], bound: float
     ) -> list[Figure]:
-        """The accuracy that is left, against the size of the change."""
+        """What is left, before and after, or against the size of the change where more than one
+        size was asked about.
+        """
         what = "share within the tolerance" if context.subject.is_regression else "accuracy"
-        measured = [(0.0, base), *((o.size, o.robust) for o in outcomes)]
-        rows = [
-            {self.size_name: at, "robust accuracy": m.value, "low": m.low, "high": m.high,
-             "attack": self.id.split(".")[1].upper()}
-            for at, m in sorted(measured, key=lambda pair: pair[0])
-        ]  # fmt: skip
+        y = what if context.subject.is_regression else "robust accuracy"
+        measured = sorted([(0.0, base), *((o.size, o.robust) for o in outcomes)], key=lambda m: m[0])
         falls = ", ".join(
-            f"to {share(float(m.value or 0))} at {self.size_name} {number(at)}"
-            for at, m in sorted(measured[1:], key=lambda pair: pair[0])
+            f"{share(float(m.value or 0))} at {self.step_name(context.subject, at)}"
+            for at, m in measured[1:]
         )
+        caption = (
+            f"{what.capitalize()} is {share(float(base.value or 0))} without an attack, {falls}. The "
+            "dashed line is the default bound."
+        )
+        if len(measured) == 2:
+            names = ["unattacked", *(self.step_name(context.subject, at) for at, _ in measured[1:])]
+            return [figures.intervals(
+                [{"label": label, "value": m.value, "low": m.low, "high": m.high}
+                 for label, (_, m) in zip(names, measured, strict=True)],
+                value=what, title=f"{what.capitalize()} before and under attack", bound=bound,
+                caption=caption,
+            )]  # fmt: skip
+        rows = [
+            {self.size_name: at, y: m.value, "low": m.low, "high": m.high,
+             "attack": self.id.split(".")[1].upper()}
+            for at, m in measured
+        ]  # fmt: skip
         return [figures.curve(
-            rows, x=self.size_name, y="robust accuracy", series="attack",
+            rows, x=self.size_name, y=y, series="attack", bound=bound, caption=caption,
             title=f"{what.capitalize()} under attack, against the size of the change",
-            bound=self.bound,
-            caption=f"{what.capitalize()} falls {falls}, from {share(float(base.value or 0))} without "
-            "an attack. The dashed line is the default bound.",
-        )]  # fmt: skip
-
-    def expectations(self, subject: Subject) -> list[Expectation]:
-        return [Expectation(
-            metric=self.measure_of(subject), slice={self.size_name: self.size(subject)},
-            op=">=" if self.severity in ("high", "critical") else "not_shown_below",
-            bound=self.bound, severity=self.severity,
         )]  # fmt: skip
 
 
@@ -228,6 +283,9 @@ class NormBounded(Evasion):
     free_steps: int = Field(default=60, ge=5, description="of the attack with the budget removed")
 
     norm: ClassVar[Literal["linf", "l2"]] = "linf"
+    # How severe it is where [subject.input] eps is given, and where nobody gave any.
+    declared: ClassVar[Severity] = "medium"
+    undeclared: ClassVar[Severity] = "info"
     fields: ClassVar[tuple[str, ...]] = ("broken", "loss_rose", "zero_gradient")
 
     def applies(self, subject: Subject) -> None:
@@ -265,6 +323,37 @@ class NormBounded(Evasion):
 
         return l2_eps(subject, eps)
 
+    def gate(self, subject: Subject) -> tuple[Severity, bool]:
+        if self.eps is not None:
+            return "high", True
+        if subject.meta.input.eps is not None:
+            return self.declared, True
+        return self.undeclared, False
+
+    def remark(self, subject: Subject) -> str:
+        return "" if self.gate(subject)[1] else UNDECLARED
+
+    def outcome(self, context: Context, size: float) -> Outcome:
+        """Of inputs whose range was only guessed, the attack may leave the guess: it bounds what
+        is left from below. What stays broken once it is put back bounds it from above.
+        """
+        if not guessed(context.subject):
+            return super().outcome(context, size)
+        from audit.methods.attacks.budgets import still_broken
+
+        free = super().outcome(context, size)
+        points = self.attack(context, free.samples, size, [*self.fields, "x"])["x"]
+        inside = still_broken(context.subject, free.samples, points).numpy() & free.broken
+        held = statistics.proportion(
+            free.robust.name, free.clean & ~inside, clusters=context.clusters(free.samples)
+        )
+        robust = free.robust.model_copy(update={
+            "high": held.high, "sufficient": {},
+            "estimator": f"{free.robust.estimator}; from an attack that may leave the guessed range to "
+            "what of it stays broken within",
+        })  # fmt: skip
+        return replace(free, robust=robust, held=held)
+
     def change(self, subject: Subject, size: float) -> str:
         if subject.kind == "tabular":
             names = [f.name for f in subject.features if f.attackable]
@@ -292,3 +381,21 @@ def unattacked(context: Context, samples: NDArray[np.intp]) -> NDArray[np.bool_]
     if context.subject.is_regression:
         return np.ones(len(samples), dtype=bool)
     return context.predictions().correct[samples]
+
+
+def guessed(subject: Subject) -> bool:
+    """Is the range that a change must keep to only what the data fill?"""
+    return subject.kind != "tabular" and subject.range_is_inferred
+
+
+def least_left(
+    context: Context, samples: NDArray[np.intp], base: Metric
+) -> tuple[float, str]:
+    """What an attack must not be shown to leave less than, on the same samples, and why so much."""
+    half = KEPT * float(base.value or 0)
+    if context.subject.is_regression:
+        return half, "half of all"
+    constant = best_constant(context, samples)
+    if constant > half:
+        return float(f"{constant:.6g}"), "what one answer to all would get right"
+    return float(f"{half:.6g}"), "half of what is right unattacked"

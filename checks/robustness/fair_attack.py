@@ -89,12 +89,6 @@ def white_box_validity(
         f"{len(few)} right; the best constant answer gets {share(float(constant))}",
     ))  # fmt: skip
     result.append(same_answer_twice(context, samples))
-    if subject.range_is_inferred:
-        result.append(Validity(
-            name="input range", passed=None,
-            detail="the input range was only inferred from the data; give it as "
-            "[subject.input] range",
-        ))  # fmt: skip
     return result
 
 

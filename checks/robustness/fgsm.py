@@ -35,17 +35,18 @@ class FGSM(NormBounded):
     id: ClassVar[str] = "robustness.fgsm"
     title: ClassVar[str] = "How right does the model stay after one step in the worst direction?"
     finding_title: ClassVar[str] = "A single small step flips the answer"
+    explained_by: ClassVar[tuple[str, ...]] = ("robustness.worst_case",)
     profiles: ClassVar[dict[str, dict[str, Any]]] = {
         "quick": {"samples": 200, "queries": 100},
         "deep": {"samples": 5000, "diagnostic_samples": 500, "queries": 1000},
     }
 
     def cost(self, subject: Subject) -> Cost:
-        n = min(self.samples, subject.n) * len(MULTIPLES)
+        n = min(self.samples, subject.n) * len(self.sizes(subject))
         return Cost(forward=2 * n, backward=n)
 
     def sizes(self, subject: Subject) -> list[float]:
-        return [m * self.size(subject) for m in MULTIPLES]
+        return sorted({*(m * self.size(subject) for m in MULTIPLES), *self.also})
 
     def attack(
         self, context: Context, samples: NDArray[np.intp], eps: float, fields: list[str]

@@ -17,7 +17,7 @@ from audit.checks.robustness.evasion import Evasion, Outcome
 from audit.checks.robustness.fair_attack import little_more, same_answer_twice
 from audit.errors import NotApplicable
 from audit.meta import ANSWERS, Number
-from audit.record import Severity, Validity
+from audit.record import Validity
 from audit.words import share
 
 if TYPE_CHECKING:
@@ -38,9 +38,8 @@ class Patch(Evasion):
         "How right does the model stay when somebody sticks a small patch on the picture?"
     )
     finding_title: ClassVar[str] = "A small patch anywhere on the picture flips the answer"
-    severity: ClassVar[Severity] = "medium"
     size_name: ClassVar[str] = "area"
-    bound: ClassVar[float] = 0.1
+    sized_by: ClassVar[tuple[str, ...]] = ("cover",)
     todo: ClassVar[str] = (
         "Train with patches pasted in, or answer from many crops and take the majority (Levine and "
         "Feizi 2020), which can be proven."
@@ -68,6 +67,9 @@ class Patch(Evasion):
 
     def size(self, subject: Subject) -> float:
         return self.cover
+
+    def step_name(self, subject: Subject, size: float) -> str:
+        return f"a patch on {share(size)}"
 
     def change(self, subject: Subject, size: float) -> str:
         return f"Sticking a patch on {share(size)} of a picture"

@@ -39,6 +39,7 @@ class PGD(NormBounded):
         "How right does the model stay when somebody searches for the worst small change?"
     )
     finding_title: ClassVar[str] = "Small changes of the input, well chosen, flip the answer"
+    explained_by: ClassVar[tuple[str, ...]] = ("robustness.worst_case",)
     profiles: ClassVar[dict[str, dict[str, Any]]] = {
         "quick": {"samples": 200, "steps": 10, "curve": [1.0], "queries": 100},
         "deep": {"samples": 5000, "steps": 50, "restarts": 3, "diagnostic_samples": 500,
@@ -55,11 +56,11 @@ class PGD(NormBounded):
     )
 
     def sizes(self, subject: Subject) -> list[float]:
-        return [m * self.size(subject) for m in sorted({*self.curve, 1.0})]
+        return sorted({*(m * self.size(subject) for m in {*self.curve, 1.0}), *self.also})
 
     def cost(self, subject: Subject) -> Cost:
         n = min(self.samples, subject.n)
-        passes = n * self.steps * self.restarts * len({*self.curve, 1.0})
+        passes = n * self.steps * self.restarts * len(self.sizes(subject))
         few = min(self.diagnostic_samples, n)
         return Cost(
             forward=passes + n + few * (self.queries + self.free_steps + 4 * self.steps),

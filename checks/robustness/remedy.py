@@ -10,7 +10,7 @@ from pydantic import Field
 
 from audit import figures, statistics
 from audit.checking import Check, Context, Cost, Expectation, Measurement, Profile, pack
-from audit.checks.robustness.evasion import TAGS, Outcome
+from audit.checks.robustness.evasion import TAGS, Outcome, least_left
 from audit.checks.robustness.worst_case import WorstCase
 from audit.meta import DECISIONS, Number
 from audit.record import Guidance
@@ -83,20 +83,19 @@ class Remedy(Check):
              "value": m.value, "low": m.low, "high": m.high}
             for (name, when), m in sorted(parts.items())
         ]  # fmt: skip
-        worth = (
-            "It helps" if float(gain.low or 0) > 0 else
-            "It harms" if float(gain.high or 0) < 0 else "It makes no difference that these samples show"
-        )  # fmt: skip
+        bound, _ = least_left(context, before.samples, parts["clean_accuracy", "before"])
         return Measurement(
             answer=f"{self.what(subject)}: under the worst attack within eps {number(eps)}, "
             f"{amount(parts['robust_accuracy', 'after'])} stay right instead of "
             f"{amount(parts['robust_accuracy', 'before'])} (paired {number(gain.value)}, "
             f"{span(gain.low, gain.high)}), unattacked {amount(parts['clean_accuracy', 'after'])} "
             f"instead of {amount(parts['clean_accuracy', 'before'])}, of {len(before.samples)} "
-            f"samples. {worth}.{self.unmasking(after)}",
+            f"samples.{self.unmasking(after)}",
+            conclusions={"met": "It does no harm.", "failed": "It harms.",
+                         "undecided": "These samples do not show whether it helps or harms."},
             metrics=[gain, loss, *parts.values()],
             figures=[figures.intervals(
-                rows, value="right answers", title="Before and after", bound=attack.bound,
+                rows, value="right answers", title="Before and after", bound=bound,
                 caption="; ".join(
                     f"{row['label']} {share(float(row['value'] or 0))}" for row in rows
                 ) + ". The dashed line is the default bound under attack.",

@@ -36,7 +36,6 @@ class Rewording(Evasion):
 
     edits: int = Field(default=2, ge=1, description="words that may be changed")
 
-    severity: ClassVar[Severity] = "medium"
     size_name: ClassVar[str] = "edits"
     kind_of_change: ClassVar[Literal["typos", "substitutions"]]
     profiles: ClassVar[dict[str, dict[str, Any]]] = {
@@ -56,11 +55,18 @@ class Rewording(Evasion):
         options = subject.x.shape[1] + 48
         return Cost(forward=(min(self.samples, subject.n) * self.edits * 2 + FEW * MANY) * options)
 
+    def gate(self, subject: Subject) -> tuple[Severity, bool]:
+        return "medium", True
+
     def size(self, subject: Subject) -> float:
         return float(self.edits)
 
     def sizes(self, subject: Subject) -> list[float]:
-        return [float(i) for i in range(1, self.edits + 1)]
+        whole = {size for size in self.also if size == int(size)}
+        return sorted({*map(float, range(1, self.edits + 1)), *whole})
+
+    def step_name(self, subject: Subject, size: float) -> str:
+        return f"{size:.0f} word{'s' if size > 1 else ''} changed"
 
     def attack(
         self, context: Context, samples: NDArray[np.intp], size: float, fields: list[str]

@@ -16,7 +16,7 @@ from audit.checks.robustness.evasion import Evasion, Outcome
 from audit.checks.robustness.fair_attack import little_more, same_answer_twice
 from audit.errors import NotApplicable
 from audit.meta import ANSWERS, Number
-from audit.record import Severity, Validity
+from audit.record import Validity
 from audit.words import number, share
 
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ class Spatial(Evasion):
     id: ClassVar[str] = "robustness.spatial"
     title: ClassVar[str] = "How right does the model stay when the thing lies elsewhere: turned, or shifted?"
     finding_title: ClassVar[str] = "Turning or shifting the input flips the answer"
-    severity: ClassVar[Severity] = "medium"
     size_name: ClassVar[str] = "shift"
+    sized_by: ClassVar[tuple[str, ...]] = ("degrees", "shift")
     todo: ClassVar[str] = (
         "Train with turned and shifted copies, or bring every input into the same place before the "
         "model sees it."
@@ -65,6 +65,10 @@ class Spatial(Evasion):
 
     def size(self, subject: Subject) -> float:
         return self.shift
+
+    def step_name(self, subject: Subject, size: float) -> str:
+        turned = f"turned by {number(self.degrees)} degrees, " if subject.kind == "image" else ""
+        return f"{turned}shifted by {share(size)}"
 
     def change(self, subject: Subject, size: float) -> str:
         if subject.kind == "sequence":

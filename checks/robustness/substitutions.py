@@ -1,8 +1,9 @@
 """How right does the model stay when some words are replaced by words that it takes for similar?
 
 Words are replaced by their nearest in the model's own embedding, greedily, those that hurt most first
-(Jin et al. 2020), within a budget of edits. What is near for the model need not be near for a reader:
-some replacements change the meaning, so read the examples. Changing as many words by chance must do no
+(Jin et al. 2020), within a budget of edits. What is near for the model need not be near for a reader
+(ghost, describe): where the meaning changed the answer may change with it, so this gates nothing; read the
+examples. Changing as many words by chance must do no
 better, and with many edits little may stand.
 """
 
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from audit.checks.robustness.rewording import Rewording
 
 if TYPE_CHECKING:
+    from audit.record import Severity
     from audit.subject import Subject
 
 
@@ -29,6 +31,15 @@ class Substitutions(Rewording):
         "Train with words replaced, use embeddings learnt on more text, or ask for more than one "
         "sentence before an answer counts."
     )
+
+    def gate(self, subject: Subject) -> tuple[Severity, bool]:
+        return "low", False
+
+    def remark(self, subject: Subject) -> str:
+        return (
+            " Nobody vouches that the words kept the meaning, near as the model takes them, so this "
+            "decides no verdict."
+        )
 
     def change(self, subject: Subject, size: float) -> str:
         return f"Replacing {size:.0f} word{'s' if size > 1 else ''} by near ones"

@@ -33,6 +33,7 @@ class Universal(Check):
 
     id: ClassVar[str] = "robustness.universal"
     title: ClassVar[str] = "Is there one change that fools the model on most inputs?"
+    explained_by: ClassVar[tuple[str, ...]] = ("robustness.worst_case",)
     profiles: ClassVar[dict[str, dict[str, Any]]] = {
         "quick": {"samples": 100, "steps": 30}, "deep": {"samples": 2000, "steps": 200},
     }  # fmt: skip
@@ -110,7 +111,9 @@ class Universal(Check):
         )  # fmt: skip
 
     def expectations(self, subject: Subject) -> list[Expectation]:
+        attack = PGD(eps=self.eps)
+        _, gates = attack.gate(subject)
         return [Expectation(
-            metric="fooled_by_one", slice={"eps": PGD(eps=self.eps).size(subject)},
-            op="not_shown_above", bound=0.5, severity="medium",
+            metric="fooled_by_one", slice={"eps": attack.size(subject)}, op="not_shown_above", bound=0.5,
+            severity="medium" if gates else "info", gates=gates,
         )]  # fmt: skip

@@ -6,12 +6,13 @@ logits ratio and aimed at the nearest other classes, the search for the smallest
 from several starts on what that search broke just beyond the budget, then Square,
 which needs no gradient (Andriushchenko et al. 2020). Where the tests of a fair attack find masked
 gradients, attacks around the masking follow: gradients passed through what has none, rescaled logits,
-means over random draws (Athalye et al. 2018), and a longer search; of a model that draws lots the means
-alone count, as one lucky draw is no break. Robust accuracy is what survives all. The smallest budget
-that breaks each sample, by bisection with Auto-PGD, gives accuracy at every budget from one search. Of
-a table, categories that an adversary may set are searched greedily. Accuracy under attack is told by
-class and by people's groups: a model may be robust for the majority only. The number is an upper bound
-all the same.
+means over random draws (Athalye et al. 2018), and a longer search. Robust accuracy is what survives all.
+The smallest budget that breaks each sample, by bisection with Auto-PGD, gives accuracy at every budget
+from one search. Of a table, categories that were said to be mutable are searched greedily, at most
+`changes` of them in a row; numbers move within eps beside them. Accuracy under attack is told by class
+and by people's groups: a model may be robust for the majority only. The number is an upper bound all the
+same. It must not be shown to lie below half of what is right unattacked, nor below what one answer to
+all would get right. It gates where somebody said how much must not matter ([subject.input] eps).
 """
 
 from __future__ import annotations
@@ -28,19 +29,21 @@ from audit.checks.robustness.evasion import NormBounded, Outcome, unattacked
 from audit.checks.robustness.fair_attack import same_answer_twice, white_box_validity
 from audit.checks.robustness.pgd import PGD
 from audit.errors import NotApplicable
-from audit.record import Figure, Guidance, Metric, Table, Validity
+from audit.record import Figure, Guidance, Metric, Severity, Table, Validity
 from audit.words import number, share
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from audit.meta import Feature
     from audit.subject import Subject
 
 REACH = 4.0  # times eps: how far the search for the smallest budget goes
 HALVINGS = 7
 POINTS = 16
 FEWEST = 10
+FIRST = "PGD"
 SEARCH = "search for the smallest change"
 FIRST_STEPS = 20  # of the search for the smallest budget, and of its L2 sibling's first attack
 NEARLY = 1.15  # times eps: what the search broke there is attacked for longer within eps
@@ -51,6 +54,10 @@ DRAWS = 8  # answers that are averaged of a model that draws lots
 Stage = tuple[str, Any, dict[str, Any]]  # name, producer, parameters
 
 
+def others(count: int) -> str:
+    return "one other category" if count == 1 else f"{count} other categories"
+
+
 class WorstCase(NormBounded):
     """How right does the model stay under the worst of several attacks, and for whom?"""
 
@@ -59,6 +66,8 @@ class WorstCase(NormBounded):
         "How right does the model stay under the worst of several attacks, and for whom?"
     )
     finding_title: ClassVar[str] = "The worst of several attacks flips too many answers"
+    declared: ClassVar[Severity] = "high"
+    undeclared: ClassVar[Severity] = "medium"
     profiles: ClassVar[dict[str, dict[str, Any]]] = {
         "quick": {"samples": 100, "steps": 10, "targets": 1, "queries": 100},
         "deep": {"samples": 1000, "steps": 100, "targets": 9, "queries": 2000,
@@ -68,8 +77,9 @@ class WorstCase(NormBounded):
     samples: int = Field(default=200, ge=10, description="at most this many samples are attacked")
     steps: int = Field(default=40, ge=2, description="of each gradient attack but the first")
     restarts: int = Field(default=1, ge=1, description="random starts of each Auto-PGD")
-    categories: bool = Field(
-        default=True, description="of a table, those said to be mutable may be others too"
+    changes: int = Field(
+        default=2, ge=0, description="categories of a row that may be others at once, of a table's that "
+        "were said to be mutable"
     )
     targets: int = Field(default=2, ge=0, description="other classes that are aimed at, nearest first")
 
@@ -83,35 +93,45 @@ class WorstCase(NormBounded):
         gradient += n * self.steps * 2  # around masked gradients, where they are
         gradient += min(self.diagnostic_samples, n) * (self.free_steps + 4 * first.steps)
         blind = n * 3 * self.queries + min(self.diagnostic_samples, n) * self.queries
+        if options := sum(len(f.columns) for f in self.chosen(subject)):
+            most = self.most(subject)
+            blind += n * (most + 1) * (most + 2) * (options + 1)
+            gradient += n * (most * self.steps + FIRST_STEPS * (HALVINGS + 1))
         return Cost(forward=gradient + blind, backward=gradient)
 
     def applies(self, subject: Subject) -> None:
         try:
             super().applies(subject)
         except NotApplicable:
-            from audit.methods.attacks.categories import choosable
-
-            tabular = subject.kind == "tabular" and self.categories and self.norm == "linf"
-            if not tabular or not choosable(subject):
+            if not self.chosen(subject):
                 raise
 
-    def change(self, subject: Subject, size: float) -> str:
-        if subject.kind != "tabular":
-            return super().change(subject, size)
+    def chosen(self, subject: Subject) -> list[Feature]:
+        """Categories that the adversary may set."""
         from audit.methods.attacks.categories import choosable
 
-        names = [f.name for f in choosable(subject) if self.categories]
+        tabular = subject.kind == "tabular" and self.norm == "linf" and self.changes
+        return choosable(subject) if tabular else []
+
+    def most(self, subject: Subject) -> int:
+        """Categories of a row that may be others at once."""
+        return min(self.changes, len(self.chosen(subject)))
+
+    def change(self, subject: Subject, size: float) -> str:
+        names = [f.name for f in self.chosen(subject)]
         if not names:
             return super().change(subject, size)
         listed = ", ".join(names[:4]) + (", …" if len(names) > 4 else "")
+        choosing = f"another {listed}"
+        if len(names) > 1:
+            choosing = f"another category of at most {self.most(subject)} of {listed}"
         if not any(f.attackable for f in subject.features):
-            return f"Choosing another {listed}"
-        return f"{super().change(subject, size)}, and choosing another {listed},"
+            return f"Choosing {choosing}"
+        return f"{super().change(subject, size)}, and choosing {choosing},"
 
     def gradient_stages(self, context: Context, eps: float) -> list[Stage]:
         """The attacks that follow on PGD."""
         from audit.methods.attacks.apgd import apgd
-        from audit.methods.attacks.categories import choosable, recategorised
 
         k = 2 if context.subject.is_regression else len(context.subject.classes)
         common = {"eps": eps, "steps": self.steps, "restarts": self.restarts, **self.parts()}
@@ -125,9 +145,26 @@ class WorstCase(NormBounded):
                  {**common, "loss": "targeted", "rank": rank})
                 for rank in range(min(self.targets, k - 1))
             ]  # fmt: skip
-        if self.categories and choosable(context.subject):
-            found.append(("other categories", recategorised, {"eps": eps, "steps": self.steps}))
         return found
+
+    def category_stages(self, context: Context, eps: float) -> list[Stage]:
+        """One other category, then more, up to as many as may be others at once."""
+        from audit.methods.attacks.categories import recategorised
+
+        return [
+            (others(count), recategorised, {"eps": eps, "steps": self.steps, "changes": count})
+            for count in range(1, self.most(context.subject) + 1)
+        ]
+
+    def stages(self, context: Context, eps: float) -> list[str]:
+        """The names of all attacks, in order; those around masked gradients are not always run."""
+        return [
+            FIRST, *(name for name, _, _ in self.gradient_stages(context, eps)), SEARCH,
+            *(name for name, _, _ in self.nearly_stages(context, eps)),
+            *(name for name, _, _ in self.blind_stages(eps, self.queries)),
+            *(name for name, _, _ in self.unmasking_stages(eps, 1)),
+            *(name for name, _, _ in self.category_stages(context, eps)),
+        ]
 
     def nearly_stages(self, context: Context, eps: float) -> list[Stage]:
         """Longer attacks from several starts, for what fell just beyond the budget."""
@@ -184,32 +221,28 @@ class WorstCase(NormBounded):
 
         found = self.first(context, samples, eps, list({*fields, *self.fields}))
         found["stage"] = torch.where(found["broken"], 0, -1)
-        gradient = self.gradient_stages(context, eps)
-        blind = self.blind_stages(eps, self.queries)
-        self.follow(context, samples, found, gradient, 1)
-        at = 1 + len(gradient)
-        nearly = self.nearly_stages(context, eps)
+        names = self.stages(context, eps)
+
+        def follow(stages: list[Stage], among: Tensor | None = None) -> None:
+            self.follow(context, samples, found, stages, names, among)
+
+        follow(self.gradient_stages(context, eps))
         near = self.search(
             context, samples, eps, ["eps", "x"] if "x" in found else ["eps"], masked=False
         )
         hit = torch.from_numpy(unattacked(context, samples)) & ~found["broken"] & (near["eps"] <= eps)
         found["broken"] |= hit
-        found["stage"][hit] = at
+        found["stage"][hit] = names.index(SEARCH)
         if "x" in found:
             found["x"][hit] = near["x"][hit]
-        close = near["eps"] <= NEARLY * eps
-        self.follow(context, samples, found, nearly, at + 1, among=close)
+        follow(self.nearly_stages(context, eps), among=near["eps"] <= NEARLY * eps)
         found["white"] = found["broken"].clone()
-        at += len(nearly)
-        self.follow(context, samples, found, blind, at + 1)
+        follow(self.blind_stages(eps, self.queries))
         masked = any(v.passed is False for v in self.fairness(context, samples, eps, found))
         found["masked"] = torch.full_like(found["broken"], masked)
         if masked:
-            draws = self.draws(context, samples)
-            if draws > 1:  # one lucky draw is no break: only the mean answer counts
-                found["broken"][:], found["stage"][:] = False, -1
-            around = self.unmasking_stages(eps, draws)
-            self.follow(context, samples, found, around, at + 1 + len(blind))
+            follow(self.unmasking_stages(eps, self.draws(context, samples)))
+        follow(self.category_stages(context, eps))
         return found
 
     def draws(self, context: Context, samples: NDArray[np.intp]) -> int:
@@ -217,34 +250,31 @@ class WorstCase(NormBounded):
         return DRAWS if same_answer_twice(context, samples).passed is False else 1
 
     def steps_taken(self, context: Context, outcome: Outcome) -> list[tuple[str, int]]:
-        """The attacks whose breaks count, by name, and how many each broke."""
-        names = [
-            "PGD", *(name for name, _, _ in self.gradient_stages(context, outcome.size)), SEARCH,
-            *(name for name, _, _ in self.nearly_stages(context, outcome.size)),
-            *(name for name, _, _ in self.blind_stages(outcome.size, self.queries)),
-        ]  # fmt: skip
-        first = 0
+        """The attacks that were run, by name, and how many each broke."""
+        names = self.stages(context, outcome.size)
+        left_out = {name for name, _, _ in self.unmasking_stages(outcome.size, 1)}
         if bool(outcome.found["masked"].any()):
             draws = self.draws(context, outcome.samples)
-            first = len(names) if draws > 1 else 0
-            names += [name for name, _, _ in self.unmasking_stages(outcome.size, draws)]
+            left_out -= {name for name, _, _ in self.unmasking_stages(outcome.size, draws)}
         stage = outcome.found["stage"].numpy()[outcome.clean]
-        return [(name, int((stage == i).sum())) for i, name in enumerate(names)][first:]
+        return [(name, int((stage == i).sum())) for i, name in enumerate(names)
+                if name not in left_out]  # fmt: skip
 
     def follow(
         self, context: Context, samples: NDArray[np.intp], found: dict[str, Tensor],
-        stages: Sequence[Stage], number_: int, among: Tensor | None = None,
+        stages: Sequence[Stage], names: list[str], among: Tensor | None = None,
     ) -> None:  # fmt: skip
         """Stages, each on what stands before it; `found` is brought up to date.
 
         Args:
+            names: of all stages, by number.
             among: [n] samples that are attacked; all where None.
         """
         import torch
 
         right = torch.from_numpy(unattacked(context, samples))
         right = right if among is None else right & among
-        for at, (_, produce, parameters) in enumerate(stages, number_):
+        for name, produce, parameters in stages:
             open_ = (~found["broken"] & right).nonzero()[:, 0]
             if len(open_) == 0:
                 break
@@ -252,7 +282,7 @@ class WorstCase(NormBounded):
             next_ = context.evidence(produce, samples[open_.numpy()], needed, **parameters)
             hit = open_[next_["broken"]]
             found["broken"][hit] = True
-            found["stage"][hit] = at
+            found["stage"][hit] = names.index(name)
             if "x" in found:
                 found["x"][hit] = next_["x"][next_["broken"]]
 
@@ -283,10 +313,15 @@ class WorstCase(NormBounded):
         measurement.answer += f" {name[0].upper()}{name[1:]} broke {broke}" + (
             f", then {', '.join(later)}." if later else ", the other attacks nothing more."
         )
+        measurement.answer += self.remark(context.subject)
         measurement.metrics.append(self.median(context, outcome))
+        if most := self.most(context.subject):
+            metrics, curve = self.by_changes(context, outcome, most)
+            measurement.metrics += metrics
+            measurement.figures.insert(0, curve)
+        clusters = context.clusters(outcome.samples)
         for by, labels in self.groupings(context, outcome.samples).items():
-            clusters = context.clusters(outcome.samples)
-            metrics, picture = self.who_pays(by, labels, outcome.standing, clusters)
+            metrics, picture = self.who_pays(by, labels, outcome, clusters)
             measurement.metrics += metrics
             measurement.figures += picture
         measurement.guidance["robust_gap"] = Guidance(
@@ -301,14 +336,18 @@ class WorstCase(NormBounded):
 
     def search(
         self, context: Context, samples: NDArray[np.intp], eps: float, fields: list[str], *,
-        masked: bool,
+        masked: bool, changes: int = 0,
     ) -> dict[str, Tensor]:  # fmt: skip
-        """`eps` [n], the smallest budget that a search broke each sample with, and `x` [n, ...]."""
+        """`eps` [n], the smallest budget that a search broke each sample with, and `x` [n, ...].
+
+        Args:
+            changes: categories that are others before the numbers move.
+        """
         from audit.methods.attacks.minimum_norm import minimum_eps
 
         return context.evidence(
             minimum_eps, samples, fields, highest=REACH * eps, halvings=HALVINGS, steps=FIRST_STEPS,
-            around=masked,
+            around=masked, changes=changes,
         )  # fmt: skip
 
     def smallest(self, context: Context, outcome: Outcome) -> NDArray[np.float64]:
@@ -316,6 +355,11 @@ class WorstCase(NormBounded):
         masked = bool(outcome.found["masked"].any())
         made = self.search(context, outcome.samples, outcome.size, ["eps"], masked=masked)
         found = made["eps"].double().numpy()
+        if most := self.most(context.subject):
+            other = self.search(
+                context, outcome.samples, outcome.size, ["eps"], masked=masked, changes=most
+            )
+            found = np.minimum(found, other["eps"].double().numpy())
         # What the cascade broke needs no more than eps, whatever the search found.
         found = np.where(outcome.broken, np.minimum(found, outcome.size), found)
         found[~outcome.clean] = 0.0
@@ -338,26 +382,60 @@ class WorstCase(NormBounded):
         )  # fmt: skip
 
     def pictures(
-        self, context: Context, base: Metric, outcomes: list[Outcome]
+        self, context: Context, base: Metric, outcomes: list[Outcome], bound: float
     ) -> list[Figure]:
-        (outcome,) = outcomes
-        eps, clusters = outcome.size, context.clusters(outcome.samples)
-        smallest = self.smallest(context, outcome)
+        subject = context.subject
+        eps = self.size(subject)
+        outcome = next(o for o in outcomes if o.size == eps)
+        found = super().pictures(context, base, outcomes, bound) if len(outcomes) > 1 else []
+        if not eps or (subject.kind == "tabular" and not any(f.attackable for f in subject.features)):
+            return found
+        smallest, clusters = self.smallest(context, outcome), context.clusters(outcome.samples)
+        y = "share within the tolerance" if subject.is_regression else "robust accuracy"
         rows = []
         for at in np.linspace(0, REACH * eps, POINTS + 1):
             metric = statistics.proportion("r", (smallest > at) & outcome.clean, clusters=clusters)
-            rows.append({"eps": at, "robust accuracy": metric.value, "low": metric.low,
-                         "high": metric.high, "series": "worst case"})  # fmt: skip
-        what = "Share within the tolerance" if context.subject.is_regression else "Accuracy"
-        quarter = rows[POINTS // int(REACH)]
-        return [figures.curve(
-            rows, x="eps", y="robust accuracy", series="series", bound=self.bound, asked=eps,
+            rows.append({"eps": at, y: metric.value, "low": metric.low, "high": metric.high,
+                         "series": "worst case"})  # fmt: skip
+        what = "Share within the tolerance" if subject.is_regression else "Accuracy"
+        first, quarter, last = (share(float(rows[i][y] or 0)) for i in (0, POINTS // int(REACH), -1))
+        most = self.most(subject)
+        alone = f", {first} with {others(most)} alone" if most else ""
+        return [*found, figures.curve(
+            rows, x="eps", y=y, series="series", bound=bound, asked=eps,
             title=f"{what} at every size of the change, from one search",
-            caption=f"{what} is {share(float(rows[0]['robust accuracy'] or 0))} without an attack, "
-            f"{share(float(quarter['robust accuracy'] or 0))} at eps {number(eps)} and "
-            f"{share(float(rows[-1]['robust accuracy'] or 0))} at {number(REACH * eps)}. The dashed "
-            "line is the default bound, the dotted one the eps that is judged.",
+            caption=f"{what} is {share(float(base.value or 0))} without an attack{alone}, {quarter} at "
+            f"eps {number(eps)} and {last} at {number(REACH * eps)}. The dashed line is the default "
+            "bound, the dotted one the eps that is judged.",
         )]  # fmt: skip
+
+    def by_changes(
+        self, context: Context, outcome: Outcome, most: int
+    ) -> tuple[list[Metric], Figure]:
+        """What stands where none, one, … categories may be others, each with numbers within eps."""
+        names, clusters = self.stages(context, outcome.size), context.clusters(outcome.samples)
+        stage = outcome.found["stage"].numpy()
+        metrics = []
+        for count in range(most + 1):
+            too_many = [names.index(others(more)) for more in range(count + 1, most + 1)]
+            stands = outcome.clean & (~outcome.broken | np.isin(stage, too_many))
+            metrics.append(statistics.proportion(
+                self.measure_of(context.subject), stands, clusters=clusters,
+                slice={self.size_name: outcome.size, "categories": float(count)},
+            ))  # fmt: skip
+        what = "share within the tolerance" if context.subject.is_regression else "robust accuracy"
+        rows = [
+            {"categories": count, what: m.value, "low": m.low, "high": m.high, "series": "worst case"}
+            for count, m in enumerate(metrics)
+        ]
+        return metrics, figures.curve(
+            rows, x="categories", y=what, series="series",
+            title=f"{what.capitalize()}, against how many categories of a row may be others",
+            caption=f"Of {len(stage):,} answers {share(float(outcome.clean.mean()))} are right without an "
+            f"attack; within eps {number(outcome.size)} there stand " + ", ".join(
+                f"{share(float(m.value or 0))} with {others(count) if count else 'the same categories'}"
+                for count, m in enumerate(metrics)) + ".",
+        )  # fmt: skip
 
     def groupings(self, context: Context, chosen: NDArray[np.intp]) -> dict[str, NDArray[np.str_]]:
         subject = context.subject
@@ -368,27 +446,33 @@ class WorstCase(NormBounded):
         return found
 
     def who_pays(
-        self, by: str, labels: NDArray[np.str_], robust: NDArray[np.bool_],
-        clusters: NDArray[np.str_] | None = None,
-    ) -> tuple[list[Metric], list[Figure]]:  # fmt: skip
-        """Accuracy under attack of each group, and the gap between them."""
-        own = {str(label): labels == label for label in np.unique(labels)}
-        standing = {name: robust[rows] for name, rows in own.items()}
-        within = None if clusters is None else {name: clusters[rows] for name, rows in own.items()}
-        metrics = [
-            statistics.proportion("robust_accuracy_of", good, slice={by: name},
-                                  clusters=None if within is None else within[name])
-            for name, good in standing.items()
+        self, by: str, labels: NDArray[np.str_], outcome: Outcome, clusters: NDArray[np.str_] | None
+    ) -> tuple[list[Metric], list[Figure]]:
+        """Each group's accuracy, before and under attack, and the gap under attack between them."""
+        members = {str(label): labels == label for label in np.unique(labels)}
+        of = {name: None if clusters is None else clusters[rows] for name, rows in members.items()}
+        under = {
+            name: statistics.proportion("robust_accuracy_of", outcome.standing[rows],
+                                        clusters=of[name], slice={by: name})
+            for name, rows in members.items()
+        }  # fmt: skip
+        before = [
+            statistics.proportion("clean_accuracy_of", outcome.clean[rows], clusters=of[name],
+                                  slice={by: name})
+            for name, rows in members.items()
         ]  # fmt: skip
-        shown = sorted(metrics, key=lambda m: float(m.value or 0))[:20]
-        if len(own) < 2:
+        metrics = [*under.values(), *before]
+        if len(members) < 2:
             return metrics, []
-        metrics.append(
-            statistics.gap_between("robust_gap", standing, clusters=within, slice={"by": by})
-        )
+        metrics.append(statistics.gap_between(
+            "robust_gap", {name: outcome.standing[rows] for name, rows in members.items()},
+            clusters=None if clusters is None else {k: v for k, v in of.items() if v is not None},
+            slice={"by": by},
+        ))  # fmt: skip
         rows = [
-            {"label": f"{m.slice[by]} (n = {m.n:,})", "value": m.value, "low": m.low, "high": m.high}
-            for m in shown
+            {"label": f"{name} (n = {m.n:,}; {share(float(outcome.clean[members[name]].mean()))} unattacked)",
+             "value": m.value, "low": m.low, "high": m.high}
+            for name, m in sorted(under.items(), key=lambda pair: float(pair[1].value or 0))[:20]
         ]
         return metrics, [figures.intervals(
             rows, value="right under the worst attack", title=f"Who pays: under attack, by {by}",
@@ -398,8 +482,8 @@ class WorstCase(NormBounded):
         )]  # fmt: skip
 
     def expectations(self, subject: Subject) -> list[Expectation]:
-        return [
-            *super().expectations(subject),
-            Expectation(metric="robust_gap", slice={"by": "*"}, op="not_shown_above", bound=0.5,
-                        severity="medium"),
-        ]  # fmt: skip
+        _, gates = self.gate(subject)
+        return [Expectation(
+            metric="robust_gap", slice={"by": "*"}, op="not_shown_above", bound=0.5,
+            severity="medium" if gates else "info", gates=gates,
+        )]  # fmt: skip

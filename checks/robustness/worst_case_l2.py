@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from audit.checking import Context, Cost
 from audit.checks.robustness.worst_case import FIRST_STEPS, WorstCase
+from audit.record import Severity
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,6 +36,8 @@ class WorstCaseL2(WorstCase):
     )
     finding_title: ClassVar[str] = "The worst of several L2 attacks flips too many answers"
     norm: ClassVar[Literal["linf", "l2"]] = "l2"
+    undeclared: ClassVar[Severity] = "info"
+    explained_by: ClassVar[tuple[str, ...]] = ("robustness.worst_case",)
 
     def cost(self, subject: Subject) -> Cost:
         cascade, n = super().cost(subject), min(self.samples, subject.n)
@@ -50,7 +53,7 @@ class WorstCaseL2(WorstCase):
 
     def search(
         self, context: Context, samples: NDArray[np.intp], eps: float, fields: list[str], *,
-        masked: bool,
+        masked: bool, changes: int = 0,
     ) -> dict[str, Tensor]:  # fmt: skip
         from audit.methods.attacks.minimum_norm import smallest_l2
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from audit.methods.attacks.goals import goal
 from audit.subject import Subject
 
 Norm = Literal["linf", "l2"]
@@ -119,7 +122,8 @@ def budget(subject: Subject, eps: float, norm: Norm = "linf", *, free: bool = Fa
 
     Images and series: `eps` in input units, on every value (Linf) or on the root of the sum of
     squares (L2), within the input range. Tables: `eps` in standard deviations on mutable numeric
-    features, within the range of the data; whole numbers stay whole, categories stay.
+    features, within the range of the data; whole numbers stay whole, categories stay. A range that
+    was only guessed bounds nothing.
 
     Args:
         free: the diagnostic of a budget removed: every input, anywhere in its range.
@@ -136,12 +140,27 @@ def budget(subject: Subject, eps: float, norm: Norm = "linf", *, free: bool = Fa
                 radius[0, column] = eps * spread
     else:
         assert subject.range is not None
-        low = torch.full_like(moments.low, subject.range[0])
-        high = torch.full_like(moments.low, subject.range[1])
+        bounds = subject.range
+        if subject.range_is_inferred and not free:
+            bounds = (-torch.inf, torch.inf)
+        low, high = (torch.full_like(moments.low, bound) for bound in bounds)
         radius = torch.full_like(moments.low, eps)
     if free:
         return Budget(high - low, low, high)
     return Budget(radius, low, high, norm, whole)
+
+
+def still_broken(subject: Subject, samples: NDArray[np.intp], points: Tensor) -> Tensor:
+    """[n] are adversarial points of some samples wrong too once they are put back into the range?"""
+    assert subject.range is not None
+    found = []
+    with torch.no_grad():
+        for start in range(0, len(samples), subject.batch_size):
+            x, y = subject.batch(samples[start : start + subject.batch_size])
+            aim = goal(subject, x, y)
+            point = points[start : start + subject.batch_size].to(x).clamp(*subject.range)
+            found.append(aim.logits(point).argmax(1) != aim.y)
+    return torch.cat(found).cpu()
 
 
 def l2_eps(subject: Subject, eps: float) -> float:

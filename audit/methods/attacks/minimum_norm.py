@@ -13,6 +13,7 @@ from torch import Tensor
 from audit.evidence import Batch, producer
 from audit.methods.attacks.apgd import ascend
 from audit.methods.attacks.budgets import Ball, budget, expand
+from audit.methods.attacks.categories import chosen
 from audit.methods.attacks.goals import goal, gradient_of, margin
 from audit.methods.attacks.unmasking import open_scores
 
@@ -151,8 +152,9 @@ def smallest_l2(
         x [n, ...], eps [n]: 0 of what is wrong already, infinite of what was not broken.
     """
     aim = goal(batch.subject, batch.x, batch.y)
-    unit = budget(batch.subject, 1.0, free=True)
-    ball = unit.around(batch.x)
+    assert batch.subject.range is not None
+    low, high = batch.subject.range
+    ball = budget(batch.subject, high - low).around(batch.x)
     with torch.no_grad():
         wrong = aim.logits(batch.x).argmax(1) != aim.y
     x, eps = batch.x.clone(), torch.where(wrong, 0.0, torch.inf)
@@ -180,7 +182,8 @@ def smallest_l2(
 
 @producer(version=3, private=("x",))
 def minimum_eps(
-    batch: Batch, *, highest: float, halvings: int, steps: int, around: bool = False
+    batch: Batch, *, highest: float, halvings: int, steps: int, around: bool = False,
+    changes: int = 0,
 ) -> dict[str, Tensor]:
     """The smallest Linf budget that a bisection with Auto-PGD breaks each sample with.
 
@@ -192,6 +195,7 @@ def minimum_eps(
         halvings: how often the interval is halved: the answer is `highest` / 2 ** halvings fine.
         steps: of Auto-PGD in each.
         around: masked gradients, by `unmasking`.
+        changes: categories of a table's row that are others, the worst, before the numbers move.
 
     Returns:
         x [n, ...], eps [n].
@@ -200,14 +204,14 @@ def minimum_eps(
     scores = open_scores(aim) if around else aim.logits
     unit = budget(batch.subject, 1.0)
     start = batch.uniform(0, batch.x.shape[1:])
+    x = chosen(aim, batch.x, changes) if changes else batch.x.clone()
+    begin = x.clone()
     with torch.no_grad():
-        wrong = aim.logits(batch.x).argmax(1) != aim.y
-
-    x = batch.x.clone()
+        wrong = aim.logits(begin).argmax(1) != aim.y
 
     def breaks(eps: Tensor) -> Tensor:
         found = ascend(
-            scores, batch.x, aim.y, unit.times(eps), steps=steps, kind="ce", start=start
+            scores, begin, aim.y, unit.times(eps), steps=steps, kind="ce", start=start
         )
         nearer = found.broken & ~wrong
         x[nearer] = found.x[nearer]

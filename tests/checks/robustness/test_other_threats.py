@@ -40,7 +40,7 @@ def shades():
     return x.astype(np.float32), y
 
 
-@pytest.mark.parametrize(("model", "expected"), [(Average(), "passed"), (Corner(), "failed")])
+@pytest.mark.parametrize(("model", "expected"), [(Average(), "met"), (Corner(), "failed")])
 def test_a_patch(model, expected):
     check = outcome(audit.Subject(model, *shades(), input={"range": (0, 1)}), "robustness.patch",
                     cover=0.06)  # fmt: skip
@@ -78,7 +78,7 @@ def test_a_series_later():
 
 def test_words():
     check = outcome(texts(), "robustness.typos", edits=1)
-    assert check.state in ("failed", "met", "undecided")
+    assert check.state in ("failed", "met", "undecided", "broken")
     values = [m.value for m in check.metrics if m.name == "robust_accuracy"]
     # One error makes the bad word unknown: a tie, answered 0, which is right; good texts stand.
     assert values == [1.0]
@@ -116,7 +116,9 @@ def test_one_change_for_all(images):
 
 def test_who_sees_less_breaks_no_more(images):
     check = outcome(images, "robustness.black_box", eps=0.3, decision_samples=10)
-    left = {m.slice["sees"]: m for m in check.metrics}
+    left = {m.slice["sees"]: m for m in check.metrics if m.slice}
+    assert left["scores"].n == check.metrics[-1].n
+    assert check.metrics[-1].name == "clean_accuracy"
     assert set(left) == {"gradients", "a surrogate", "scores", "decisions"}
     assert left["decisions"].n == 10
     assert all(v.passed for v in check.validity)
@@ -140,7 +142,7 @@ def test_categories_are_part_of_the_worst_case():
     check = outcome(people(), "robustness.worst_case", eps=0.25)
     assert "choosing another work" in check.answer
     rows = {r[0]: r[2] for r in check.tables[0].rows}
-    assert rows["other categories"] > 50
+    assert rows["one other category"] > 50
     shown = next(t for t in check.tables if "changed in a row" in t.title)
     changes = {(r[2], r[3], r[4]) for r in shown.rows}
     assert any(name == "work" and after == "much" for name, _, after in changes)

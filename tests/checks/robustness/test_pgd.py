@@ -82,7 +82,7 @@ class Loud(nn.Module):
 def test_masked_gradients_are_not_a_pass():
     x, y = rows(0.05)
     check = outcome(audit.Subject(Quantised(), x, y, features=FEATURES), eps=0.3)
-    assert check.state == "undecided"
+    assert check.state == "broken"
     broken = {v.name for v in check.validity if v.passed is False}
     assert "gradients" in broken
     assert "black-box no better" in broken
@@ -91,17 +91,103 @@ def test_masked_gradients_are_not_a_pass():
 def test_saturated_softmax_is_not_a_pass(cnn):
     x, y = image_data(200, seed=3)
     check = outcome(audit.Subject(Loud(cnn), x, y, input={"range": (0, 1)}), eps=0.1)
-    assert check.state == "undecided"
+    assert check.state == "broken"
     assert any(v.passed is False for v in check.validity)
 
 
-def test_an_inferred_range_cannot_carry_a_pass(cnn):
+@pytest.mark.parametrize("attack", ["fgsm", "pgd", "worst_case", "worst_case_l2"])
+def test_what_an_attack_that_may_leave_a_guessed_range_leaves_carries_a_pass(cnn, attack):
     x, y = image_data(200, seed=3)
-    given = outcome(audit.Subject(cnn, x, y, input={"range": (0, 1)}), eps=0.01)
-    inferred = outcome(audit.Subject(cnn, x, y), eps=0.01)
-    assert given.state == "met"
-    assert inferred.state == "undecided"
-    assert "input range" in inferred.reason
+    few = {"steps": 5} if "worst" in attack else {}
+    check = audit.check(f"robustness.{attack}", eps=0.01, samples=60, queries=10, **few)
+    record = audit.run(audit.Subject(cnn, x, y), [check])
+    found = record.check(check.id)
+    assert found.state == "met", found.reason
+    assert "only guessed (0 to 1)" in found.answer
+
+
+def test_what_breaks_only_beyond_a_guessed_range_decides_nothing():
+    x = torch.rand(100, 1, 6, 6) * 0.9
+    y = torch.arange(100) % 2
+    x[y == 1, 0, :2], x[y == 0, 0, :2] = 0.98, 0.0
+    x[0, 0, 5, 5] = 1.0
+
+    class Beyond(nn.Module):
+        def forward(self, x):
+            top, rest = x[:, 0, :2].mean((1, 2)), x.flatten(1)
+            z = 4 * (top - 0.5) - 100 * (rest - 1).clamp_min(0).sum(1)
+            return torch.stack([-z, z], 1)
+
+    found = audit.check("robustness.pgd", eps=0.1, steps=5).measure(audit.Subject(Beyond(), x, y))
+    left = found.metric("robust_accuracy", eps=0.1)
+    assert left.low < 0.6 < 0.9 < left.high
+    given = audit.Subject(Beyond(), x, y, input={"range": (0, 1)})
+    assert audit.check("robustness.pgd", eps=0.1, steps=5).measure(given).metric(
+        "robust_accuracy", eps=0.1).value == 1.0  # fmt: skip
+
+
+def table_of(accuracies, margin):
+    """Rows of two classes, three in four of class 1; the first column tells them apart."""
+    y = np.where(np.arange(200) % 4 == 0, 0, 1)
+    x = np.random.default_rng(0).normal(size=(200, 2)).astype(np.float32)
+    x[:, 0] = np.where(y == 1, margin, -margin)
+    x[: int(200 * accuracies), 0] *= 3
+    return x, y
+
+
+def test_the_bound_is_what_one_answer_would_get_or_half_of_what_is_right():
+    features = [{"name": "a", "columns": [0], "std": 1.0}, {"name": "b", "columns": [1], "std": 1.0}]
+    x, y = table_of(0.6, 0.2)
+    subject = audit.Subject(Steep(0.0), x, y, features=features)
+    found = audit.check("robustness.pgd", eps=0.3, steps=3).measure(subject)
+    (bound,) = found.expectations
+    assert found.metric("robust_accuracy", eps=0.3).value == pytest.approx(0.6)
+    assert bound.bound == pytest.approx(0.75)  # one answer to all
+    assert outcome(subject, eps=0.3, steps=3).state == "failed"
+    x, y = rows(0.2)
+    found = audit.check("robustness.pgd", eps=0.1, steps=3).measure(
+        audit.Subject(Steep(0.0), np.repeat(x, 2, 0)[:300], np.repeat(1 - y, 2)[:300])
+    )
+    assert found.expectations[0].bound == pytest.approx(0.5)
+
+
+ATTACKS = ["fgsm", "pgd", "worst_case", "worst_case_l2", "black_box", "universal", "patch", "spatial"]
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_an_eps_that_nobody_declared_gates_nothing(images, name):
+    small = {"samples": 40}
+    check = audit.check(f"robustness.{name}", **small)
+    bounds = [*check.expectations(images), *check.measure(images).expectations]
+    assert bounds
+    assert not any(e.gates for e in bounds)
+    above = [e for e in bounds if e.severity != "info"]
+    assert [e.severity for e in above] == (["medium"] if name == "worst_case" else [])
+
+
+def test_where_eps_is_declared_the_worst_case_gates_and_its_parts_do_not_gate_again(cnn):
+    x, y = image_data(120, seed=1)
+    subject = audit.Subject(cnn, x, y, input={"range": (0, 1), "eps": 0.1})
+    severities = {
+        name: audit.check(f"robustness.{name}").gate(subject)
+        for name in ("fgsm", "pgd", "worst_case", "worst_case_l2")
+    }
+    assert severities == {
+        "fgsm": ("medium", True), "pgd": ("medium", True), "worst_case": ("high", True),
+        "worst_case_l2": ("high", True),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "key", "asked"), [
+    ("pgd", "eps", "16/255"), ("worst_case", "eps", 0.05), ("typos", "edits", 3), ("patch", "area", 0.1),
+])  # fmt: skip
+def test_a_size_that_is_asked_for_is_measured(images, name, key, asked):
+    from ...methods.attacks.test_others import texts
+
+    subject = texts() if name == "typos" else images
+    check = audit.check(f"robustness.{name}", samples=20).asking([{key: asked}, {"sex": "*"}, {}])
+    size = 16 / 255 if asked == "16/255" else asked
+    assert check.measure(subject).metric("robust_accuracy", **{key: size}).n == 20
 
 
 def test_budget_removed_unlocks_immutable_features():

@@ -94,7 +94,7 @@ def test_a_fair_attack_is_believed_and_a_masked_one_is_not(cnn):
         gradients = next(v for v in check.validity if v.name == "gradients")
         assert gradients.passed is settled
         if not settled:
-            assert check.state == "undecided"
+            assert check.state == "broken"
 
 
 def test_who_pays_is_named():
@@ -108,14 +108,53 @@ def test_who_pays_is_named():
         model.weight.copy_(torch.tensor([[-1.0, 0, 0], [1.0, 0, 0]]))
         model.bias.zero_()
     features = [{"name": n, "columns": [i], "mean": 0, "std": 1} for i, n in enumerate("abc")]
-    subject = audit.Subject(model, x, y, sensitive={"group": group}, features=features)
+    subject = audit.Subject(model, x, y, sensitive={"group": group}, features=features,
+                            input={"eps": 0.1})  # fmt: skip
     record = audit.run(subject, ["robustness.worst_case"])
     check = record.checks[0]
     gap = {e.slice["by"]: e.state for e in check.expectations if e.metric == "robust_gap"}
     assert gap == {"class": "met", "group": "failed"}
     assert any("group" in f.title for f in record.findings_of(check.id))
-    of = {m.slice["group"]: m.value for m in check.metrics if "group" in m.slice}
-    assert of == {"far": 1.0, "near": 0.0}
+    of = {(m.name, m.slice["group"]): m.value for m in check.metrics if "group" in m.slice}
+    assert of == {
+        ("robust_accuracy_of", "far"): 1.0, ("robust_accuracy_of", "near"): 0.0,
+        ("clean_accuracy_of", "far"): 1.0, ("clean_accuracy_of", "near"): 1.0,
+    }  # fmt: skip
+
+
+def applicants(n=200):
+    """Three categories, each worth one; two in three must be held for a yes. A number adds little."""
+    rng = np.random.default_rng(0)
+    x = np.zeros((n, 7), dtype=np.float32)
+    held = rng.integers(0, 2, (n, 3))
+    for i in range(3):
+        x[np.arange(n), 2 * i + held[:, i]] = 1
+    x[:, 6] = rng.normal(size=n)
+    model = nn.Linear(7, 2)
+    with torch.no_grad():
+        model.weight.copy_(torch.tensor([[0.0] * 7, [0, 2, 0, 2, 0, 2, 0.01]]))
+        model.bias.copy_(torch.tensor([0.0, -3.0]))
+    features = [
+        *({"name": f"c{i}", "columns": [2 * i, 2 * i + 1], "kind": "categorical", "mutable": True}
+          for i in range(3)),
+        {"name": "score", "columns": [6], "std": 1},
+    ]  # fmt: skip
+    y = (held.sum(1) >= 2).astype(int)
+    return audit.Subject(model, x, y, features=features), held.sum(1)
+
+
+def test_no_more_categories_change_than_are_allowed_and_each_number_is_measured():
+    subject, held = applicants()
+    found = audit.check("robustness.worst_case", eps=0.1, steps=5, queries=20).measure(subject)
+    assert "another category of at most 2 of c0, c1, c2" in found.answer
+    left = [found.metric("robust_accuracy", eps=0.1, categories=k).value for k in range(3)]
+    certain = np.isin(held, (0, 3)).mean()  # whoever holds all or none falls to two changes only
+    assert left == pytest.approx([1.0, certain, 0.0])
+    one = audit.check("robustness.worst_case", eps=0.1, steps=5, queries=20, changes=1).measure(subject)
+    assert one.metric("robust_accuracy", eps=0.1).value == pytest.approx(certain)
+    curve = next(f for f in one.figures if "every size" in f.title)
+    drawn = {round(r["eps"], 3): r["robust accuracy"] for r in curve.spec["layer"][0]["data"]["values"]}
+    assert drawn[0.025] == pytest.approx(certain)  # categories alone are enough, whatever eps is
 
 
 def test_a_model_that_draws_lots_is_not_believed(cnn):
@@ -133,7 +172,26 @@ def test_a_model_that_draws_lots_is_not_believed(cnn):
     check = record.checks[0]
     twice = next(v for v in check.validity if v.name == "the same answer twice")
     assert twice.passed is False
-    assert check.state == "undecided"
+    assert check.state == "broken"
+
+
+def test_of_a_model_that_draws_lots_the_worst_case_is_no_better_than_pgd(cnn):
+    class Noisy(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.core = cnn
+
+        def forward(self, x):
+            return self.core(x + 0.4 * torch.randn_like(x))
+
+    x, y = close()
+    subject = audit.Subject(Noisy(), x, y, input={"range": (0, 1), "eps": 0.1})
+    record = audit.run(subject, ["robustness.pgd", "robustness.worst_case"], profile="quick")
+    pgd, worst = (record.check(f"robustness.{n}").per_unit[0] for n in ("pgd", "worst_case"))
+    robust = dict(zip(pgd.indices, unpack(pgd), strict=True))
+    stands = dict(zip(worst.indices, unpack(worst), strict=True))
+    assert any(stands.values())
+    assert all(robust[i] for i, good in stands.items() if good)
 
 
 def test_regression_is_measured_by_its_tolerance():

@@ -165,3 +165,17 @@ def test_a_very_sure_model_is_not_a_masked_one(table):
     sure = ascent(lambda x: 1e4 * table.logits(x), x, y, allowed, steps=10, step=0.25)
     assert not sure.zero_gradient.any()
     assert torch.equal(sure.broken, calm.broken)
+
+
+def test_the_first_wrong_point_that_was_met_is_kept():
+    """The second lies further: the change that is shown is the smaller one."""
+    x, y = torch.zeros(4, 1), torch.zeros(4, dtype=torch.long)
+    allowed = Budget(torch.full((1, 1), 0.3), torch.full((1, 1), -1.0), torch.full((1, 1), 1.0))
+
+    def logits(point):
+        return torch.cat([torch.zeros_like(point), point - 0.1], 1)
+
+    found = ascent(logits, x, y, allowed, steps=3, step=0.5)
+    assert found.broken.all()
+    assert found.x.flatten().tolist() == pytest.approx([0.15] * 4)
+    assert found.final.flatten().tolist() == pytest.approx([0.3] * 4)

@@ -128,7 +128,7 @@ def people(mutable=True):
 
 @pytest.mark.parametrize(("attack", "parameters"), [
     (pgd, {"steps": 10}), (apgd, {"steps": 10, "loss": "ce"}), (square, {"queries": 50}),
-    (recategorised, {"steps": 10}),
+    (recategorised, {"steps": 10, "changes": 1}),
 ])  # fmt: skip
 def test_every_adversarial_row_is_a_valid_row(attack, parameters):
     subject = people()
@@ -154,11 +154,13 @@ def test_whole_numbers_break_exactly_where_a_whole_step_crosses():
 
 
 def test_only_mutable_categories_are_chosen():
-    chosen = Context.of(people()).evidence(recategorised, np.arange(200), eps=0.0, steps=2)
+    chosen = Context.of(people()).evidence(recategorised, np.arange(200), eps=0.0, steps=2,
+                                           changes=1)  # fmt: skip
     young = people().y == 0
     assert bool(chosen["broken"][young].all())
     assert bool((chosen["x"][young][:, 4] == 1).all())
-    kept = Context.of(people(False)).evidence(recategorised, np.arange(200), eps=0.0, steps=2)
+    kept = Context.of(people(False)).evidence(recategorised, np.arange(200), eps=0.0, steps=2,
+                                           changes=1)  # fmt: skip
     assert not bool(kept["broken"].any())
 
 
