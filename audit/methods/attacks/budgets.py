@@ -50,6 +50,11 @@ class Budget:
             high = torch.where(self.whole, high.floor(), high)
         return Ball(x, self.radius, low, high, self.norm)
 
+    def open(self) -> Budget:
+        """The budget without bounds that every input keeps."""
+        nowhere = torch.full_like(self.low, torch.inf)
+        return replace(self, low=-nowhere, high=nowhere)
+
     def times(self, factor: Tensor) -> Budget:
         """The budget with every sample's radius times its own factor [n]."""
         return replace(self, radius=self.radius * expand(factor, self.radius))
@@ -140,14 +145,13 @@ def budget(subject: Subject, eps: float, norm: Norm = "linf", *, free: bool = Fa
                 radius[0, column] = eps * spread
     else:
         assert subject.range is not None
-        bounds = subject.range
-        if subject.range_is_inferred and not free:
-            bounds = (-torch.inf, torch.inf)
-        low, high = (torch.full_like(moments.low, bound) for bound in bounds)
+        low = torch.full_like(moments.low, subject.range[0])
+        high = torch.full_like(moments.low, subject.range[1])
         radius = torch.full_like(moments.low, eps)
     if free:
         return Budget(high - low, low, high)
-    return Budget(radius, low, high, norm, whole)
+    allowed = Budget(radius, low, high, norm, whole)
+    return allowed.open() if subject.kind != "tabular" and subject.range_is_inferred else allowed
 
 
 def still_broken(subject: Subject, samples: NDArray[np.intp], points: Tensor) -> Tensor:

@@ -152,9 +152,10 @@ def smallest_l2(
         x [n, ...], eps [n]: 0 of what is wrong already, infinite of what was not broken.
     """
     aim = goal(batch.subject, batch.x, batch.y)
-    assert batch.subject.range is not None
-    low, high = batch.subject.range
-    ball = budget(batch.subject, high - low).around(batch.x)
+    allowed = budget(batch.subject, 1.0, free=True)
+    if batch.subject.range_is_inferred:
+        allowed = allowed.open()
+    ball = allowed.around(batch.x)
     with torch.no_grad():
         wrong = aim.logits(batch.x).argmax(1) != aim.y
     x, eps = batch.x.clone(), torch.where(wrong, 0.0, torch.inf)

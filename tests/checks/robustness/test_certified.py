@@ -71,4 +71,4 @@ def test_a_proof_that_an_attack_breaks_settles_nothing(images, monkeypatch):
     record = audit.run(images, ["robustness.certified"], parameters={"robustness.certified": {"eps": 0.3}})
     check = record.checks[0]
     assert check.validity[0].passed is False
-    assert check.state == "undecided"
+    assert check.state == "broken"
