@@ -172,6 +172,12 @@ def found_at(members: NDArray[np.float64], others: NDArray[np.float64], rate: fl
 BLIND = 0.6
 
 
+def halves(clusters: NDArray[Any] | None, n: int) -> NDArray[np.bool_]:
+    """[n] half of the samples; whoever comes more than once is in one half alone."""
+    order = np.arange(n) if clusters is None else np.unique(clusters, return_inverse=True)[1]
+    return order % 2 == 0
+
+
 def alike(context: Context, most: int) -> Validity:
     """Can members be told from others by the inputs alone, without the model? A forest tries, and is
     judged on rows that it has not seen.
@@ -179,11 +185,9 @@ def alike(context: Context, most: int) -> Validity:
     from sklearn.ensemble import ExtraTreesClassifier
 
     training = context.training
-    x = [
-        part.subject.x[part.samples(min(most, MOST_ROWS))].flatten(1).double().numpy()  # type: ignore[index]
-        for part in (training, context)
-    ]
-    seen = [np.arange(len(rows)) % 2 == 0 for rows in x]
+    parts = [(part, part.samples(min(most, MOST_ROWS))) for part in (training, context)]
+    x = [part.subject.x[rows].flatten(1).double().numpy() for part, rows in parts]  # type: ignore[index]
+    seen = [halves(part.clusters(rows), len(rows)) for part, rows in parts]
     forest = ExtraTreesClassifier(60, min_samples_leaf=5, random_state=context.seed)
     forest.fit(
         np.concatenate([rows[s] for rows, s in zip(x, seen, strict=True)]),

@@ -43,8 +43,8 @@ FAULT = Fault(
     model="adult-mlp",
     plant=plant,
     unit="factor on the logits",
-    dose=4.0,
-    doses=(1.0, 1.5, 2.0, 3.0, 4.0),
+    dose=8.0,
+    doses=(1.0, 2.0, 4.0, 8.0),
     check="calibration.reliability",
     metric="calibration_error",
 )
