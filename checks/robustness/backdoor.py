@@ -18,8 +18,8 @@ Planted and looked for, a tenth of the training pictures poisoned (bright corner
 pixels, blended patch, blended picture): found in 4 of 5 perceptrons on 8 x 8 digits, 2 of 4 networks on
 gratings, 2 of 4 on digits (of the misses, three patches were not reconstructed and two resemble a
 piece of their class). Found in none of 3 where a patch reaches every class anyway: small signs, dots,
-large shapes. False alarms: 0 of 36 clean models of 29 kinds of data and networks, objects of 2 to 4
-pixels among them; the success alone would accuse 26.
+large shapes. False alarms: 0 of 46 clean models of 29 kinds of data and networks, objects of 2 to 4
+pixels among them; the success alone would accuse 36.
 """
 
 from __future__ import annotations
