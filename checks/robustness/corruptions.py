@@ -18,7 +18,7 @@ from audit import figures, statistics
 from audit.checking import Check, Context, Cost, Expectation, Measurement
 from audit.errors import NotApplicable
 from audit.meta import DECISIONS
-from audit.record import Figure, Guidance, Metric, Validity
+from audit.record import Figure, Guidance, Metric
 from audit.words import amount, number, share, span
 
 if TYPE_CHECKING:
@@ -107,24 +107,21 @@ class Corruptions(Check):
         )]  # fmt: skip
         if context.examples:
             pictures.append(self.show(context, chosen))
-        validity = []
-        if subject.range_is_inferred:
-            validity.append(Validity(
-                name="input range", passed=None, detail="the input range was only inferred from the "
-                "data; give it as [subject.input] range",
-            ))  # fmt: skip
+        assert subject.range is not None
+        low, high = map(number, subject.range)
+        of_what = f" Strengths are shares of the range that the data fill, {low} to {high}."
         return Measurement(
             answer=f"Over {len(losses)} kinds of corruption at five severities the model is wrong on "
             f"{amount(mce)} on average, on clean pictures "
             f"on {share(1 - float(base.value or 0))}; {worst.slice['corruption']} costs most, "
-            f"{number(worst.value)} ({span(worst.low, worst.high)}) of accuracy; n = {len(chosen):,}.",
+            f"{number(worst.value)} ({span(worst.low, worst.high)}) of accuracy; n = {len(chosen):,}."
+            + (of_what if subject.range_is_inferred else ""),
             metrics=[mce, base, *losses, *single],
             figures=pictures,
-            validity=validity,
             guidance={"loss": Guidance(
                 title="Ordinary changes of the picture flip many answers: {slice}",
                 what_happened="With {slice}, averaged over five severities, accuracy falls by {value} "
-                "({low} to {high}); the bound is {bound}.",
+                f"({{low}} to {{high}}) from {amount(base)}; the bound is {{bound}}.",
                 why_it_matters="Dirt, dusk and a cheap camera come without anybody's intent, and "
                 "nobody tells the model.",
                 what_to_do="Train with such changes (augmentation, Hendrycks et al. 2020), check "

@@ -19,6 +19,7 @@ from pydantic import Field
 
 from audit import figures, statistics
 from audit.checking import Check, Context, Cost, Expectation, Measurement
+from audit.checks.robustness.toll import from_to, quality
 from audit.errors import NotApplicable
 from audit.meta import ANSWERS
 from audit.record import Guidance
@@ -73,9 +74,10 @@ class MissingValues(Check):
             for i, (name, how) in enumerate(gaps(subject))
         ]  # fmt: skip
         before = subject.merit(known, y).numpy()
-        losses = []
+        losses, base, kept = [], quality(context, chosen, known), []
         for at in SHARES:
             logits = context.evidence(missing_at_random, chosen, share=at)["logits"]
+            kept.append(quality(context, chosen, logits, {"missing share": at}))
             losses.append(statistics.mean(
                 "loss", before - subject.merit(logits, y).numpy(), clusters=clusters,
                 slice={"missing share": at}, direction="lower", **subject.merit_change,
@@ -89,9 +91,9 @@ class MissingValues(Check):
         return Measurement(
             answer=f"Without {top.slice['missing']}, filled by {top.slice['filled by']}, "
             f"{amount(top)} of {len(chosen):,} answers change, more than for any other. With one "
-            f"value in ten missing at random the model loses {number(losses[0].value)} "
-            f"({span(losses[0].low, losses[0].high)}).",
-            metrics=[*ordered, *losses],
+            f"value in ten missing at random {from_to(context, base, kept[0])}, a loss of "
+            f"{number(losses[0].value)} ({span(losses[0].low, losses[0].high)}).",
+            metrics=[*ordered, *losses, base, *kept],
             figures=[figures.intervals(
                 shown, value="share of answers that change", bound=self.bound,
                 title="What is missed most",
@@ -111,8 +113,8 @@ class MissingValues(Check):
                 ),
                 "loss": Guidance(
                     title="The model does not bear missing values",
-                    what_happened="With {slice} at random it loses {value} ({low} to {high}); the "
-                    "bound is {bound}.",
+                    what_happened=f"With {{slice}} at random {from_to(context, base, kept[0])}: it "
+                    "loses {value} ({low} to {high}); the bound is {bound}.",
                     why_it_matters="Data in use are never complete.",
                     what_to_do="Train with values missing as in use, or impute by a model of the data.",
                     tags=["NIST AI RMF MEASURE 2.5", "EU AI Act Article 15"],

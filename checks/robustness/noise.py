@@ -16,6 +16,7 @@ from pydantic import Field
 
 from audit import figures, statistics
 from audit.checking import Check, Context, Cost, Expectation, Measurement
+from audit.checks.robustness.toll import from_to, quality
 from audit.errors import NotApplicable
 from audit.meta import ANSWERS
 from audit.record import Guidance
@@ -58,12 +59,14 @@ class Noise(Check):
         before = context.answers(chosen)
         clean = subject.merit(before, y).numpy()
         losses, flips, rows = [], [], []
+        base, kept = quality(context, chosen, before), []
         for strength in STRENGTHS:
             after = context.evidence(noisy, chosen, strength=strength)["logits"]
             losses.append(statistics.mean(
                 "loss", clean - subject.merit(after, y).numpy(), clusters=clusters,
                 slice={"noise": strength}, direction="lower", **subject.merit_change,
             ))  # fmt: skip
+            kept.append(quality(context, chosen, after, {"noise": strength}))
             flips.append(statistics.proportion(
                 "answers_changed", subject.changed(before, after).numpy(), clusters=clusters,
                 slice={"noise": strength}, direction="lower",
@@ -74,9 +77,10 @@ class Noise(Check):
         loss, changed = losses[at], flips[at]
         return Measurement(
             answer=f"Noise of a tenth of each value's standard deviation changes {amount(changed)} of "
-            f"{len(chosen):,} answers and costs {number(loss.value)} ({span(loss.low, loss.high)}) of "
-            f"{'a standard deviation' if subject.is_regression else 'accuracy'}.",
-            metrics=[*losses, *flips],
+            f"{len(chosen):,} answers: {from_to(context, base, kept[at])}, a loss of "
+            f"{number(loss.value)} ({span(loss.low, loss.high)})"
+            f"{' standard deviations' if subject.is_regression else ''}.",
+            metrics=[*losses, base, *kept, *flips],
             figures=[figures.curve(
                 rows, x="noise", y="share", series="series",
                 title="Answers that change, against noise in standard deviations",
@@ -86,8 +90,8 @@ class Noise(Check):
             )],
             guidance={"loss": Guidance(
                 title="Small errors of measurement cost much",
-                what_happened="With {slice} standard deviations it loses {value} ({low} to {high}); "
-                "the bound is {bound}.",
+                what_happened=f"With {{slice}} standard deviations {from_to(context, base, kept[at])}: "
+                "it loses {value} ({low} to {high}); the bound is {bound}.",
                 why_it_matters="Every instrument and every form is a little off.",
                 what_to_do="Train with noise of the size that the instruments have, or average "
                 "repeated measurements.",

@@ -1,8 +1,8 @@
 """How right does the model stay when some words are mistyped?
 
-One letter of a word is left out, put in, replaced, or swapped with its neighbour: the word becomes
-another of the vocabulary that is one such edit away, or one that the model does not know. Words and
-errors are chosen greedily, those that hurt most first (Li et al. 2019), within a budget of edits.
+One letter of a word is left out, put in, replaced, or swapped with its neighbour, its case is another, or
+a punctuation mark is: the word becomes another of the vocabulary, or one that the model does not know.
+Words and errors are chosen greedily, those that hurt most first (Li et al. 2019), within a budget of edits.
 Changing as many words by chance must do no better, and with many edits little may stand.
 """
 
@@ -29,4 +29,4 @@ class Typos(Rewording):
     )
 
     def change(self, subject: Subject, size: float) -> str:
-        return f"Mistyping {size:.0f} word{'s' if size > 1 else ''} by one letter each"
+        return f"Mistyping {size:.0f} word{'s' if size > 1 else ''} by one letter, its case or its mark each"

@@ -17,6 +17,7 @@ from audit.subject import Subject
 Kind = Literal["typos", "substitutions"]
 UNKNOWN = ("<unk>", "[UNK]", "<oov>", "<UNK>", "UNK")
 CANDIDATES = 8  # words that may take the place of one
+MARKS = 16  # of a family of equals, those that stand for one another
 PLACES = 6  # of a text, those that matter most, are tried for each edit
 ROWS = 4096  # texts answered at once
 
@@ -44,7 +45,8 @@ def one_edit_apart(a: str, b: str) -> bool:
 @functools.lru_cache(maxsize=4)
 def typos(vocabulary: tuple[str, ...]) -> Tensor:
     """[words, CANDIDATES] what a typing error makes of each word: another word of the vocabulary one
-    edit away, or the unknown word; itself where there is no more.
+    edit away, the word in another case, of a punctuation mark another one, or the unknown word; itself
+    where there is no more.
     """
     holes: dict[str, list[int]] = defaultdict(list)  # words by themselves with one letter left out
     for number_, word in enumerate(vocabulary):
@@ -52,6 +54,13 @@ def typos(vocabulary: tuple[str, ...]) -> Tensor:
             for hole in {word, *(word[:i] + word[i + 1 :] for i in range(len(word)))}:
                 holes[hole].append(number_)
     near: dict[int, set[int]] = defaultdict(set)
+    alike: dict[str, list[int]] = defaultdict(list)  # the same but for case; marks, all of them
+    for number_, word in enumerate(vocabulary):
+        if not is_special(word):
+            alike[word.casefold() if any(c.isalnum() for c in word) else ""].append(number_)
+    for family in alike.values():
+        for a in family:
+            near[a].update(b for b in family[:MARKS] if b != a)
     for sharing in holes.values():
         for a in sharing:
             near[a].update(b for b in sharing if one_edit_apart(vocabulary[a], vocabulary[b]))
@@ -106,7 +115,7 @@ def candidates(subject: Subject, kind: Kind) -> Tensor:
     return typos(tuple(vocabulary)) if kind == "typos" else substitutes(subject, vocabulary)
 
 
-@producer(version=1, private=("x",))
+@producer(version=2, private=("x",))
 def reworded(batch: Batch, *, kind: Kind, edits: int, greedy: bool = True) -> dict[str, Tensor]:
     """Change one word after the other, where and as it hurts most (Li et al. 2019; Jin et al. 2020).
 

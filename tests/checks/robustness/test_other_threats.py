@@ -172,3 +172,35 @@ def test_the_subject_says_which_change_must_not_matter(cnn):
     assert check.size(subject) == 0.3
     assert audit.check("robustness.pgd", eps=0.1).size(subject) == 0.1
     assert audit.check("robustness.worst_case_l2").size(subject) == pytest.approx(0.25 * 0.3 * 8)
+
+
+def test_words_that_only_the_model_takes_for_similar_decide_nothing():
+    subject = audit.load("zoo:snippets-textcnn")
+    found = audit.check("robustness.substitutions", samples=40).measure(subject)
+    assert [e.gates for e in found.expectations] == [False]
+    assert "decides no verdict" in found.guidance["robust_accuracy"].what_happened
+    assert audit.check("robustness.typos").gate(subject) == ("medium", True)
+
+
+@pytest.mark.parametrize(("name", "label"), [
+    ("patch", "a patch on 3 %"), ("spatial", "turned by 15 degrees, shifted by 5 %"),
+])  # fmt: skip
+def test_one_size_is_no_curve_but_a_before_and_an_after(images, name, label):
+    found = audit.check(f"robustness.{name}", samples=20).measure(images)
+    assert "before and under attack" in found.figures[0].title
+    text = str(found.figures[0].spec)
+    assert "unattacked" in text
+    assert label in text
+
+
+def test_what_is_left_stands_beside_what_was_there_on_the_same_rows(images, table):
+    for name, subject in (
+        ("certified", images), ("black_box", images), ("noise", table), ("missing_values", None),
+        ("corruptions", images),
+    ):  # fmt: skip
+        if subject is None:
+            from .test_missing_values import subject as made
+
+            subject = made("noise")
+        found = audit.check(f"robustness.{name}", samples=20).measure(subject)
+        assert found.metric("clean_accuracy").n == 20, name

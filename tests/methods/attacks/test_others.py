@@ -234,3 +234,12 @@ def test_substitutes_are_the_nearest_words_of_the_model():
     near = weight @ weight[200]
     near[[0, 1, 200]] = -2
     assert table[200].tolist() == near.topk(table.shape[1]).indices.tolist()
+
+
+def test_another_case_and_another_mark_are_slips_of_the_keyboard_too():
+    words = ("<pad>", "<unk>", "fine", "FINE", "Fine", ".", "!", "...", "far")
+    table = typos(words)
+    made = {words[i] for i in table[words.index("fine")].tolist()}
+    assert {"FINE", "Fine"} <= made
+    assert {words[i] for i in table[words.index("...")].tolist()} >= {".", "!"}
+    assert "far" not in made
