@@ -77,7 +77,8 @@ class Cost:
 class Predictions:
     """The model's answers on all evaluation samples, computed once.
 
-    logits: [n, classes]; probabilities: [n, classes]; predicted, y: [n] class indices.
+    logits: [n, classes]; probabilities: [n, classes]; predicted, y: [n] class indices. Where the
+    model returned NaN or infinity, predicted is −1, which is no class, and all classes are as likely.
     """
 
     logits: NDArray[np.float64]
@@ -88,6 +89,10 @@ class Predictions:
     @property
     def correct(self) -> NDArray[np.bool_]:
         return self.predicted == self.y
+
+    @property
+    def answered(self) -> NDArray[np.bool_]:
+        return self.predicted >= 0
 
     @property
     def confidence(self) -> NDArray[np.float64]:
@@ -103,6 +108,8 @@ class Context:
     seed: int = 0
     profile: str = "standard"
     examples: bool = True
+    # Of the check that is measured: producer → samples that the model answered with no number.
+    unanswered: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, subject: Subject | Context) -> Context:
@@ -120,7 +127,13 @@ class Context:
         **parameters: Any,
     ) -> dict[str, Tensor]:
         """Answers of a producer of `audit.methods` for some samples; made once, then shared."""
-        return self.store.get(produce, samples, fields, **parameters)
+        before = self.store.unanswered
+        found = self.store.get(produce, samples, fields, **parameters)
+        lost = self.store.unanswered - before
+        if lost:
+            name = produce.__name__
+            self.unanswered[name] = max(lost, self.unanswered.get(name, 0))
+        return found
 
     def samples(self, n: int | None = None) -> NDArray[np.intp]:
         """Indices of at most `n` samples, the same for every check that asks, nested in `n`."""
@@ -151,11 +164,13 @@ class Context:
         """The answers of a model that decides between classes."""
         from scipy.special import softmax
 
-        logits = self.answers().double().numpy()
+        from audit.outputs import decided
+
+        answers = self.answers().double()
+        predicted = decided(answers).numpy()
+        logits = np.where(predicted[:, None] >= 0, answers.numpy(), 0.0)
         assert self.subject.y is not None
-        return Predictions(
-            logits, softmax(logits, axis=1), logits.argmax(1), self.subject.y.numpy()
-        )
+        return Predictions(logits, softmax(logits, axis=1), predicted, self.subject.y.numpy())
 
     @functools.cached_property
     def training(self) -> Context:
@@ -166,7 +181,7 @@ class Context:
         assert part is not None
         store = Store(part, self.store.seed, self.store.folder, self.store.examples)
         store.progress = self.store.progress
-        return Context(part, store, self.seed, self.profile, self.examples)
+        return Context(part, store, self.seed, self.profile, self.examples, self.unanswered)
 
     def variant(self, name: str, core: nn.Module, before: nn.Module | None = None) -> Context:
         """The same data with another network in the model's place: a remedy tried out.
@@ -181,7 +196,7 @@ class Context:
         twin = self.subject.with_network(name, core, before)
         store = Store(twin, self.store.seed, self.store.folder, self.store.examples)
         store.progress = self.store.progress
-        return Context(twin, store, self.seed, self.profile, self.examples)
+        return Context(twin, store, self.seed, self.profile, self.examples, self.unanswered)
 
     def progress(self, what: str, done: int, of: int) -> None:
         """Tell whoever watches how far something is that is no evidence of a producer."""
@@ -255,6 +270,9 @@ class Check(BaseModel, ABC):
     # Checks whose failure explains a failure of this one, whose finding then stands under theirs.
     explained_by: ClassVar[tuple[str, ...]] = ()
     needs_data: ClassVar[bool] = True
+    # Does it count samples that were answered with NaN or infinity itself, as wrong or as what it
+    # looks for? Of all other checks they are left out, and named.
+    counts_unanswered: ClassVar[bool] = False
     profiles: ClassVar[dict[str, dict[str, Any]]] = {}
 
     def applies(self, subject: Subject) -> None:
@@ -288,7 +306,13 @@ class Check(BaseModel, ABC):
         """
         context = Context.of(subject)
         self.applies(context.subject)
+        context.unanswered.clear()
         measurement = self.examine(context)
+        if context.unanswered and not self.counts_unanswered:
+            measurement.left_out.append(LeftOut(
+                what="samples", how_many=max(context.unanswered.values()),
+                why=f"the model answers NaN or infinity ({', '.join(context.unanswered)})",
+            ))  # fmt: skip
         measurement.title = self.title
         return measurement
 

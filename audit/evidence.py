@@ -29,6 +29,8 @@ from audit.subject import Subject
 
 Progress = Callable[[str, int, int], None]
 PUBLIC, PRIVATE = ".safetensors", ".samples.safetensors"
+# Beside what a producer made: the samples for which the model returned NaN or infinity meanwhile.
+UNANSWERED = "unanswered"
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,7 @@ class Store:
         folder: where batches are kept; None keeps them in memory.
         examples: may the folder hold what shows single samples?
         computed, reused: how many batches were made, and how many were found.
+        unanswered: how many samples were answered with NaN or infinity, over all that was asked.
     """
 
     subject: Subject
@@ -108,6 +111,7 @@ class Store:
     examples: bool = True
     computed: int = 0
     reused: int = 0
+    unanswered: int = 0
     progress: Progress | None = None
     memory: dict[str, dict[str, Tensor]] = field(default_factory=dict)
 
@@ -164,14 +168,19 @@ class Store:
                     ],
                     dtype=np.uint64,
                 )
-                made = produce(Batch(self.subject, x, y, seeds), **parameters)
+                with self.subject.listening() as heard:
+                    made = produce(Batch(self.subject, x, y, seeds), **parameters)
                 kept = {k: v.detach().cpu().contiguous() for k, v in made.items()}
+                if heard:
+                    kept[UNANSWERED] = rows_of(heard, len(chosen))
                 self.keep(produce, key, kept)
                 self.computed += 1
-                found = kept if fields is None else {k: kept[k] for k in fields}
+                found = kept if fields is None else only(kept, fields)
             else:
                 self.reused += 1
-            parts.append(found)
+            lost = found.get(UNANSWERED)
+            self.unanswered += 0 if lost is None else int(lost.sum())
+            parts.append({k: v for k, v in found.items() if k != UNANSWERED})
         if self.progress:
             self.progress(produce.__name__, len(samples), len(samples))
         return {k: torch.cat([part[k] for part in parts]) for k in parts[0]} if parts else {}
@@ -181,7 +190,7 @@ class Store:
     ) -> dict[str, Tensor] | None:
         if self.folder is None:
             kept = self.memory.get(key)
-            return kept if kept is None or fields is None else {k: kept[k] for k in fields}
+            return kept if kept is None or fields is None else only(kept, fields)
         parts = [self.folder / produce.__name__ / f"{key}{PUBLIC}"]
         if produce.private and (fields is None or set(fields) & set(produce.private)):
             parts.append(self.folder / produce.__name__ / f"{key}{PRIVATE}")
@@ -190,7 +199,7 @@ class Store:
             for path in parts:
                 with safe_open(path, framework="pt") as file:
                     for name in list(file.keys()):
-                        if fields is None or name in fields:
+                        if fields is None or name in fields or name == UNANSWERED:
                             found[name] = file.get_tensor(name)
         except (SafetensorError, OSError):
             return None  # not there, or damaged: made again
@@ -206,3 +215,23 @@ class Store:
         if private and self.examples:
             write_atomic(place / f"{key}{PRIVATE}", save(private))
         write_atomic(place / f"{key}{PUBLIC}", save(public))
+
+
+def only(tensors: dict[str, Tensor], fields: Sequence[str]) -> dict[str, Tensor]:
+    return {k: v for k, v in tensors.items() if k in fields or k == UNANSWERED}
+
+
+def rows_of(heard: list[Tensor], n: int) -> Tensor:
+    """[n] samples of a batch that were, at one call at least, answered with no number.
+
+    Args:
+        heard: of each call that held such answers, which rows they were. Calls of other sizes than
+            whole batches only say how many there are at least.
+    """
+    rows = torch.zeros(n, dtype=torch.bool)
+    for mask in heard:
+        if len(mask) % n == 0:
+            rows |= mask.reshape(-1, n).any(0)
+    least = min(n, max(int(mask.sum()) for mask in heard))
+    rows[(~rows).nonzero()[: max(0, least - int(rows.sum())), 0]] = True
+    return rows

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from audit.errors import AuditError
@@ -96,3 +97,13 @@ def candidates(raw: Any, n: int, index: int | None = None) -> list[Candidate]:
         f"The model returns {type(raw).__name__}, in which no tensor of scores was found; "
         "wrap the model so that it returns one tensor."
     )
+
+
+def answered(logits: Tensor) -> Tensor:
+    """[n] is each a row of numbers, none of them NaN or infinite?"""
+    return torch.isfinite(logits).all(1)
+
+
+def decided(logits: Tensor) -> Tensor:
+    """[n] the class with the highest score; −1, which is no class, where a score is NaN or infinite."""
+    return torch.where(answered(logits), logits.argmax(1), -1)

@@ -23,7 +23,7 @@ from audit.inference import UNUSABLE, complete, probe, probe_rows
 from audit.inputs import as_inputs, has_channels_last
 from audit.labels import Labels, as_labels
 from audit.meta import CLASSIFICATION, DECISIONS, Feature, SubjectMeta, describe_errors
-from audit.outputs import select_output
+from audit.outputs import answered, decided, select_output
 from audit.people import cluster_labels, group_labels
 from audit.record import Fact, LeftOut, SubjectRecord
 from audit.text import clean_name
@@ -146,6 +146,7 @@ class Subject:
         # What learnt to answer as this model does, once somebody asked for it.
         self.surrogate: nn.Module | None = None
         self._digests: list[str] | None = None
+        self._heard: list[Tensor] | None = None  # rows without an answer, while somebody listens
 
     # What it is
 
@@ -296,7 +297,7 @@ class Subject:
         """
         if self.is_regression:
             return (after - before).abs()[:, 0] > float(self.meta.tolerance or 0)
-        return before.argmax(1) != after.argmax(1)
+        return decided(before) != decided(after)
 
     def answer_text(self, logits: Tensor) -> str:
         """One answer, [classes] or [1], as a reader wants it."""
@@ -311,7 +312,7 @@ class Subject:
         """
         if self.is_regression:
             return -(logits[:, 0].double() - y.double()).abs() / self.answer_spread
-        return (logits.argmax(1) == y).double()
+        return (decided(logits) == y).double()
 
     @property
     def merit_change(self) -> dict[str, Any]:
@@ -528,7 +529,21 @@ class Subject:
     def logits(self, x: Tensor) -> Tensor:
         """Logits [n, classes] for a batch on any device; gradients flow to `x`."""
         with self.recurrent_backward():
-            return self.model(x.to(self.device))
+            answers: Tensor = self.model(x.to(self.device))
+        if self._heard is not None:
+            lost = ~answered(answers.detach())
+            if bool(lost.any()):
+                self._heard.append(lost.cpu())
+        return answers
+
+    @contextmanager
+    def listening(self) -> Iterator[list[Tensor]]:
+        """Of each call that held NaN or infinity, which rows did."""
+        before, self._heard = self._heard, []
+        try:
+            yield self._heard
+        finally:
+            self._heard = before
 
     @contextmanager
     def recurrent_backward(self) -> Iterator[None]:
@@ -654,9 +669,14 @@ def copied(model: nn.Module) -> nn.Module:
     Raises:
         AuditError: it cannot be copied.
     """
+    # What was computed and kept (old weight_norm does) refuses to be copied; its numbers do not.
+    computed = {
+        id(value): value.detach().clone()
+        for module in model.modules() for value in vars(module).values()
+        if isinstance(value, Tensor) and not value.is_leaf
+    }  # fmt: skip
     try:
-        with torch.no_grad():  # re-parametrised weights are no leaves while gradients are on
-            return copy.deepcopy(model)
+        return copy.deepcopy(model, dict(computed))
     except Exception as error:
         said = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise AuditError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -79,6 +80,8 @@ class _Activations(TorchFunctionMode):
             source = args[0] if args else (kwargs or {}).get("input")
             if isinstance(source, Tensor):
                 self.sources.append(source)
+                # What is written into later must not be what the gradient is computed from.
+                return func(*args, **(kwargs or {})).clone()
         return func(*args, **(kwargs or {}))
 
     def behind(self, scores: Tensor, activation: Callable[[Tensor], Tensor]) -> Tensor | None:
@@ -168,7 +171,7 @@ class Logits(Network):
             return scores.clamp_min(tiny).log()
         if self.output == "sigmoid":
             return scores.clamp_min(tiny).log() - (1 - scores).clamp_min(tiny).log()
-        return scores
+        return scores.clamp_min(math.log(tiny))  # −inf is the logarithm of a probability of 0
 
 
 def evaluating(model: Module) -> Module:

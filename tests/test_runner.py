@@ -155,7 +155,7 @@ def test_no_examples_keeps_samples_out_of_the_evidence_too(images, tmp_path):
     kept = {
         name for path in tmp_path.glob("*/*.safetensors") for name in load_file(path)
     }
-    assert kept == {"logits", "first", "again", "paired", "broken", "loss_rose", "zero_gradient",
+    assert kept == {"logits", "first", "again", "broken", "loss_rose", "zero_gradient",
                     "target", "error", "gain", "model_free_gain"}  # fmt: skip
     assert not any(f.png for c in record.checks for f in c.figures)
     plain = audit.run(images, checks, profile="quick")

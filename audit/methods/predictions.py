@@ -1,32 +1,60 @@
-"""The model's answers."""
+"""The model's answers: those of its own forward, on every row, and what they are worth."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
 from audit.evidence import Batch, producer
 
+COMPANIES = 3  # parts that a batch is asked in, shuffled, to see whether answers depend on company
 
-@producer(version=1)
+
+@producer(version=2)
 def predict(batch: Batch) -> dict[str, Tensor]:
-    """Logits [n, classes]."""
-    with torch.no_grad():
-        return {"logits": batch.subject.logits(batch.x).float()}
+    """Logits [n, classes]; rows that hold NaN or infinity are no answers (`decided`)."""
+    with drawing(batch):
+        return {"logits": full(batch.subject.logits(batch.x))}
 
 
 @producer(version=1)
-def repeated(batch: Batch) -> dict[str, Tensor]:
-    """The same samples asked again, and in other company.
+def in_other_company(batch: Batch) -> dict[str, Tensor]:
+    """The same samples in another order and in smaller batches.
 
     Returns:
-        first, again: [n, classes] the batch, twice; paired: [n, classes] each sample with just one
-        other, the next of the batch.
+        logits: [n, classes] in the order of the batch.
     """
     subject, x = batch.subject, batch.x
+    generator = torch.Generator().manual_seed(int(batch.seeds[0] % 2**31))
+    order = torch.randperm(len(x), generator=generator)
+    with drawing(batch, skip=1):
+        parts = [full(subject.logits(x[part.to(x.device)])) for part in order.chunk(COMPANIES)]
+    return {"logits": torch.cat(parts)[order.argsort().to(x.device)]}
+
+
+@producer(version=2)
+def repeated(batch: Batch) -> dict[str, Tensor]:
+    """The same samples asked twice, in the same company.
+
+    Returns:
+        first, again: [n, classes]
+    """
+    with drawing(batch):
+        first, again = batch.subject.logits(batch.x), batch.subject.logits(batch.x)
+    return {"first": full(first), "again": full(again)}
+
+
+@contextmanager
+def drawing(batch: Batch, skip: int = 0) -> Iterator[None]:
+    """Without gradients; a model that draws lots draws the same ones in every audit."""
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(batch.seeds[0] % 2**31))  # a model that draws lots draws these
-        first, again = subject.logits(x), subject.logits(x)
-        other = x.roll(-1, 0)
-        alone = [subject.logits(torch.stack([a, b]))[:1] for a, b in zip(x, other, strict=True)]
-    return {"first": first.float(), "again": again.float(), "paired": torch.cat(alone).float()}
+        torch.manual_seed(int(batch.seeds[0] % 2**31) + skip)
+        yield
+
+
+def full(logits: Tensor) -> Tensor:
+    """In single precision at least."""
+    return logits if logits.dtype == torch.float64 else logits.float()

@@ -1,9 +1,11 @@
-"""Does the same input always get the same answer?
+"""Does every input get an answer, and always the same?
 
-The same batch is asked twice, and each sample once more with a single companion. Scores that differ
-by more than a thousandth of their spread come from something left in training mode: dropout that draws
-lots, batch normalisation that looks at the neighbours (Ioffe and Szegedy 2015, section 3.1), or a
-random layer. Shares of samples, with Wilson intervals; beside them, how many answers change.
+All samples are asked once more in another order and in smaller batches, and some of them twice in the
+same batch. Scores that differ by more than a thousandth of their spread come from something left in
+training mode: dropout that draws lots, batch normalisation that looks at the neighbours (Ioffe and
+Szegedy 2015, section 3.1), a softmax over the wrong axis, or a random layer. Shares of samples, with
+Wilson intervals; beside them, how many answers change. Answers that hold NaN or infinity are counted
+on every row, whatever else is measured: none is an answer, so that one is one too many.
 
 Planted and looked for (`benchmarks/detection`): dropout of 1 % of the inputs that stays on is found
 in 10 of 10 seeds, of 0.1 % in 9. No false alarm on 100 clean models (at most 3.7 %).
@@ -13,28 +15,30 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
 from pydantic import Field
 
 from audit import statistics
 from audit.checking import Check, Context, Cost, Expectation, Measurement
 from audit.meta import ANSWERS
-from audit.record import Core, Guidance
+from audit.record import Core, Guidance, Metric
 from audit.words import amount
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from audit.subject import Subject
 
 TOLERANCE = 1e-3
-WAYS = {"again": "asked again", "paired": "in other company"}
+WAYS = {"again": "asked again", "company": "in other company"}
 
 
 class Determinism(Check):
-    """Does the same input always get the same answer?"""
+    """Does every input get an answer, and always the same?"""
 
     id: ClassVar[str] = "behaviour.determinism"
     core: ClassVar[Core] = "stability"
-    title: ClassVar[str] = "Does the same input always get the same answer?"
+    title: ClassVar[str] = "Does every input get an answer, and always the same?"
+    counts_unanswered: ClassVar[bool] = True
     profiles: ClassVar[dict[str, dict[str, Any]]] = {
         "deep": {"samples": 2000},
     }  # fmt: skip
@@ -45,31 +49,48 @@ class Determinism(Check):
         subject.require(ANSWERS, labels=False)
 
     def cost(self, subject: Subject) -> Cost:
-        return Cost(forward=4 * min(self.samples, subject.n))
+        return Cost(forward=subject.n + 2 * min(self.samples, subject.n))
 
     def examine(self, context: Context) -> Measurement:
-        from audit.methods.predictions import repeated
+        from audit.methods.predictions import in_other_company, repeated
+        from audit.outputs import answered
 
-        chosen = context.samples(self.samples)
-        clusters = context.clusters(chosen)
-        found = context.evidence(repeated, chosen)
-        first = found["first"]
-        spread = float(first.std()) or 1.0
+        subject, chosen, everyone = context.subject, context.samples(self.samples), context.samples()
+        answers = context.answers()
+        spread = spread_of(returned(subject, answers))
+        twice = context.evidence(repeated, chosen)
+        apart = context.evidence(in_other_company, everyone)["logits"]
         metrics = []
-        for key, words in WAYS.items():
-            differs = ((found[key] - first).abs().amax(1) > TOLERANCE * spread).numpy()
-            flips = context.subject.changed(first, found[key]).numpy()
+        for key, first, other, asked in (
+            ("again", twice["first"], twice["again"], chosen), ("company", answers, apart, everyone),
+        ):  # fmt: skip
+            differs = moved(returned(subject, first), returned(subject, other), TOLERANCE * spread)
+            flips = subject.changed(first, other)
             for name, values in (("unstable", differs), ("answers_changed", flips)):
                 metrics.append(statistics.proportion(
-                    name, np.asarray(values), clusters=clusters, slice={"when": words},
+                    name, values.numpy(), clusters=context.clusters(asked), slice={"when": WAYS[key]},
                     direction="lower",
                 ))  # fmt: skip
+        lost = int((~(answered(answers) & answered(apart))).sum())
+        metrics.append(Metric(
+            name="answers_not_finite", value=lost, low=lost, high=lost, n=subject.n, unit="answers",
+            direction="lower", edges=(0, subject.n), estimator="counted on every row",
+        ))  # fmt: skip
         again, company = metrics[0], metrics[2]
+        said = f"{lost:,} of {subject.n:,} answers are NaN or infinite. " if lost else ""
         return Measurement(
-            answer=f"Asked again, the scores of {amount(again)} of {len(chosen):,} samples differ; in "
-            f"other company, those of {amount(company)}.",
+            answer=f"{said}Asked again, the scores of {amount(again)} of {again.n:,} samples differ; in "
+            f"other company, those of {amount(company)} of {company.n:,}.",
             metrics=metrics,
-            guidance={"unstable": Guidance(
+            guidance={"answers_not_finite": Guidance(
+                title="The model answers NaN or infinity",
+                what_happened=f"{lost:,} of {subject.n:,} rows get an answer that holds NaN or infinity.",
+                why_it_matters="It is no answer, and what takes it for one (the highest score, a "
+                "threshold) takes it for whatever class comes first.",
+                what_to_do="Find the logarithm, root or division that leaves its domain on these rows; "
+                "until then refuse them in the open.",
+                tags=["NIST AI RMF MEASURE 2.5", "EU AI Act Article 15"],
+            ), "unstable": Guidance(
                 title="The same input gets different answers",
                 what_happened="When {slice}, the scores of {value} of {n} samples differ ({low} to "
                 "{high}).",
@@ -82,7 +103,35 @@ class Determinism(Check):
         )
 
     def expectations(self, subject: Subject) -> list[Expectation]:
-        return [Expectation(
-            metric="unstable", slice={"when": "*"}, op="not_shown_above", bound=0.01,
-            severity="high",
-        )]  # fmt: skip
+        return [
+            Expectation(metric="answers_not_finite", op="<=", bound=0.0, severity="critical"),
+            Expectation(
+                metric="unstable", slice={"when": "*"}, op="not_shown_above", bound=0.01,
+                severity="high",
+            ),
+        ]  # fmt: skip
+
+
+def returned(subject: Subject, logits: Tensor) -> Tensor:
+    """[n, classes] answers on the scale that the model returns them on.
+
+    Where a softmax or sigmoid at its end does not make them all, logits are read in two ways.
+    """
+    if subject.meta.output in ("probabilities", "sigmoid", "log_probabilities"):
+        return logits.double().softmax(1)
+    return logits.double()
+
+
+def spread_of(scores: Tensor) -> float:
+    from audit.outputs import answered
+
+    finite = scores[answered(scores)]
+    return float(finite.std()) if len(finite) > 1 and float(finite.std()) > 0 else 1.0
+
+
+def moved(first: Tensor, other: Tensor, most: float) -> Tensor:
+    """[n] do the scores differ by more? What is NaN or infinite twice does not."""
+    from audit.outputs import answered
+
+    once, again = answered(first), answered(other)
+    return (once != again) | (once & again & ((other - first).abs().amax(1) > most))

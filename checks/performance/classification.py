@@ -31,6 +31,7 @@ class Classification(Check):
     id: ClassVar[str] = "performance.classification"
     core: ClassVar[Core] = "quality"
     title: ClassVar[str] = "How often is the model right?"
+    counts_unanswered: ClassVar[bool] = True
 
     def applies(self, subject: Subject) -> None:
         subject.require_classification()
@@ -48,7 +49,7 @@ class Classification(Check):
             clusters=clusters, direction="higher", edges=(-1, 1),
         )  # fmt: skip
         metrics: list[Metric] = [accuracy, gain, renaming_gain(context)]
-        right = predictions.correct
+        right, answered = predictions.correct, predictions.answered
 
         def recalls(index: NDArray[np.intp]) -> NDArray[np.float64]:
             hits, total = per_class(y[index], k, right[index]), per_class(y[index], k)
@@ -57,7 +58,7 @@ class Classification(Check):
 
         def macro_f1(index: NDArray[np.intp]) -> NDArray[np.float64]:
             hits = per_class(y[index], k, right[index])
-            total = per_class(y[index], k) + per_class(predicted[index], k)
+            total = per_class(y[index], k) + per_class(predicted[index], k, answered[index])
             with np.errstate(invalid="ignore"):
                 return np.nanmean(np.where(total > 0, 2 * hits / total, np.nan), 1)
 
@@ -67,7 +68,7 @@ class Classification(Check):
                     name, statistic, len(y), clusters=clusters, seed=context.seed, draws=1000
                 )
             )
-        table = confusion(y, predicted, k)
+        table = confusion(y[answered], predicted[answered], k)
         with np.errstate(invalid="ignore"):
             normalised = table / table.sum(1, keepdims=True)
         shown = [i for i in range(k) if table[i].sum() > 0]
@@ -96,6 +97,8 @@ class Classification(Check):
             f"The model is right on {amount(accuracy)} of {len(y):,} samples; answering always the "
             f"most frequent class would be right on {share(majority)}."
         )
+        if not answered.all():
+            answer += f" {(~answered).sum():,} answers are NaN or infinite, and count as wrong."
         return Measurement(
             answer=answer,
             metrics=metrics,
@@ -150,13 +153,15 @@ def renaming_gain(context: Context) -> Metric:
     from scipy.optimize import linear_sum_assignment
 
     predictions, k = context.predictions(), len(context.subject.classes)
-    y, said = predictions.y, predictions.predicted
+    y, said, answered = predictions.y, predictions.predicted, predictions.answered
     first = np.random.default_rng(context.seed).permutation(len(y)) % 2 == 0
-    renamed = np.empty_like(said)
+    renamed = said.copy()
     for half in (first, ~first):
-        table = confusion(said[half], y[half], k)  # [answered, true]
+        chosen = half & answered
+        table = confusion(said[chosen], y[chosen], k)  # [answered, true]
         _, names = linear_sum_assignment(table + 1e-3 * np.eye(k), maximize=True)
-        renamed[~half] = names[said[~half]]
+        other = ~half & answered
+        renamed[other] = names[said[other]]
     return statistics.mean(
         "renaming_gain", (renamed == y) * 1.0 - predictions.correct, clusters=context.clusters(),
         direction="lower", edges=(-1, 1),

@@ -13,6 +13,7 @@ import numpy as np
 
 from audit import figures, statistics
 from audit.checking import Check, Context, Expectation, Measurement
+from audit.errors import NotApplicable
 from audit.record import Core, Guidance
 from audit.words import number, span, value_text
 
@@ -35,10 +36,14 @@ class Regression(Check):
         subject.require(("regression",))
 
     def examine(self, context: Context) -> Measurement:
-        subject, clusters = context.subject, context.clusters()
+        subject = context.subject
         assert subject.y is not None
-        y = subject.y.double().numpy()
         answer = context.answers()[:, 0].double().numpy()
+        told_at = np.flatnonzero(np.isfinite(answer))
+        if len(told_at) < 2:
+            raise NotApplicable("nearly all answers are NaN or infinite")
+        answer, y = answer[told_at], subject.y.double().numpy()[told_at]
+        clusters = context.clusters(told_at)
         error = answer - y
 
         def explained(index: NDArray[np.intp]) -> NDArray[np.float64]:
