@@ -676,7 +676,8 @@ def copied(model: nn.Module) -> nn.Module:
         if isinstance(value, Tensor) and not value.is_leaf
     }  # fmt: skip
     try:
-        return copy.deepcopy(model, dict(computed))
+        with torch.no_grad():  # so that the copies of a program's weights are leaves
+            return copy.deepcopy(model, dict(computed))
     except Exception as error:
         said = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise AuditError(
