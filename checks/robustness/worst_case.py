@@ -46,9 +46,9 @@ FEWEST = 10
 FIRST = "PGD"
 SEARCH = "search for the smallest change"
 FIRST_STEPS = 20  # of the search for the smallest budget, and of its L2 sibling's first attack
-NEARLY = 1.15  # times eps: what the search broke there is attacked for longer within eps
+NEARLY = 1.4  # times eps: what the search broke there is attacked for longer within eps
 NEARLY_STARTS = 3
-LOSS_WORDS = {"dlr": "difference of logits", "targeted": "aimed at other class 1"}
+MOST_AIMED = 9
 DRAWS = 8  # answers that are averaged of a model that draws lots
 
 Stage = tuple[str, Any, dict[str, Any]]  # name, producer, parameters
@@ -89,7 +89,7 @@ class WorstCase(NormBounded):
         gradient = min(max(first.samples, n), subject.n) * first.steps
         gradient += n * self.steps * self.restarts * (2 + self.targets)
         gradient += n * FIRST_STEPS * (HALVINGS + 1)
-        gradient += n * 2 * self.steps * NEARLY_STARTS * len(LOSS_WORDS)
+        gradient += n * 2 * self.steps * (2 * NEARLY_STARTS + MOST_AIMED - 1)
         gradient += n * self.steps * 2  # around masked gradients, where they are
         gradient += min(self.diagnostic_samples, n) * (self.free_steps + 4 * first.steps)
         blind = n * 3 * self.queries + min(self.diagnostic_samples, n) * self.queries
@@ -167,13 +167,24 @@ class WorstCase(NormBounded):
         ]
 
     def nearly_stages(self, context: Context, eps: float) -> list[Stage]:
-        """Longer attacks from several starts, for what fell just beyond the budget."""
+        """Longer attacks, for what fell just beyond the budget: from several starts, and aimed at every
+        other class that is among the nearest `MOST_AIMED`.
+        """
         from audit.methods.attacks.apgd import apgd
 
-        common = {"eps": eps, "steps": 2 * self.steps, "restarts": NEARLY_STARTS, **self.parts()}
-        losses = ["dlr", "targeted"] if len(context.subject.classes) > 2 else ["dlr"]
-        return [(f"longer, on what nearly fell, {LOSS_WORDS[loss]}", apgd, {**common, "loss": loss})
-                for loss in losses]  # fmt: skip
+        common = {"eps": eps, "steps": 2 * self.steps, **self.parts()}
+        k = 2 if context.subject.is_regression else len(context.subject.classes)
+        found: list[Stage] = [(
+            "longer, on what nearly fell, difference of logits", apgd,
+            {**common, "loss": "dlr", "restarts": NEARLY_STARTS},
+        )]  # fmt: skip
+        if k > 2:
+            found += [
+                (f"longer, on what nearly fell, aimed at other class {rank + 1}", apgd,
+                 {**common, "loss": "targeted", "rank": rank, "restarts": NEARLY_STARTS if not rank else 1})
+                for rank in range(min(MOST_AIMED, k - 1))
+            ]  # fmt: skip
+        return found
 
     def blind_stages(self, eps: float, queries: int) -> list[Stage]:
         from audit.methods.attacks.search import square
