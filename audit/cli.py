@@ -423,6 +423,7 @@ def describe_zoo(model: Any) -> str:
         "quality": f"{quality.name.replace('_', ' ')} {value_text(quality)}",
         "data": model.source, "recipe": model.recipe, "limits": model.limits,
         "audit fails": f"{fails} (exit code {model.exit_code})",
+        "undecided": "; ".join(model.undecided) or "nothing beyond what is tolerated",
         "digest": subject.weights_digest(),
     }  # fmt: skip
     return "\n".join(f"{key:<13} {value}" for key, value in lines.items())

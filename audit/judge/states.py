@@ -147,7 +147,7 @@ def needed_n(value: float, plain: Interval, bound: float, higher: bool, n: int) 
 
 def straddling(n: int, of: str, needed: int | None) -> str:
     decides = "no number of samples would decide it" if needed is None else (
-        f"about {rounded(needed)} would decide it"
+        f"at least about {rounded(needed)} are needed"
     )
     return f"n = {n:,} ({of}) is too small to tell: the interval straddles the bound; {decides}"
 

@@ -36,7 +36,8 @@ def speaks(check: CheckRecord, record: AuditRecord) -> bool:
 
     What is not told of is in the record, and counted nowhere.
     """
-    return check.kind == "question" or check.state in ("untested", "broken") or any(
+    told = check.state == "untested" or check.why in ("raised", "not_importable")
+    return check.kind == "question" or told or any(
         other.id in check.mends and other.state == "failed" for other in record.checks
     )
 

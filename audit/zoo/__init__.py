@@ -26,7 +26,9 @@ class ZooModel:
         data: () → (training data, evaluation data).
         train: (seed, training data) → a trained model, the same for the same seed.
         fails: 'check metric' of the expectations of severity high or above that a standard audit
-            of this model fails; with any, the audit exits with 1, without, with 0.
+            of this model fails; with any, the audit exits with 1.
+        undecided: those that it leaves undecided beyond what they tolerate; with any, and none that
+            fails, the audit exits with 3.
     """
 
     name: str
@@ -39,6 +41,7 @@ class ZooModel:
     recipe: str
     limits: str
     fails: tuple[str, ...] = ()
+    undecided: tuple[str, ...] = ()
 
     @property
     def weights(self) -> Path:
@@ -50,4 +53,4 @@ class ZooModel:
 
     @property
     def exit_code(self) -> int:
-        return 1 if self.fails else 0
+        return 1 if self.fails else 3 if self.undecided else 0

@@ -5,6 +5,8 @@ import pytest
 import audit
 from audit.cli import main
 from audit.entrypoints import zoo
+from audit.judge import Policy
+from audit.judge.verdict import blocks
 
 NAMES = sorted(zoo())
 # What each performs at least, by the first metric of its performance check.
@@ -39,6 +41,12 @@ def test_a_default_audit_ends_as_the_card_declares(name):
         if e.state == "failed" and e.severity in ("high", "critical")
     }  # fmt: skip
     assert failed == set(entry.fails)
+    open_ = {
+        f"{check.id} {e.metric}"
+        for check in record.checks for e in check.expectations
+        if Policy().gates(e) and blocks(e)
+    }  # fmt: skip
+    assert open_ == set(entry.undecided)
     assert record.verdict.exit_code == entry.exit_code, record.verdict.reason
     assert record.verdict.counts["broken"] == 0
 
