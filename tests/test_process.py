@@ -208,13 +208,19 @@ def test_what_happens_after_the_verdict_does_not_change_it():
     assert believed(json.dumps({"code": 0}).encode(), -signal.SIGSEGV) == 0
 
 
+def heard():
+    """A test run in the background ignores signals, and what it starts would ignore them too."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @pytest.fixture
 def waiting(tmp_path):
     """An audit in the middle of something, in a session of its own."""
     arguments = lay_out(tmp_path, "module", "open('here', 'w').close(); import time; time.sleep(300)")
     process = subprocess.Popen(
         [sys.executable, "-m", "audit", *arguments], cwd=tmp_path, text=True, stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, preexec_fn=heard,
     )  # fmt: skip
     deadline = time.monotonic() + 120
     while not (tmp_path / "here").exists() and time.monotonic() < deadline:
