@@ -34,9 +34,9 @@ def test_the_plain_twin_is_believed(plain):
 def test_a_masked_twin_is_caught_and_broken(cnn, plain, how):
     record = measured(masked(cnn, how))
     check = record.checks[0]
-    assert check.state == "undecided"
+    assert check.state == "broken"
     assert check.reason.startswith("gradient masking suspected")
-    assert check.answer.startswith("Gradient masking suspected: ")
+    assert "asking suspected" in check.conclusion
     assert robust(record).value <= robust(plain).value + 0.1
     stages, tried, broke = zip(*check.tables[0].rows, strict=True)
     assert any(name.startswith("around masked gradients") for name in stages)
