@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from audit.loading import load
 from audit.meta import DECISIONS, SubjectMeta
+from audit.people import toml_key
 from audit.record import write_atomic
 
 if TYPE_CHECKING:
@@ -64,6 +65,9 @@ def write_config(options: argparse.Namespace, config: Config | None, path: Path)
     elif meta.task in DECISIONS:
         lines.append('# favourable = "…"       # the class that people wish for, where one is')
     lines.append(f"sensitive = {toml(meta.sensitive)}" if meta.sensitive else '# sensitive = ["…"]')
+    for name in ("sensitive_bins", "groups"):
+        if getattr(meta, name):
+            lines.append(f"{name} = {toml(getattr(meta, name))}  # given")
     if meta.target:
         lines.append(f"target = {toml(meta.target)}")
     lines += ["", "[subject.input]"]
@@ -106,7 +110,7 @@ def write_config(options: argparse.Namespace, config: Config | None, path: Path)
 def toml(value: Any) -> str:
     """A value as TOML: JSON's strings, numbers and arrays are TOML's too."""
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{k} = {toml(v)}" for k, v in value.items()) + "}"
+        return "{" + ", ".join(f"{toml_key(k)} = {toml(v)}" for k, v in value.items()) + "}"
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(toml(v) for v in value) + "]"
     return json.dumps(value, ensure_ascii=False)

@@ -7,6 +7,7 @@ bins, as groups of one person each would say nothing.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -191,4 +192,4 @@ def shown(number: float) -> str:
 
 def toml_key(name: str) -> str:
     bare = name.replace("_", "").replace("-", "")
-    return name if bare.isascii() and bare.isalnum() else '"' + name.replace('"', '\\"') + '"'
+    return name if bare.isascii() and bare.isalnum() else json.dumps(name, ensure_ascii=False)

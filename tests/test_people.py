@@ -114,3 +114,12 @@ def test_edges_are_as_round_as_the_numbers_allow():
         note = group_labels(values, 999, "age")[1][0]
         edges = [float(e) for e in note.split("[")[-1].split("]")[0].split(",")]
         assert np.allclose(edges, np.round(edges, digits), atol=1e-12)
+
+
+def test_the_edges_of_bins_are_written_as_they_are_read():
+    import tomllib
+
+    from audit.initialising import toml
+
+    bins = {"age": [30.0, 50.0], "years at \"work\"": [2.5]}
+    assert tomllib.loads(f"sensitive_bins = {toml(bins)}")["sensitive_bins"] == bins

@@ -5,6 +5,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from markupsafe import escape
 
 import audit
 from audit.entrypoints import reporter
@@ -81,7 +82,7 @@ def test_hostile_names_are_shown_not_run(hostile_record):
 def test_first_screen_says_what_a_signer_needs(adult_record):
     html = reporter("html").render(adult_record)
     top = html[html.index("<body>") : html.index('id="contents"')]
-    assert adult_record.verdict.reason in top
+    assert escape(adult_record.verdict.reason) in top
     assert "n = 4,000" in top
     assert adult_record.subject.digest[:16] in top
     assert "Groups get the favourable answer at different rates" in top
