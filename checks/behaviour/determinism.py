@@ -20,7 +20,7 @@ from pydantic import Field
 from audit import statistics
 from audit.checking import Check, Context, Cost, Expectation, Measurement
 from audit.meta import ANSWERS
-from audit.record import Core, Guidance, Metric
+from audit.record import Core, Guidance
 from audit.words import amount
 
 if TYPE_CHECKING:
@@ -72,10 +72,7 @@ class Determinism(Check):
                     direction="lower",
                 ))  # fmt: skip
         lost = int((~(answered(answers) & answered(apart))).sum())
-        metrics.append(Metric(
-            name="answers_not_finite", value=lost, low=lost, high=lost, n=subject.n, unit="answers",
-            direction="lower", edges=(0, subject.n), estimator="counted on every row",
-        ))  # fmt: skip
+        metrics.append(statistics.census("answers_not_finite", lost, subject.n, unit="answers"))
         again, company = metrics[0], metrics[2]
         said = f"{lost:,} of {subject.n:,} answers are NaN or infinite. " if lost else ""
         return Measurement(
