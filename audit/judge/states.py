@@ -28,7 +28,7 @@ from audit.record import (
     State,
     Why,
 )
-from audit.statistics import corrected_level, interval, wilson
+from audit.statistics import LEVEL, corrected_level, interval, wilson
 from audit.words import number, slice_text
 
 Interval = tuple[float, float]
@@ -172,10 +172,12 @@ def lacking(
     metric: Metric, expectation: Expectation, strict: float, judged: Judged, check: CheckRecord,
     missing: list[LeftOut], n: int,
 ) -> Judged:  # fmt: skip
-    """Undecided where rows, groups or files that belong to the number could change its state."""
+    """Undecided where rows, groups or files that belong to the number could change its state; and
+    what is undecided without them may reach further beyond its bound with them.
+    """
     own = [o for o in check.left_out if o.how_many and (not o.metrics or metric.name in o.metrics)]
     unread = [o for o in missing if o.how_many] if check.needs_data else []
-    if judged.state not in ("met", "failed") or not own + unread:
+    if judged.state not in ("met", "failed", "undecided") or not own + unread:
         return judged
     if judged.state == "failed" and all(o.only_worse for o in own + unread):
         return judged
@@ -183,12 +185,14 @@ def lacking(
         k, size = metric.sufficient["successes"], metric.sufficient["n"]
         # A file that was not read is missing from every sample that was drawn, in proportion.
         lost = sum(o.how_many for o in own) + sum(o.how_many for o in unread) * size / max(n, 1)
-        states = set()
-        for gained in (0.0, lost):
-            plain, corrected = (wilson(k + gained, size + lost, level) for level in (0.95, strict))
-            states.add(against(metric, plain, corrected, expectation).state)
-        if states == {judged.state}:
-            return judged
+        ends = [
+            against(metric, *(wilson(k + gained, size + lost, level) for level in (LEVEL, strict)),
+                    expectation)
+            for gained in (0.0, lost)
+        ]  # fmt: skip
+        if {end.state for end in ends} == {judged.state}:
+            reach = [e.reach for e in (judged, *ends) if e.reach is not None]
+            return replace(judged, reach=max(reach)) if reach else judged
     first = (own + unread)[0]
     return replace(
         judged, state="undecided", why="left_out",

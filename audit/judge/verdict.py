@@ -32,11 +32,15 @@ Judged = tuple[CheckRecord, ExpectationResult]
 
 
 def speaks(check: CheckRecord, record: AuditRecord) -> bool:
-    """A trial is told of where a check that it would mend has failed, or it broke; a question always.
+    """A trial is told of where a check that it would mend has failed, it broke, or the user expects
+    something of it; a question always.
 
     What is not told of is in the record, and counted nowhere.
     """
-    told = check.state == "untested" or check.why in ("raised", "not_importable")
+    told = (
+        check.state == "untested" or check.why in ("raised", "not_importable")
+        or any(e.source == "config" for e in check.expectations)
+    )  # fmt: skip
     return check.kind == "question" or told or any(
         other.id in check.mends and other.state == "failed" for other in record.checks
     )

@@ -405,6 +405,15 @@ def test_what_is_expected_of_a_check_that_was_not_measured_is_not_met(why, sever
     assert waived == ("inconclusive" if why == "raised" else "pass")
 
 
+@pytest.mark.parametrize(("k", "word"), [(10, "fail"), (90, "pass"), (52, "inconclusive")])
+def test_what_the_user_expects_of_a_trial_counts_whether_or_not_it_would_mend_anything(k, word):
+    trial = check(share(k, 100), id="t.t").model_copy(update={"kind": "trial", "mends": ["a.b"]})
+    good = check(share(90, 100), expect=[HIGH])
+    assert judge(record(good, trial), Policy()).verdict.word == "pass"
+    asked = Policy(expect=[CheckExpectation(check="t.t", metric="share", bound=0.5)])
+    assert judge(record(good, trial), asked).verdict.word == word
+
+
 @pytest.mark.parametrize("slice_", [{"clas": "*"}, {"class": "gone"}, {"class": "rare"}])
 def test_an_expectation_of_the_users_is_never_silently_dropped(slice_):
     """A slice that does not exist, or has no value, is not met; a default over slices may be."""
@@ -444,6 +453,16 @@ def test_what_is_left_out_counts_where_it_could_change_the_state(k, missing, sta
     elsewhere = rows.model_copy(update={"metrics": ["other"]})
     judged = judge(record(check(share(k, 100), expect=[HIGH], left_out=[elsewhere])), Policy())
     assert judged.checks[0].state == ("met" if k == 90 else "failed")
+
+
+@pytest.mark.parametrize(("missing", "word"), [(2, "pass"), (12, "inconclusive")])
+def test_what_is_undecided_reaches_as_far_as_what_is_left_out_could_take_it(missing, word):
+    """48 of 100, at most .5, tolerating .1: with 12 rows unread the truth may lie at .63."""
+    rows = LeftOut(what="rows", how_many=missing, why="they could not be read")
+    expect = [{**HIGH, "op": "not_shown_above", "tolerates": 0.1}]
+    judged = judge(record(check(share(48, 100), expect=expect, left_out=[rows])), Policy())
+    assert judged.checks[0].state == "undecided"
+    assert judged.verdict.word == word
 
 
 def test_a_number_that_cannot_be_bounded_is_undecided_where_something_is_left_out():
