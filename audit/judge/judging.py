@@ -102,6 +102,11 @@ UNMEASURED = ("not_applicable", "skipped", "profile", "not_selected", "no_data",
 
 def add_absent(record: AuditRecord, policy: Policy, baseline: AuditRecord | None) -> None:
     """Checks that something is asked of and that are no part of the audit: that is to be said."""
+    # What another policy asked for is no part of this one; what a baseline asked for is kept.
+    record.checks = [
+        c for c in record.checks
+        if c.why != "not_selected" or any(e.source == "baseline" for e in c.expectations)
+    ]
     known = {check.id for check in record.checks}
     asked = {e.check: e.check for e in policy.expect}
     if baseline is not None:

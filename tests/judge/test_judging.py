@@ -240,6 +240,8 @@ def test_an_expectation_on_nothing_is_not_a_pass():
     assert judged.verdict.exit_code == 3
     assert "gone.check" in judged.verdict.reason
     assert "not selected" in judged.verdict.reason
+    again = judge(judged, Policy())  # and under another policy nothing of it is left
+    assert "gone.check" not in {c.id for c in again.checks}
 
 
 def test_waivers():
