@@ -142,13 +142,27 @@ def conclusion(check: CheckRecord) -> str:
 
 
 def place_under(record: AuditRecord) -> None:
-    """A finding that another one explains stands under it."""
+    """A finding that another one explains stands under it; in a chain, under the first of it.
+
+    A cause is no less severe and gates if its effect does, or the page would hide the worse.
+    """
+    causes: dict[str, Finding] = {}
     for item in record.findings:
-        check = record.check(item.check)
-        causes = [
+        explained_by = record.check(item.check).explained_by
+        found = [
             f for f in record.findings
-            if f.state == "failed" and f.check in check.explained_by and f is not item
-        ]
-        if causes:
-            worst = max(causes, key=lambda f: SEVERITIES.index(f.severity))
-            item.under = worst.fingerprint
+            if f.state == "failed" and f.check in explained_by and f.check != item.check
+            and SEVERITIES.index(f.severity) >= SEVERITIES.index(item.severity)
+            and (f.gates or not item.gates)
+        ]  # fmt: skip
+        if found:
+            causes[item.fingerprint] = max(found, key=lambda f: SEVERITIES.index(f.severity))
+    for item in record.findings:
+        root, seen = item, [item.fingerprint]
+        while root.fingerprint in causes and causes[root.fingerprint].fingerprint not in seen:
+            root = causes[root.fingerprint]
+            seen.append(root.fingerprint)
+        if root.fingerprint in causes:  # a circle: the first of its findings stands for all
+            circle = seen[seen.index(causes[root.fingerprint].fingerprint):]
+            root = next(f for f in record.findings if f.fingerprint in circle)
+        item.under = root.fingerprint if root is not item else ""

@@ -13,6 +13,7 @@ from audit.errors import AuditError
 from audit.judge import CheckExpectation, Policy, Waiver, judge, read_record
 from audit.judge.comparison import compare
 from audit.record import CheckRecord, Guidance, LeftOut, LimitedBy, Validity
+from audit.reports.console import by_cause
 from audit.words import number
 
 from .making import HIGH, check, core, record, share, unmeasured
@@ -378,6 +379,34 @@ def test_a_finding_that_another_one_explains_stands_under_it():
     assert alone.findings[0].under == ""
 
 
+@pytest.mark.parametrize(("explained", "roots"), [
+    ({"b": ["a"], "c": ["b"]}, {"a"}), ({"a": ["b"], "b": ["a"]}, {"a"}),
+    ({"a": ["b"], "b": ["c"], "c": ["a"]}, {"a"}), ({"b": ["a"], "c": ["a", "b"]}, {"a"}),
+    ({"a": ["a"]}, {"a", "b", "c"}), ({}, {"a", "b", "c"}),
+])  # fmt: skip
+def test_every_finding_is_told_once_however_explanations_are_linked(explained, roots):
+    """In a chain all stand under its first; in a circle one stands for the others; none is lost."""
+    checks = [
+        check(share(10, 100), expect=[HIGH], id=f"x.{i}",
+              explained_by=[f"x.{j}" for j in explained.get(i, [])])
+        for i in "abc"
+    ]  # fmt: skip
+    judged = judge(record(*checks), Policy())
+    linked = {i for i in explained} | {j for js in explained.values() for j in js}
+    told = by_cause(judged)
+    assert sorted(f.check for f, under in told for f in (f, *under)) == ["x.a", "x.b", "x.c"]
+    tops = {f.check[-1] for f, _ in told}
+    assert tops == (roots if roots == set("abc") else roots | (set("abc") - linked))
+
+
+def test_a_finding_is_not_hidden_under_a_lesser_one():
+    cause = check(share(10, 100), expect=[{**HIGH, "severity": "medium"}], id="c.cause")
+    quiet = check(share(10, 100), expect=[{**HIGH, "gates": False}], id="q.quiet")
+    effect = check(share(10, 100), expect=[HIGH], id="e.effect", explained_by=["c.cause", "q.quiet"])
+    judged = judge(record(cause, quiet, effect), Policy())
+    assert judged.findings_of("e.effect")[0].under == ""
+
+
 def test_what_follows_is_told_by_the_state_alone():
     words = {"met": "Believe it.", "failed": "Do not: {failed}.", "undecided": "Nobody knows."}
     for k, said in ((90, "Believe it."), (10, "Do not: share."), (52, "Nobody knows.")):
@@ -392,6 +421,7 @@ def test_what_follows_is_told_by_the_state_alone():
 @pytest.mark.parametrize("severity", ["low", "critical"])
 def test_what_is_expected_of_a_check_that_was_not_measured_is_not_met(why, severity):
     silent = unmeasured(why, "f.g")
+    said = "not selected" if why == "not_selected" else "because"
     if why != "raised":
         assert judge(record(silent), Policy()).verdict.word == "pass"
     policy = Policy(expect=[
@@ -399,7 +429,7 @@ def test_what_is_expected_of_a_check_that_was_not_measured_is_not_met(why, sever
     ])  # fmt: skip
     judged = judge(record(silent), policy)
     assert judged.verdict.exit_code == 3
-    assert "because" in judged.verdict.reason
+    assert said in judged.verdict.reason
     assert judged.check("f.g").why == why
     waiver = Waiver(check="f.g", owner="Ada", reason="r", expires=datetime.date(2026, 2, 1))
     policy = Policy(expect=policy.expect, waive=[waiver])
