@@ -63,7 +63,7 @@ def write_config(options: argparse.Namespace, config: Config | None, path: Path)
     if meta.favourable:
         lines.append(f"favourable = {toml(meta.favourable)}  # given")
     elif meta.task in DECISIONS:
-        lines.append('# favourable = "…"       # the class that people wish for, where one is')
+        lines.append('# favourable = "…"       # the favourable class, if there is one')
     lines.append(f"sensitive = {toml(meta.sensitive)}" if meta.sensitive else '# sensitive = ["…"]')
     for name in ("sensitive_bins", "groups"):
         if getattr(meta, name):

@@ -149,7 +149,7 @@ class SubjectMeta(MetaPart):
     input: InputMeta = Field(default_factory=InputMeta)
     classes: list[Name] | None = None
     favourable: Name | None = Field(
-        default=None, description="the class that people wish for (credit granted), where one is"
+        default=None, description="the favourable class (credit granted), where there is one"
     )
     threshold: Number | None = Field(
         default=None, description="of an anomaly score: from it on, a sample is called an anomaly"

@@ -139,7 +139,7 @@ class Subject:
         self.number_labels()
         self.settle_scale()
         self.check_features()
-        self.ask_what_people_wish_for()
+        self.ask_what_is_favourable()
         self.model = Logits(self.core, self.preprocess, self.meta)
         # Copies with other weights (drawn anew, rounded), by what was done to them.
         self.copies: dict[str, Logits] = {}
@@ -447,14 +447,14 @@ class Subject:
             self.groups, notes = cluster_labels(groups, self.n)
             self.notes += notes
 
-    def ask_what_people_wish_for(self) -> None:
+    def ask_what_is_favourable(self) -> None:
         """Of two classes one may be the better for whom it concerns; which, is not to be guessed."""
         if self.sensitive and len(self.classes) == 2 and self.meta.favourable is None:
             first, second = self.classes
             self.notes.append(
-                f"Whether people wish for {first} or {second} is not said: give [subject] favourable = "
-                f'"{second}", or "{first}". Until then rates by group are shown for both, and ratios '
-                "between groups judge nothing."
+                f"Whether {first} or {second} is the favourable answer is not stated: give [subject] "
+                f'favourable = "{second}", or "{first}". Until then rates by group are shown for both, '
+                "and no ratio between groups gates."
             )
 
     def training_samples(self, x: Any, y: Any) -> tuple[Tensor, Tensor | None]:

@@ -167,7 +167,7 @@ def test_an_embedding_does_not_pass_on_its_weights_alone():
     record = audit.run(audit.Subject(nn.Linear(4, 3), x, task="embedding"))
     assert record.check("training.weights").state == "met"
     assert record.verdict.exit_code == 3
-    assert "How good the model is was not judged" in record.verdict.reason
+    assert "The quality of the model was not judged" in record.verdict.reason
 
 
 class InPlace(nn.Module):

@@ -23,8 +23,8 @@ from audit.words import count, number, slice_text
 
 EXIT: dict[Verdict, int] = {"pass": 0, "fail": 1, "inconclusive": 3}
 CORE: dict[Core, str] = {
-    "quality": "How good the model is was not judged",
-    "stability": "Whether the model gives the same answer twice was not judged",
+    "quality": "The quality of the model was not judged",
+    "stability": "Whether the model repeats its answers was not judged",
 }
 MOST_NAMED = 3
 
@@ -58,7 +58,7 @@ def verdict(record: AuditRecord, policy: Policy, notes: list[str]) -> VerdictRec
         doubts = doubts_of(record, told, everything, gating, policy)
         word, reason = ("inconclusive", doubts[0]) if doubts else ("pass", success(gating, policy))
         if len(doubts) > 1:
-            reason += f" {count(len(doubts) - 1, 'more reason')}: see what is not decided."
+            reason += f" {count(len(doubts) - 1, 'more reason')} below."
     loosened = sum(e.loosened for _, e in everything)
     waived = sum(bool(e.waived) for _, e in everything)
     if loosened:

@@ -85,7 +85,7 @@ class Determinism(Check):
                 why_it_matters="It is no answer, and what takes it for one (the highest score, a "
                 "threshold) takes it for whatever class comes first.",
                 what_to_do="Find the logarithm, root or division that leaves its domain on these rows; "
-                "until then refuse them in the open.",
+                "until then, reject such inputs with an error.",
                 tags=["NIST AI RMF MEASURE 2.5", "EU AI Act Article 15"],
             ), "unstable": Guidance(
                 title="The same input gets different answers",

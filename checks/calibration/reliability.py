@@ -103,10 +103,10 @@ class Reliability(Check):
                 f"{number(m.value)} ({span(m.low, m.high)}) within {m.slice['by']}" for m in apart
             ) + "."  # fmt: skip
         low, high = over.low or 0.0, over.high or 0.0
-        lean = "too sure" if low > 0 else "not sure enough"
+        lean = "overconfident" if low > 0 else "underconfident"
         settled = low > 0 or high < 0
         guidance = Guidance(
-            title="The model's confidence cannot be taken at its word",
+            title="The model's confidence does not match its accuracy",
             what_happened=f"Confidence and accuracy differ by {{value}} ({{low}} to {{high}}) on "
             f"average; the model is {share(float(p.mean()))} sure and right on "
             f"{share(float(hit.mean()))}. The bound is {{bound}}.",
@@ -119,8 +119,8 @@ class Reliability(Check):
         return Measurement(
             answer=answer,
             conclusions={
-                "met": "Its confidence can be taken at its word, within the bounds.",
-                "failed": "Its confidence cannot be taken at its word"
+                "met": "Its confidence matches its accuracy, within the bounds.",
+                "failed": "Its confidence does not match its accuracy"
                 + (f": on average it is {lean}." if settled else "."),
             },
             metrics=[error, test, over, temperature, brier, area, *by_class, *apart],
@@ -136,12 +136,12 @@ class Reliability(Check):
             guidance={
                 "calibration_error": guidance,
                 "class_calibration_error": guidance.model_copy(update={
-                    "title": "The probability of a class cannot be taken at its word: {slice}",
+                    "title": "The probabilities of one class do not match how often it is true: {slice}",
                     "what_happened": "The probability that is given for {slice} and how often it is "
                     "true differ by {value} ({low} to {high}) on average; the bound is {bound}.",
                 }),
                 "calibration_error_within": guidance.model_copy(update={
-                    "title": "The model's confidence is off in parts of the data, which cancel: {slice}",
+                    "title": "The model is miscalibrated within parts of the data: {slice}",
                     "what_happened": "Looked at apart {slice}, what is said and what is true differ by "
                     "{value} ({low} to {high}) on average, {error} over all; the bound is {bound}.",
                     "words": {"error": number(error.value)},

@@ -11,7 +11,7 @@ Every group is in every number, however small: intervals of differences hold for
 once and are as wide as the smallest group makes them. A group without a sample that a rate could be
 counted on is named, and the difference may be anything for it.
 
-Which answer people wish for is never guessed. Differences do not depend on it; rates and ratios are
+Which answer is the favourable one is never guessed. Differences do not depend on it; rates and ratios are
 shown for both answers until `[subject] favourable` says it, and no ratio gates. Which difference
 matters depends on the use; no number here is a legal finding.
 
@@ -58,8 +58,8 @@ class Groups(Check):
         answer = f"{' '.join(all_.said)} n = {subject.n:,}."
         if not subject.is_regression and len(subject.classes) == 2 and subject.meta.favourable is None:
             answer += (
-                f" Whether people wish for {subject.classes[0]} or {subject.classes[1]} is not said "
-                "([subject] favourable), so rates are of both."
+                f" Whether {subject.classes[0]} or {subject.classes[1]} is the favourable answer is "
+                "not stated ([subject] favourable), so rates are shown for both."
             )
         return Measurement(
             answer=answer, metrics=all_.metrics, tables=all_.tables, figures=all_.figures,

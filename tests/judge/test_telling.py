@@ -12,7 +12,8 @@ from audit.reports.html import SIGNS
 # Words that judge: they belong to conclusions, which the state alone selects.
 JUDGING = re.compile(
     r"\b(?:should (?:not )?be|passes every|reliable|rely on|believed?|sound|acceptable|suspected|"
-    r"fails?|failed|passe[sd]|too sure|not sure enough|is fine|no worse|robust against)\b", re.IGNORECASE
+    r"fails?|failed|passe[sd]|too sure|overconfident|underconfident|is fine|no worse|robust against)\b",
+    re.IGNORECASE,
 )  # fmt: skip
 HOPEFUL = re.compile(r"\b(?:passed|are sound|no more than)\b", re.IGNORECASE)
 
