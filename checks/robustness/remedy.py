@@ -103,6 +103,7 @@ class Remedy(Check):
             validity=[
                 v.model_copy(update={"metrics": ["robust_gain", "robust_accuracy_after"]})
                 for v in attack.validity(after_context, after)
+                if after.standing.any()  # a better attack would find no more where nothing stands
             ],
             per_unit=[pack("robust_accuracy_after", after.standing, samples=after.samples,
                              slice={"eps": eps})],

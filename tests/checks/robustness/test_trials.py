@@ -6,7 +6,7 @@ import torch
 import audit
 from audit.checking import pack
 from audit.entrypoints import reporter
-from audit.judge import CheckExpectation, Policy, judge
+from audit.judge import Policy, judge
 from audit.reports import html
 
 from ...conftest import TinyCNN, image_data, trained
@@ -30,6 +30,13 @@ def test_rounding_that_hides_gradients_is_unmasked(fragile):
     gain = found.metric("robust_gain", eps=0.25)
     assert gain.low <= 0.1
     assert found.metric("clean_change").value > -0.1
+
+
+def test_where_the_attack_leaves_nothing_its_fairness_is_beyond_doubt(fragile):
+    found = measured(fragile, "robustness.bit_depth", bits=3, eps=0.9)
+    assert found.metric("robust_accuracy_after", eps=0.9).value == 0
+    assert "It hides gradients" in found.answer
+    assert not found.validity
 
 
 def test_rounding_that_rounds_the_change_away_helps(fragile):
@@ -121,12 +128,11 @@ def test_a_trial_that_is_not_told_of_is_no_failure_anywhere(fragile):
     """A remedy that harms a model which needs none: measured, and no outcome of the audit."""
     trial = "robustness.bit_depth"
     checks = [trial, "robustness.worst_case"]
-    record = audit.run(
-        fragile, checks, parameters={c: {"eps": 0.05} for c in checks},
-        policy=Policy(expect=[
-            CheckExpectation(check=trial, metric="clean_change", bound=0.5, severity="info")
-        ]),
-    )  # fmt: skip
+    record = audit.run(fragile, checks, parameters={c: {"eps": 0.05} for c in checks})
+    gain = next(m for m in record.check(trial).metrics if m.name == "robust_gain")
+    gain.value, gain.low, gain.high, gain.sufficient = -0.5, -0.6, -0.4, {}
+    record.check(trial).validity = []
+    record = judge(record, Policy())
     assert record.check(trial).state == "failed"
     assert record.verdict.exit_code == 0
     assert record.verdict.counts["failed"] == 0
