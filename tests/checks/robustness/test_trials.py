@@ -139,5 +139,5 @@ def test_a_trial_that_is_not_told_of_is_no_failure_anywhere(fragile):
     assert "<failure" not in reporter("junit").render(record)
     assert f"| `{trial}` | trial |" in reporter("markdown").render(record)
     page = html.render(record)
-    assert "Tried out and not told of" in page
+    assert "Remedies tested but not shown" in page
     assert f"(<code>{trial}</code>)" in page
