@@ -407,15 +407,20 @@ def command_selftest(options: argparse.Namespace) -> int:
     return 0 if record.passed else 1
 
 
+def measured_quality(subject: Any) -> Any:
+    """The headline of the check that answers the core question how good a model of its task is."""
+    from audit.plan import plan
+
+    check = next(p.check for p in plan(subject) if p.check.core == "quality" and not p.state)
+    return check.measure(subject).metrics[0]
+
+
 def describe_zoo(model: Any) -> str:
     import audit
     from audit.words import value_text
 
     subject = audit.load(f"zoo:{model.name}")
-    name = {"regression": "regression", "anomaly": "anomaly"}.get(
-        str(subject.meta.task), "classification"
-    )
-    quality = audit.check(f"performance.{name}").measure(subject).metrics[0]
+    quality = measured_quality(subject)
     fails = "; ".join(model.fails) or "no expectation of severity high or above"
     lines = {
         "model": f"zoo:{model.name}: {model.summary}", "task": subject.meta.task,

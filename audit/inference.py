@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,34 +9,21 @@ import torch
 from torch import Tensor, nn
 
 from audit.errors import AuditError
+from audit.inputs import inferred
 from audit.labels import Labels
-from audit.meta import CLASSIFICATION, InputKind, SubjectMeta
+from audit.meta import SubjectMeta
 from audit.outputs import Candidate, candidates
-from audit.reading import Asked, distance, read, width
+from audit.reading import read
 from audit.record import Fact
+from audit.rooms import INPUTS, room
+from audit.tasks import Asked
+from audit.tasks._scores import distance, width
 
 if TYPE_CHECKING:
     from audit.wrapping import Network
 
-Settle = Callable[[str, Any, Callable[[], Any]], Any]
-
 PROBE = 64
 UNUSABLE = "unusable"
-
-
-def infer_input_kind(x: Tensor) -> tuple[InputKind, str]:
-    shape = tuple(x.shape[1:])
-    if not x.is_floating_point() and len(shape) == 1 and x.dtype in (torch.int32, torch.int64):
-        return "tokens", f"whole numbers in rows of {shape[0]}"
-    if len(shape) == 3:
-        return "image", f"samples of shape {shape}"
-    if len(shape) == 2:
-        return "sequence", f"samples of shape {shape}, read as (time, channel)"
-    if len(shape) == 1:
-        return "tabular", f"rows of {shape[0]} columns"
-    raise AuditError(
-        f"Samples of shape {shape} are neither rows, series nor images; give [subject.input] kind."
-    )
 
 
 def infer_range(x: Tensor) -> tuple[tuple[float, float], str]:
@@ -95,8 +81,9 @@ def complete(
         facts.append(Fact(name=name, value=value, source="inferred", reason=reason))
         return value
 
-    meta.input.kind = settle("input kind", meta.input.kind, lambda: infer_input_kind(x))
-    if meta.input.kind in ("image", "sequence"):
+    meta.input.kind = settle("input kind", meta.input.kind, lambda: inferred(x))
+    kind = room(INPUTS, str(meta.input.kind))
+    if kind.common_unit and kind.continuous:
         meta.input.range = settle("input range", meta.input.range, lambda: infer_range(x))
     if meta.input.shape is not None and list(x.shape[1:]) != list(meta.input.shape):
         raise AuditError(
@@ -125,11 +112,12 @@ def complete(
     if index is not None:
         meta.output_index = settle("output index", meta.output_index, lambda: (index, choice.reason))
     meta.output = settle("output", meta.output, lambda: (reading.output, choice.said))
-    meta.task = settle("task", meta.task, lambda: (reading.task, choice.said))
+    meta.task = settle("task", meta.task, lambda: (choice.pair.task.name, choice.said))
     scores = next(c.tensor for c in found if c.index == index).nan_to_num()
     if meta.output == "reconstruction":
         scores = distance(scores, network.prepared(inputs))
-    name_classes(meta, width(scores), settle)
+    choice.pair.task.name_classes(meta, width(scores), settle)
+    check_favourable(meta)
     if meta.favourable is not None:
         facts.append(Fact(name="favourable class", value=meta.favourable, source="given"))
     return Known(meta, facts, scores)
@@ -163,30 +151,8 @@ def unusable(network: nn.Module, n: int) -> Fact:
     )
 
 
-def name_classes(meta: SubjectMeta, k: int, settle: Settle) -> None:
-    """Names for the classes, where the task has some.
-
-    Raises:
-        AuditError: the names, or the favourable class, do not go with what the model returns.
-    """
-    if meta.task == "anomaly":
-        meta.classes = meta.classes or ["normal", "anomaly"]
-        if k != 1:
-            raise AuditError(
-                f"The task is anomaly and the model returns {k} values a sample; one score, higher "
-                "for the more unusual, is due."
-            )
-    if meta.task in CLASSIFICATION:
-        k = max(k, 2)
-        names = [str(i) for i in range(k)]
-        meta.classes = settle(
-            "classes", meta.classes, lambda: (names, f"the model has {k} classes, unnamed")
-        )
-        if len(meta.classes or []) != k:
-            raise AuditError(
-                f"{len(meta.classes or [])} class names are given and the model has {k} classes; "
-                "correct [subject] classes."
-            )
+def check_favourable(meta: SubjectMeta) -> None:
+    """Raise AuditError where the favourable class is none that the model answers."""
     if meta.favourable is not None and meta.favourable not in (meta.classes or []):
         raise AuditError(
             f"The favourable class {meta.favourable!r} is not among the classes "

@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from audit.loading import load
-from audit.meta import DECISIONS, SubjectMeta
+from audit.meta import SubjectMeta
 from audit.people import toml_key
 from audit.record import write_atomic
 
@@ -62,7 +62,7 @@ def write_config(options: argparse.Namespace, config: Config | None, path: Path)
     )
     if meta.favourable:
         lines.append(f"favourable = {toml(meta.favourable)}  # given")
-    elif meta.task in DECISIONS:
+    elif meta.task is None or subject.task.decides:
         lines.append('# favourable = "…"       # the favourable class, if there is one')
     lines.append(f"sensitive = {toml(meta.sensitive)}" if meta.sensitive else '# sensitive = ["…"]')
     for name in ("sensitive_bins", "groups"):
@@ -80,10 +80,9 @@ def write_config(options: argparse.Namespace, config: Config | None, path: Path)
         lines.append("# range = [0, 1]")
     if meta.input.eps is not None:
         lines.append(f"eps = {toml(meta.input.eps)}  # given")
-    elif meta.input.kind == "tabular":
-        lines.append("# eps = 0.1  # standard deviations that a feature may be off without harm")
     else:
-        lines.append("# eps = 0.03  # how much a value may be off without harm")
+        kind = subject.kind if meta.input.kind else None
+        lines.append(f"# {kind.suggested_eps if kind else 'eps = 0.03'}")
     if meta.input.preprocess:
         lines += ["", "[subject.input.preprocess]"]
         for key, value in meta.input.preprocess.model_dump(exclude_none=True).items():

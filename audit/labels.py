@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from audit.arrays import as_tensor
 from audit.errors import AuditError
-from audit.inputs import as_tensor
 
 TRUTHS = {"False", "True"}
 MOST = 1000  # values that are told apart

@@ -5,21 +5,44 @@ not given is inferred (`audit.inference`), and the report says so.
 
 from __future__ import annotations
 
+import difflib
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from audit.errors import AuditError
+from audit.rooms import INPUTS, TASKS, rooms
 from audit.text import clean_name, clean_names, whole
 
-Task = Literal["binary", "multiclass", "multilabel", "regression", "anomaly", "embedding"]
 Output = Literal[
     "logits", "log_probabilities", "probabilities", "sigmoid", "value", "reconstruction"
 ]  # a reconstruction is the input again, as an autoencoder returns it
-CLASSIFICATION = ("binary", "multiclass")
-DECISIONS = (*CLASSIFICATION, "anomaly")  # answers that are one of several classes
-ANSWERS = (*DECISIONS, "regression")
-InputKind = Literal["image", "tabular", "sequence", "tokens"]
+
+
+def among(group: str) -> AfterValidator:
+    """One of the names that there are rooms for."""
+
+    def check(name: str) -> str:
+        known = sorted(rooms(group))
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            raise ValueError(f"{name!r} is none of {', '.join(known)}"
+                             + (f"; did you mean {near[0]}?" if near else ""))  # fmt: skip
+        return name
+
+    return AfterValidator(check)
+
+
+TaskName = Annotated[str, among(TASKS)]
+InputName = Annotated[str, among(INPUTS)]
 
 
 def parse_number(value: Any, plain: bool = False) -> Any:
@@ -87,7 +110,7 @@ class Preprocess(MetaPart):
 
 
 class InputMeta(MetaPart):
-    kind: InputKind | None = None
+    kind: InputName | None = None
     shape: list[int] | None = Field(default=None, description="of one sample")
     dtype: str | None = None
     range: tuple[Number, Number] | None = Field(default=None, description="lowest, highest value")
@@ -143,7 +166,7 @@ class SubjectMeta(MetaPart):
     """All optional; see the module's docstring."""
 
     name: str | None = None
-    task: Task | None = None
+    task: TaskName | None = None
     output: Output | None = None
     output_index: int | None = Field(default=None, description="which of a tuple of outputs")
     input: InputMeta = Field(default_factory=InputMeta)

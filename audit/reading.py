@@ -1,48 +1,28 @@
 """Which task is this, and how are the model's numbers to be read?
 
-Every way to read a returned tensor is a rule in `READINGS`: given the tensor, the labels and what the
-model was asked, it says a task and an output, or nothing. What is given leaves only the rules that
-agree with it. Among the (tensor, reading) pairs that are left, the clues of `CLUES` vote, each for the
-pairs that it speaks for, with a reason. One pair left by all of them: it is *inferred*, and judged
-like a given one. None, or several: the reading is *open*, and the audit asks, with the line to write.
-A low accuracy alone opens nothing: a bad model fails.
+Every task of `audit.tasks` says of a returned tensor whether it can be read as its answers. What is given
+leaves only the readings that agree with it. Among the (tensor, task, reading) pairs that are left, the
+clues of `CLUES` vote, each for the pairs that it speaks for, with a reason. One pair left by all of them:
+it is *inferred*, and judged like a given one. None, or several: the reading is *open*, and the audit
+asks, with the line to write. A low accuracy alone opens nothing: a bad model fails.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from audit.errors import AuditError
-from audit.labels import Labels
-from audit.meta import CLASSIFICATION, Output, SubjectMeta, Task
+from audit.meta import Output
 from audit.outputs import Candidate
+from audit.rooms import TASKS, room, rooms
+from audit.tasks import Asked, Reading, Task
+from audit.tasks._scores import unit_norm
 
 EXPLAINED = 0.5  # share of the inputs' variance from which on an output repeats its input
 SURE = 3.0  # standard errors that a candidate's accuracy must lie above a constant answer's
-NEAR = 1e-3
-COPY = 1e-10
-
-
-@dataclass(frozen=True)
-class Asked:
-    """The samples that the model was asked, and what is known about them."""
-
-    inputs: Tensor  # as the network gets them, after preprocessing
-    y: Tensor | None  # [n] or [n, k], as they came
-    labels: Labels
-    meta: SubjectMeta
-
-
-@dataclass(frozen=True)
-class Reading:
-    task: Task
-    output: Output
-    reason: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,131 +30,12 @@ class Pair:
     """One tensor, read one way."""
 
     candidate: Candidate
+    task: Task
     reading: Reading
 
     @property
     def scores(self) -> Tensor:
         return self.candidate.tensor
-
-
-# How one tensor may be read
-
-
-def width(scores: Tensor) -> int:
-    """Answers in a row; 0 where a row is no row of numbers."""
-    return 1 if scores.ndim == 1 else scores.shape[1] if scores.ndim == 2 else 0
-
-
-def rows_in_unit(scores: Tensor) -> bool:
-    return bool(((scores >= 0) & (scores <= 1)).all())
-
-
-def how_scored(scores: Tensor) -> tuple[Output, str]:
-    """Logits, probabilities or what else, told from the numbers."""
-    values = scores.double()
-    if width(values) == 1:
-        if rows_in_unit(values):
-            return "sigmoid", "one output in [0, 1]"
-        return "logits", "one output beyond [0, 1]"
-    if rows_in_unit(values) and bool(((values.sum(1) - 1).abs() < NEAR).all()):
-        return "probabilities", "rows are non-negative and sum to 1"
-    if bool((values <= 1e-6).all()) and bool(((values.exp().sum(1) - 1).abs() < NEAR).all()):
-        return "log_probabilities", "exponentials of each row sum to 1"
-    if rows_in_unit(values) and bool(((values > 0) & (values < 1)).any()):
-        return "sigmoid", "all outputs in [0, 1] but rows do not sum to 1"
-    return "logits", "outputs are unbounded scores"
-
-
-def one_of_two(scores: Tensor, asked: Asked) -> Reading | None:
-    """One score and two classes."""
-    labels, given = asked.labels, asked.meta.task in CLASSIFICATION
-    if width(scores) != 1 or not (given or not labels.given or labels.truths or labels.two):
-        return None
-    output, reason = how_scored(scores)
-    said = "" if not labels.given else ", labels " + " and ".join(f"{v:g}" for v in labels.values)
-    return Reading("binary", output, reason + (said if len(labels.values) <= 2 else ""))
-
-
-def one_of_several(scores: Tensor, asked: Asked) -> Reading | None:
-    """A score for each class."""
-    k, labels = width(scores), asked.labels
-    given = asked.meta.task in CLASSIFICATION
-    if k < 2 or not (given or labels.whole or not labels.given or labels.fit(k)):
-        return None
-    if labels.several and not given and not labels.fit(k):
-        return None
-    output, reason = how_scored(scores)
-    return Reading("binary" if k == 2 else "multiclass", output, reason)
-
-
-def value(scores: Tensor, asked: Asked) -> Reading | None:
-    """One number, held against a number."""
-    labels = asked.labels
-    if asked.meta.task == "regression":
-        return Reading("regression", "value", "the task is regression")
-    if asked.meta.output == "value" and width(scores) == 1:
-        return Reading("regression", "value", "the output is a value")
-    if width(scores) != 1 or labels.several or labels.truths or (labels.two and labels.whole):
-        return None
-    return Reading("regression", "value", "one output, and labels that are not classes")
-
-
-def unusual(scores: Tensor, asked: Asked) -> Reading | None:
-    """One number, higher for what is more unusual; never guessed."""
-    k = width(scores)
-    if asked.meta.task != "anomaly" or k == 0 or (k > 1 and same_shape(scores, asked)):
-        return None
-    return Reading("anomaly", "value", "the task is anomaly")
-
-
-def reconstruction(scores: Tensor, asked: Asked) -> Reading | None:
-    """The input again: how far off it is says how unusual the input is."""
-    given = asked.meta.task == "anomaly" or asked.meta.output == "reconstruction"
-    if not same_shape(scores, asked) or not (given or not asked.labels.given or asked.labels.truths):
-        return None
-    if not given and bool((distance(scores, asked.inputs) < COPY).all()):
-        return None  # a copy has no error to score by
-    return Reading(
-        "anomaly", "reconstruction", "outputs of the inputs' own shape: the mean squared difference "
-        "is the anomaly score"
-    )
-
-
-def same_shape(scores: Tensor, asked: Asked) -> bool:
-    return scores.shape == asked.inputs.shape and asked.inputs.is_floating_point()
-
-
-def distance(scores: Tensor, inputs: Tensor) -> Tensor:
-    """[n, 1] mean squared difference between what came in and what came out."""
-    return (scores - inputs).square().flatten(1).mean(1, keepdim=True)
-
-
-def embedding(scores: Tensor, asked: Asked) -> Reading | None:
-    """A place in a space, no answer."""
-    if asked.meta.task != "embedding" and not unit_norm(scores):
-        return None
-    return Reading("embedding", "value", "rows of length 1")
-
-
-def unit_norm(scores: Tensor) -> bool:
-    if width(scores) < 2 or how_scored(scores)[0] == "probabilities":
-        return False
-    return bool(((scores.double().norm(dim=1) - 1).abs() < NEAR).all())
-
-
-def several_truths(scores: Tensor, asked: Asked) -> Reading | None:
-    """Several answers of yes or no; never guessed, as none of the questions judges them."""
-    if asked.meta.task != "multilabel" or width(scores) == 0:
-        return None
-    return Reading(
-        "multilabel", "sigmoid" if rows_in_unit(scores) else "logits", "the task is multilabel"
-    )
-
-
-Rule = Callable[[Tensor, Asked], Reading | None]
-READINGS: tuple[Rule, ...] = (
-    one_of_two, one_of_several, value, unusual, reconstruction, embedding, several_truths,
-)  # fmt: skip
 
 
 # What speaks for one pair rather than another: the pairs, and why; no pair: it says nothing
@@ -185,8 +46,7 @@ def classes_counted(pairs: list[Pair], asked: Asked) -> tuple[list[Pair], str]:
     wanted = len(asked.meta.classes) if asked.meta.classes else asked.labels.wanted
     if wanted is None:
         return [], ""
-    fitting = [p for p in pairs if p.reading.task in CLASSIFICATION
-               and (width(p.scores) if width(p.scores) > 1 else 2) == wanted]  # fmt: skip
+    fitting = [p for p in pairs if p.task.classes_read(p.scores) == wanted]
     return fitting, f"as many scores as the labels have classes ({wanted})"
 
 
@@ -210,59 +70,9 @@ def no_place_in_a_space(pairs: list[Pair], asked: Asked) -> tuple[list[Pair], st
 
 def beats_a_constant(pairs: list[Pair], asked: Asked) -> tuple[list[Pair], str]:
     """The one that is right more often, or nearer, than any constant answer could be."""
-    scored = [(p, gain(p, asked)) for p in pairs]
+    scored = [(p, p.task.gain(p.scores, p.reading, asked)) for p in pairs]
     found = [p for p, g in scored if g is not None and g > SURE]
     return found, "it alone is better than a constant answer"
-
-
-def gain(pair: Pair, asked: Asked) -> float | None:
-    """How far above the best constant answer, in standard errors; None: cannot be told."""
-    if asked.y is None:
-        return None
-    scores = pair.scores.double()
-    if pair.reading.output == "reconstruction":
-        scores = distance(scores, asked.inputs.double())
-    if asked.y.ndim > 1 and pair.reading.task not in CLASSIFICATION:
-        return None
-    if pair.reading.task not in CLASSIFICATION and (scores.ndim > 1 and width(scores) != 1):
-        return None
-    if pair.reading.task == "regression":
-        y = asked.y.double()
-        off = (y - y.median()).abs() - (y - scores.flatten()).abs()
-        return float(off.mean() / (off.std() / math.sqrt(len(off))).clamp_min(1e-12))
-    if pair.reading.task == "anomaly":
-        odd = asked.y == 1
-        if not bool(odd.any()) or bool(odd.all()):
-            return None
-        scores = scores.flatten()
-        above = (scores[odd][:, None] > scores[~odd][None]).double().mean()
-        few = min(int(odd.sum()), int((~odd).sum()))
-        return float(above - 0.5) / (0.5 / math.sqrt(few))
-    right, most = accuracy(pair, asked)
-    return None if right is None else (right - most) / math.sqrt(max(most * (1 - most), 0.05) / len(scores))
-
-
-def accuracy(pair: Pair, asked: Asked) -> tuple[float | None, float]:
-    """Share right, or None where the labels fit no such classes; and the best constant answer's."""
-    scores, k = pair.scores, max(2, width(pair.scores))
-    names = asked.meta.classes or [str(i) for i in range(k)]
-    if asked.y is None or len(names) != k or not asked.labels.fit(k, names):
-        return None, 0.0
-    y = numbered(asked.y, asked.labels, names)
-    said = scores.reshape(len(scores), -1)
-    cut = 0.5 if pair.reading.output == "sigmoid" else 0.0
-    answers = said.argmax(1) if said.shape[1] > 1 else (said[:, 0] > cut).long()
-    return float((answers == y).double().mean()), float(y.bincount().max() / len(y))
-
-
-def numbered(y: Tensor, labels: Labels, names: list[str]) -> Tensor:
-    """Labels as indices of the classes."""
-    if y.ndim > 1:
-        return y.argmax(1)
-    numbering, _ = labels.numbering(names)
-    if numbering is None:
-        return y.long()
-    return torch.tensor([numbering[float(v)] for v in y.tolist()])
 
 
 Clue = Callable[[list[Pair], Asked], tuple[list[Pair], str]]
@@ -298,9 +108,12 @@ def read(found: list[Candidate], asked: Asked) -> Choice:
     named = [c for c in found if c.name.lower() in ("logits", "logit")]
     if len(named) == 1 and meta.output_index is None:
         found = named
-    pairs = [Pair(c, r) for c in found for rule in READINGS if (r := rule(c.tensor, asked))
-             and (meta.task is None or r.task == meta.task or {r.task, meta.task} <= set(CLASSIFICATION))
-             and allowed(r, meta.output)]  # fmt: skip
+    tasks = [room(TASKS, name) for name in ([meta.task] if meta.task else rooms(TASKS))]
+    tasks.sort(key=lambda task: not task.judged)  # offered last
+    pairs = [
+        Pair(c, task, reading) for c in found for task in tasks
+        if (reading := task.read(c.tensor, asked)) and allowed(reading, meta.output)
+    ]  # fmt: skip
     if not pairs:
         raise AuditError(nothing_fits(found, asked))
     if len(pairs) == 1:
@@ -334,18 +147,8 @@ def settled(pair: Pair, reason: str, asked: Asked) -> Choice:
     Raises:
         AuditError: it is an embedding or a reconstruction that nobody asked for.
     """
-    given = asked.meta.task is not None
-    if pair.reading.task == "embedding" and not given:
-        raise AuditError(
-            f"The model returns rows of length 1 ({pair.candidate.told}), places in a space and no "
-            'answers; wrap it so that it returns scores, or write task = "embedding" under [subject].'
-        )
-    if pair.reading.output == "reconstruction" and not (given or asked.labels.given):
-        raise AuditError(
-            f"The model returns {pair.candidate.told}, the shape of its input, and there are no labels "
-            'to tell what for; write task = "anomaly" and output = "reconstruction" under [subject] if '
-            "the difference is a score of how unusual a sample is."
-        )
+    if asked.meta.task is None and (due := pair.task.unasked(pair.candidate.told, pair.reading, asked)):
+        raise AuditError(due)
     return Choice(pair, reason)
 
 
@@ -385,12 +188,11 @@ def question(pairs: list[Pair], asked: Asked) -> str:
     for pair in pairs[:4]:
         reading = pair.reading
         lines = [f"output_index = {pair.candidate.index}"] if several else []
-        if len({(p.reading.task, p.reading.output) for p in pairs}) > 1 or not several:
-            lines.append(f'task = "{reading.task}"')
+        if len({(p.task.name, p.reading.output) for p in pairs}) > 1 or not several:
+            lines.append(f'task = "{pair.task.name}"')
             if reading.output in ("reconstruction",):
                 lines.append(f'output = "{reading.output}"')
-        right, _ = accuracy(pair, asked) if reading.task in CLASSIFICATION else (None, 0.0)
-        shown = "" if right is None else f", right on {right:.0%}"
+        shown = pair.task.shown(pair.scores, reading, asked)
         offers.append(f"{' and '.join(lines)} ({pair.candidate.told}{shown})")
     return (
         f"What the model returns can be read in {len(pairs)} ways, and nothing tells which is meant; "

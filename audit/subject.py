@@ -17,21 +17,22 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from torch import Tensor, nn
 
+from audit.arrays import as_inputs, has_channels_last
 from audit.copies import copies
 from audit.errors import AuditError, NotApplicable
 from audit.inference import UNUSABLE, complete, probe, probe_rows
-from audit.inputs import as_inputs, has_channels_last
-from audit.labels import Labels, as_labels
-from audit.meta import CLASSIFICATION, DECISIONS, Feature, SubjectMeta, describe_errors
-from audit.outputs import answered, decided, select_output
+from audit.inputs import InputKind
+from audit.labels import as_labels
+from audit.meta import Feature, SubjectMeta, describe_errors
+from audit.outputs import answered, select_output
 from audit.people import cluster_labels, group_labels
 from audit.record import Fact, LeftOut, SubjectRecord
+from audit.rooms import INPUTS, TASKS, room
+from audit.tasks import LACKS, Task
 from audit.text import clean_name
-from audit.words import number
 from audit.wrapping import Logits, Network, PreprocessModule, accepts, evaluating, precision
 
 BATCH_SIZE = 128
-FALSE_ALARMS = 0.05  # of normal samples, at an anomaly threshold that nobody gave
 BATCH_VALUES = 1 << 22  # in a batch, at most: large pictures go in smaller batches
 
 
@@ -136,11 +137,11 @@ class Subject:
         self.meta, self.probe_scores = found.meta, found.scores
         self.facts.extend(found.facts)
         self.tell_precision(x, exact)
-        self.number_labels()
-        self.settle_scale()
+        self.task.number_labels(self)
+        self.task.settle_scale(self)
         self.check_features()
         self.ask_what_is_favourable()
-        self.model = Logits(self.core, self.preprocess, self.meta)
+        self.model = self.logits_of(self.core)
         # Copies with other weights (drawn anew, rounded), by what was done to them.
         self.copies: dict[str, Logits] = {}
         # What learnt to answer as this model does, once somebody asked for it.
@@ -159,23 +160,32 @@ class Subject:
         return list(self.meta.classes or [])
 
     @property
-    def kind(self) -> str:
-        return str(self.meta.input.kind)
+    def kind(self) -> InputKind:
+        """What its samples are."""
+        found: InputKind = room(INPUTS, str(self.meta.input.kind))
+        return found
 
     @property
-    def input_noun(self) -> str:
-        """What the inputs are, in a reader's word."""
-        nouns = {"image": "pictures", "tabular": "rows of a table", "sequence": "series", "tokens": "words"}
-        return nouns.get(self.kind, self.kind)
+    def task(self) -> Task:
+        """What its answers are."""
+        found: Task = room(TASKS, str(self.meta.task))
+        return found
+
+    @property
+    def samples_of(self) -> Tensor:
+        """[n, ...] its inputs.
+
+        Raises:
+            NotApplicable: no data are given.
+        """
+        if self.x is None:
+            raise NotApplicable("no evaluation data are given")
+        return self.x
 
     @property
     def features(self) -> list[Feature]:
-        """The named features of a table; unnamed columns are called by their number."""
-        if self.meta.features:
-            return self.meta.features
-        if self.x is None or self.kind != "tabular":
-            return []
-        return [Feature(name=f"column {i}", columns=[i]) for i in range(self.x.shape[1])]
+        """The named features, where single columns mean something."""
+        return [] if self.x is None else self.kind.features(self)
 
     @property
     def channels_last(self) -> bool:
@@ -190,30 +200,29 @@ class Subject:
     def range_is_inferred(self) -> bool:
         return any(f.name == "input range" and f.source == "inferred" for f in self.facts)
 
-    def require(self, tasks: Sequence[str], *, labels: bool = True) -> None:
-        """Raise NotApplicable unless the subject's task is one of these (and it has labels).
+    def require(self, *capabilities: str, labels: bool = True) -> None:
+        """Raise NotApplicable unless there are data, with answers and labels of the form asked for.
 
         Args:
-            tasks: CLASSIFICATION; DECISIONS, with anomaly scores held against their threshold; or
-                ANSWERS, with regression.
+            capabilities: of the task, as 'decides' or 'has_probabilities' (`audit.tasks.LACKS`).
+            labels: must there be labels?
         """
         if self.x is None:
             raise NotApplicable("no evaluation data are given")
         for fact in self.facts:
             if fact.name == UNUSABLE:
                 raise NotApplicable(str(fact.value))
-        if self.meta.task not in tasks:
-            wanted = "classification" if set(tasks) == set(CLASSIFICATION) else " or ".join(tasks)
-            raise NotApplicable(f"the task is {self.meta.task}, not {wanted}")
-        scores = self.probe_scores
-        if self.is_regression and scores.ndim == 2 and scores.shape[1] != 1:
-            raise NotApplicable(f"the model answers with {scores.shape[1]} values a sample, not one")
+        for capability in capabilities:
+            if not getattr(self.task, capability):
+                raise NotApplicable(LACKS[capability].format(self.task.name))
+        if capabilities:
+            self.task.require(self)
         if labels and self.y is None:
             raise NotApplicable("the data hold no labels")
 
     def require_classification(self, *, labels: bool = True) -> None:
         """Raise NotApplicable unless the subject is a classifier (with labels)."""
-        self.require(CLASSIFICATION, labels=labels)
+        self.require("has_probabilities", labels=labels)
 
     def require_training_data(self, *, labels: bool = True) -> None:
         """Raise NotApplicable where no training data (with labels) are given."""
@@ -229,136 +238,23 @@ class Subject:
 
     def require_continuous_inputs(self) -> None:
         """Raise NotApplicable where inputs cannot be changed by small steps."""
-        if self.kind == "tokens":
-            raise NotApplicable("the inputs are tokens, which cannot be changed by small steps")
+        if not self.kind.continuous:
+            raise NotApplicable(
+                f"the inputs are {self.kind.noun}, which cannot be changed by small steps"
+            )
 
     # Its data, checked
 
-    def settle_scale(self) -> None:
-        """The threshold of an anomaly score, and the change of a regression's answer that matters."""
-        if self.meta.task == "anomaly":
-            reason = ""
-            if self.meta.threshold is None:
-                assert self.x is not None
-                normal, whose = self.x, "evaluation samples"
-                if self.train is not None:
-                    normal, whose = self.train[0], "training samples"
-                    if self.train[1] is not None:
-                        normal = normal[self.train[1] == 0]
-                elif self.y is not None:
-                    normal, whose = self.x[self.y == 0], "normal evaluation samples"
-                if len(normal) == 0:
-                    raise AuditError(
-                        f"None of the {whose} is normal (label 0), so no threshold follows from them; "
-                        "give [subject] threshold."
-                    )
-                score = Logits(self.core, self.preprocess, self.meta)
-                scores = torch.cat([
-                    probe(score, part.to(self.device)).flatten()
-                    for part in normal.split(self.batch_size)
-                ])  # fmt: skip
-                scores = scores[torch.isfinite(scores)]
-                self.meta.threshold = float(torch.quantile(scores.double(), 1 - FALSE_ALARMS))
-                reason = f"{FALSE_ALARMS:.0%} of the {whose} score higher"
-            self.tell_scale("threshold", self.meta.threshold, reason)
-        if self.is_regression:
-            reason = ""
-            if self.answer_spread == 0:
-                what = "answers" if self.y is None else "labels"
-                raise AuditError(
-                    f"All {what} are the same number; a regression cannot be judged on them."
-                )
-            if self.meta.tolerance is None:
-                self.meta.tolerance = self.answer_spread / 4
-                reason = "a quarter of the labels' standard deviation"
-                if self.y is None:
-                    reason = "a quarter of the answers' standard deviation on the first samples"
-            self.tell_scale("tolerance", self.meta.tolerance, reason)
-
-    def tell_scale(self, name: str, value: float, reason: str) -> None:
+    def tell(self, name: str, value: float, reason: str) -> None:
+        """Add a fact: inferred, for that reason; given, where there is none."""
         source: Literal["given", "inferred"] = "inferred" if reason else "given"
         self.facts.append(Fact(name=name, value=value, source=source, reason=reason))
 
-    @property
-    def is_regression(self) -> bool:
-        return self.meta.task == "regression"
-
     @functools.cached_property
-    def answer_spread(self) -> float:
-        """Standard deviation of a regression's labels, or of its first answers without labels."""
+    def label_spread(self) -> float:
+        """Standard deviation of the labels, or of the first answers without labels."""
         values = self.probe_scores if self.y is None else self.y
         return float(values.double().std())
-
-    def changed(self, before: Tensor, after: Tensor) -> Tensor:
-        """[n] is it another answer: another class, or a value further off than the tolerance?
-
-        Args:
-            before, after: [n, classes] logits, or [n, 1] values.
-        """
-        if self.is_regression:
-            return (after - before).abs()[:, 0] > float(self.meta.tolerance or 0)
-        return decided(before) != decided(after)
-
-    def answer_text(self, logits: Tensor) -> str:
-        """One answer, [classes] or [1], as a reader wants it."""
-        return number(float(logits[0])) if self.is_regression else self.classes[int(logits.argmax())]
-
-    def merit(self, logits: Tensor, y: Tensor) -> Tensor:
-        """[n] how good each answer is: 1 or 0 for a class, right or wrong; for a value, minus its
-        absolute error in standard deviations of the labels.
-
-        Args:
-            logits: [n, classes], or [n, 1] values.
-        """
-        if self.is_regression:
-            return -(logits[:, 0].double() - y.double()).abs() / self.answer_spread
-        return (decided(logits) == y).double()
-
-    @property
-    def merit_change(self) -> dict[str, Any]:
-        """What `statistics.mean` is to know of a change of merit: its unit, or its edges."""
-        return {"unit": "standard deviations"} if self.is_regression else {"edges": (-1, 1)}
-
-    def class_indices(
-        self, y: Tensor, what: str, numbering: dict[float, int] | None = None
-    ) -> Tensor:
-        """Labels as indices of the classes.
-
-        Args:
-            numbering: value → index, where the labels are none themselves.
-
-        Raises:
-            AuditError: they are none; the sentence says how.
-        """
-        k = len(self.classes)
-        if y.ndim > 1:
-            if not Labels.of(y).fit(k):
-                raise AuditError(
-                    f"The {what} have shape {list(y.shape)} and the model has {k} classes; give one "
-                    f"class index a sample, or one-hot rows of {k} columns."
-                )
-            return y.argmax(1)
-        if numbering is not None:
-            strangers = sorted(set(y.double().unique().tolist()) - set(numbering))
-            if not strangers:
-                return torch.tensor([numbering[float(v)] for v in y.tolist()])
-            raise AuditError(
-                f"The {what} hold {strangers[0]:g}, which is none of "
-                f"{', '.join(f'{v:g}' for v in numbering)}, as which the labels are read."
-            )
-        if y.is_floating_point() and not bool((y == y.round()).all()):
-            raise AuditError(
-                f"The task is {self.meta.task} and the {what} are not whole numbers; give class "
-                "indices, or task = \"regression\" in [subject]."
-            )
-        low, high = int(y.min()), int(y.max())
-        if low < 0 or high >= k:
-            raise AuditError(
-                f"{what.capitalize()} run from {low} to {high} and the model has {k} classes (0 to "
-                f"{k - 1}); number the labels as the model's outputs are numbered, or write their "
-                "names, in the order of the outputs, as classes under [subject]."
-            )
-        return y.long()
 
     def tell_precision(self, given: Any, exact: torch.dtype) -> None:
         """In which precision the model computes, and what was cast."""
@@ -370,46 +266,6 @@ class Subject:
         self.facts.append(Fact(name="precision", value=own, source="inferred", reason=reason))
         if came != used and came not in ("bool", "object") and not came.startswith(("int", "uint")):
             self.notes.append(f"The inputs are given as {came} and are audited as {used}.")
-
-    def number_labels(self) -> None:
-        """Labels as the task wants them: indices of the classes, or values.
-
-        Raises:
-            AuditError: they go with no task of this model.
-        """
-        if self.meta.task not in DECISIONS:
-            if self.is_regression and self.y is not None and self.y.ndim > 1:
-                raise AuditError(
-                    f"The labels hold {self.y.shape[1]} values a sample; one is due: wrap the model so "
-                    "that it returns one column, and give that column of the labels."
-                )
-            return
-        trained = None if self.train is None else self.train[1]
-        first = self.y if self.y is not None else trained
-        if first is None:
-            return
-        labels = Labels.of(first)
-        numbering, reason = labels.numbering(self.classes)
-        if labels.several and labels.fit(len(self.classes)):
-            reason = "one-hot rows: the class is the column that holds the 1"
-        if reason:
-            read_as = self.classes if labels.several or numbering is None else {
-                f"{value:g}": self.classes[i] for value, i in numbering.items()
-            }
-            self.facts.append(Fact(name="labels", value=read_as, source="inferred", reason=reason))
-        if self.train is not None and trained is not None:
-            self.train = self.train[0], self.class_indices(trained, "training labels", numbering)
-        if self.y is None:
-            return
-        self.y = self.class_indices(self.y, "labels", numbering)
-        k = len(self.classes)
-        missing = [c for i, c in enumerate(self.classes) if not bool((self.y == i).any())]
-        if missing:
-            shown = ", ".join(missing[:5]) + (" …" if len(missing) > 5 else "")
-            self.notes.append(
-                f"{len(missing)} of {k} classes never occur in the evaluation data ({shown}): "
-                "nothing is known of how the model treats them."
-            )
 
     def check_features(self) -> None:
         if not self.meta.features or self.x is None:
@@ -495,7 +351,7 @@ class Subject:
             parameter.requires_grad_(False)
         if before is not None:
             twin.preprocess = nn.Sequential(before.to(self.device), self.preprocess)
-        twin.model = Logits(twin.core, twin.preprocess, self.meta)
+        twin.model = twin.logits_of(twin.core)
         twin.copies, twin.surrogate = {}, None
         twin.__dict__.pop("training_part", None)
         rows = self.x[probe_rows(self.n)].to(self.device)
@@ -513,9 +369,8 @@ class Subject:
     @functools.cached_property
     def whole(self) -> Tensor | None:
         """[1, columns] the numeric features of a table that count in whole numbers; None: none do."""
-        if self.kind != "tabular":
+        if self.x is None or not self.features:
             return None
-        assert self.x is not None
         whole = (self.x == self.x.round()).all(0, keepdim=True)
         for feature in self.features:
             if feature.kind != "numeric":
@@ -525,6 +380,15 @@ class Subject:
         return whole.to(self.device) if bool(whole.any()) else None
 
     # What the model answers
+
+    def logits_of(self, core: nn.Module) -> Logits:
+        """A network with the subject's preprocessing, answering with logits."""
+        return Logits(core, self.preprocess, self.meta, self.task.threshold(self.meta))
+
+    def scores_of(self, x: Tensor) -> Tensor:
+        """[n, k] what the network returns for inputs, held against no threshold."""
+        network = Logits(self.core, self.preprocess, self.meta, None)
+        return torch.cat([probe(network, part.to(self.device)) for part in x.split(self.batch_size)])
 
     def logits(self, x: Tensor) -> Tensor:
         """Logits [n, classes] for a batch on any device; gradients flow to `x`."""
@@ -592,7 +456,7 @@ class Subject:
             return self.groups
         return copies(
             self.sample_digests(), self.x.numpy(), None if self.y is None else self.y.numpy(),
-            [f.columns for f in self.features] if self.kind == "tabular" else [],
+            [f.columns for f in self.features],
         )  # fmt: skip
 
     def copies_told(self) -> list[str]:

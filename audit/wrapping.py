@@ -15,7 +15,7 @@ from audit.errors import AuditError
 from audit.inference import probe
 from audit.meta import Preprocess, SubjectMeta
 from audit.outputs import select_output
-from audit.reading import distance
+from audit.tasks._scores import distance
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -131,15 +131,17 @@ def precision(model: nn.Module) -> torch.dtype:
 class Logits(Network):
     """The network with its preprocessing, answering with logits [n, classes] whatever it returns.
 
-    One-output binary models answer (0, z): their softmax is the sigmoid. Anomaly scores answer (0,
-    score − threshold). Regression answers its value, [n, 1]. A softmax or sigmoid at the end is looked
+    One-output binary models answer (0, z): their softmax is the sigmoid. Scores with a threshold answer
+    (0, score − threshold). Values are answered as they are, [n, 1]. A softmax or sigmoid at the end is looked
     behind only in calls whose returned numbers it reproduces; elsewhere those are inverted.
     """
 
-    def __init__(self, core: nn.Module, preprocess: nn.Module, meta: SubjectMeta) -> None:
+    def __init__(
+        self, core: nn.Module, preprocess: nn.Module, meta: SubjectMeta, threshold: float | None
+    ) -> None:
         super().__init__(core, preprocess)
         self.output, self.output_index = meta.output, meta.output_index
-        self.threshold = meta.threshold if meta.task == "anomaly" else None
+        self.threshold = threshold
 
     def forward(self, x: Tensor) -> Tensor:
         prepared = self.prepared(x)

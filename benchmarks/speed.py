@@ -155,7 +155,7 @@ def attribution_methods() -> None:
         x, _ = subject.batch(samples)
         target = subject.logits(x).argmax(1)
         base = attributions.baseline(subject)
-        parts = attributions.players(subject)
+        parts = subject.kind.parts(subject)
         score, _ = attributions.score_function(subject, 0)
 
         def forwards(count: int, subject=subject, x=x) -> None:

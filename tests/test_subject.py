@@ -176,9 +176,9 @@ def test_bytes_and_whole_numbers_become_floats_and_tokens_stay_whole(cnn):
         cnn, (x * 255).astype(np.uint8), y, input={"range": (0, 255), "preprocess": {"scale": "1/255"}}
     )
     assert pictures.x.dtype == torch.float32
-    assert pictures.kind == "image"
+    assert pictures.kind.name == "image"
     counts = np.random.default_rng(0).integers(0, 9, (60, 4))
-    assert audit.Subject(Ends(2, lambda z: z), counts, y % 2).kind == "tabular"
+    assert audit.Subject(Ends(2, lambda z: z), counts, y % 2).kind.name == "tabular"
 
     class Text(nn.Module):
         def __init__(self):
@@ -189,7 +189,7 @@ def test_bytes_and_whole_numbers_become_floats_and_tokens_stay_whole(cnn):
             return self.embedding(x)
 
     text = audit.Subject(Text(), counts, y % 2)
-    assert text.kind == "tokens"
+    assert text.kind.name == "tokens"
     record = audit.run(text, profile="quick")
     outcomes = {c.id: c.state for c in record.checks}
     assert outcomes["robustness.pgd"] == outcomes["interpretability.shap"] == "untested"
@@ -254,7 +254,7 @@ def test_a_regression_has_a_tolerance_and_an_anomaly_score_a_threshold():
     given = audit.Subject(Ends(1, lambda z: z), x, x.sum(1), tolerance=0.5)
     assert next(f for f in given.facts if f.name == "tolerance").source == "given"
     before, after = torch.zeros(3, 1), torch.tensor([[0.4], [0.6], [-0.6]])
-    assert given.changed(before, after).tolist() == [False, True, True]
+    assert given.task.changed(given, before, after).tolist() == [False, True, True]
     score = audit.Subject(Ends(1, lambda z: z), x, np.zeros(200), task="anomaly")
     assert score.classes == ["normal", "anomaly"]
     assert float((score.logits(score.x).argmax(1)).float().mean()) == pytest.approx(0.05, abs=0.01)
@@ -265,9 +265,10 @@ def test_a_regression_has_a_tolerance_and_an_anomaly_score_a_threshold():
 def test_merit_is_right_or_wrong_or_how_far_off():
     x, y = table_data(60)
     classes = audit.Subject(Ends(2, lambda z: z), x, y)
-    assert classes.merit(torch.tensor([[2.0, 1], [0, 1]]), torch.tensor([0, 0])).tolist() == [1, 0]
+    answers = torch.tensor([[2.0, 1], [0, 1]])
+    assert classes.task.merit(classes, answers, torch.tensor([0, 0])).tolist() == [1, 0]
     value = audit.Subject(Ends(1, lambda z: z), x, x[:, 0])
-    off = value.merit(torch.tensor([[1.0], [3.0]]), torch.tensor([1.0, 1.0]))
+    off = value.task.merit(value, torch.tensor([[1.0], [3.0]]), torch.tensor([1.0, 1.0]))
     assert off.tolist() == pytest.approx([0.0, -2 / float(np.std(x[:, 0], ddof=1))], rel=1e-5)
 
 

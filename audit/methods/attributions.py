@@ -15,13 +15,13 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from audit.evidence import Batch, producer
+from audit.inputs import Parts
 from audit.subject import Subject
 from audit.wrapping import Logits
 
@@ -45,7 +45,7 @@ def score_function(subject: Subject, randomised: int) -> tuple[ScoreFunction, nn
     Returns:
         ((x, target) → log-odds [n], the network that is called).
     """
-    unit = subject.answer_spread if subject.is_regression else 1.0
+    unit = subject.task.spread(subject)
     if not randomised:
         return (lambda x, t: log_odds(subject.logits(x), t) / unit), subject.core
     model = randomised_copy(subject, randomised)
@@ -75,72 +75,6 @@ def baseline(subject: Subject) -> Tensor:
     return subject.moments.mean
 
 
-@dataclass(frozen=True)
-class Players:
-    """The parts of an input that are taken away together.
-
-    Attributes:
-        member: [...] index of the part that each input value belongs to.
-        names: one for each part.
-        grid: shape in which the parts can be drawn; None for named features.
-    """
-
-    member: Tensor
-    names: list[str]
-    grid: tuple[int, ...] | None
-
-    @property
-    def count(self) -> int:
-        return len(self.names)
-
-    def expand(self, masks: Tensor) -> Tensor:
-        """[..., players] → [..., *input shape]."""
-        return masks[..., self.member]
-
-    def total(self, values: Tensor) -> Tensor:
-        """[n, *input shape] → [n, players], summed."""
-        flat = values.flatten(1)
-        out = torch.zeros(len(flat), self.count, dtype=flat.dtype, device=flat.device)
-        return out.index_add_(1, self.member.flatten().to(flat.device), flat)
-
-
-def players(subject: Subject) -> Players:
-    """Named features of a table (one-hot columns together); tiles of an image; blocks of a series.
-
-    Tiles and blocks are a grid of at most 8 by 8 (image) or channels by 6 (series): lime's own
-    segmentation finds a single segment on small images.
-    """
-    assert subject.x is not None
-    shape = tuple(subject.x.shape[1:])
-    if subject.kind == "tabular":
-        member = torch.zeros(shape, dtype=torch.long)
-        for i, feature in enumerate(subject.features):
-            member[feature.columns] = i
-        return Players(member, [f.name for f in subject.features], None)
-    if subject.kind == "image":
-        last = subject.channels_last
-        height, width = (shape[0], shape[1]) if last else (shape[1], shape[2])
-        rows, columns = grid_of(height, 8), grid_of(width, 8)
-        cell = blocks(height, rows)[:, None] * columns + blocks(width, columns)[None, :]
-        member = cell[:, :, None].expand(shape) if last else cell[None].expand(shape)
-        names = [f"row {r + 1}, column {c + 1}" for r in range(rows) for c in range(columns)]
-        return Players(member.contiguous(), names, (rows, columns))
-    steps, channels = shape[0], shape[-1]
-    times = min(6, steps)
-    groups = min(16, channels)
-    cell = blocks(channels, groups)[None, :] * times + blocks(steps, times)[:, None]
-    names = [f"channels {g + 1}, part {t + 1} of {times}" for g in range(groups) for t in range(times)]
-    return Players(cell.contiguous(), names, (groups, times))
-
-
-def grid_of(extent: int, most: int) -> int:
-    return max(1, min(most, extent // 2))
-
-
-def blocks(extent: int, count: int) -> Tensor:
-    return (torch.arange(extent) * count) // extent
-
-
 def at_once(x: Tensor, most: int) -> int:
     """How many inputs like those of `x` to hold at once."""
     return max(1, min(most, MOST_VALUES // max(1, x[0].numel())))
@@ -163,7 +97,7 @@ def answered(batch: Batch) -> Tensor:
 
 
 def faithfulness(
-    score: ScoreFunction, x: Tensor, target: Tensor, base: Tensor, parts: Players, ranked: Tensor,
+    score: ScoreFunction, x: Tensor, target: Tensor, base: Tensor, parts: Parts, ranked: Tensor,
     steps: int = 8, centre: Tensor | float = 0.0,
 ) -> Tensor:  # fmt: skip
     """[n] insertion AUC minus deletion AUC (Petsiuk et al. 2018), as changes of probability.
@@ -197,11 +131,11 @@ def believability(
     """
     if randomised:
         return {}
-    base, parts = baseline(batch.subject), players(batch.subject)
+    base, parts = baseline(batch.subject), batch.subject.kind.parts(batch.subject)
     x = batch.x.float()
     free = parts.total(((x - base) / (batch.subject.moments.std + 1e-12)).abs())
     centre: Tensor | float = 0.0
-    if batch.subject.is_regression:  # its values have no zero of their own
+    if not batch.subject.task.decides:  # its values have no zero of their own
         ends = in_chunks(score, x, target) + in_chunks(score, base.expand_as(x), target)
         centre = ends / 2
     return {
@@ -230,7 +164,7 @@ def integrated_gradients(batch: Batch, *, steps: int, randomised: int = 0) -> di
         x, baselines=base.expand_as(x), additional_forward_args=(target,), n_steps=steps,
         method="gausslegendre", internal_batch_size=max(at_once(x, CHUNK), len(x)),
     ).float().detach()  # fmt: skip
-    parts = players(batch.subject)
+    parts = batch.subject.kind.parts(batch.subject)
     per_player = parts.total(found)
     difference = in_chunks(score, x, target) - in_chunks(score, base.expand_as(x), target)
     return {
@@ -278,7 +212,7 @@ def gradcam(batch: Batch, *, layer: str, randomised: int = 0) -> dict[str, Tenso
     found = LayerGradCam(score, module).attribute(
         x, additional_forward_args=(target,), relu_attributions=False
     )
-    parts = players(batch.subject)
+    parts = batch.subject.kind.parts(batch.subject)
     size = tuple(parts.member.shape)
     spatial = size[1:] if found.ndim == 4 and size[0] in (1, 2, 3, 4) else size[: found.ndim - 2]
     mode = "bilinear" if found.ndim == 4 else "linear"
@@ -293,18 +227,6 @@ def gradcam(batch: Batch, *, layer: str, randomised: int = 0) -> dict[str, Tenso
         "map": enlarged.float(), "players": per_player, "target": target,
         **believability(batch, score, target, per_player, randomised),
     }  # fmt: skip
-
-
-def background(subject: Subject, size: int) -> Tensor:
-    """[size, ...] rows that stand for an absent feature: evenly spaced through the data."""
-    assert subject.x is not None
-    index = torch.linspace(0, subject.n - 1, min(size, subject.n)).round().long()
-    return subject.x[index].float().to(subject.device)
-
-
-def absent(subject: Subject, rows: int) -> Tensor:
-    """[b, ...] what absent parts are replaced by: rows of the data (tables), or their mean."""
-    return background(subject, rows) if subject.kind == "tabular" else baseline(subject)
 
 
 @producer(version=1, private=("map", "players"))
@@ -322,8 +244,8 @@ def shap(
     """
     subject = batch.subject
     score, _ = score_function(subject, randomised)
-    target, x, parts = answered(batch), batch.x.float(), players(subject)
-    fill = absent(subject, rows)
+    target, x, parts = answered(batch), batch.x.float(), subject.kind.parts(subject)
+    fill = subject.kind.absent(subject, rows)
     count = parts.count
     values = torch.zeros(len(x), count, device=x.device)
     for permutation in range(permutations):
@@ -345,7 +267,7 @@ def shap(
 
 
 def coalition_values(
-    score: ScoreFunction, x: Tensor, target: Tensor, fill: Tensor, parts: Players, masks: Tensor
+    score: ScoreFunction, x: Tensor, target: Tensor, fill: Tensor, parts: Parts, masks: Tensor
 ) -> Tensor:
     """[n, m] mean score with only some parts present, over the rows that stand for the others.
 
@@ -388,8 +310,8 @@ def lime(
 
     subject = batch.subject
     score, _ = score_function(subject, randomised)
-    target, x, parts = answered(batch), batch.x.float(), players(subject)
-    fill = absent(subject, rows)
+    target, x, parts = answered(batch), batch.x.float(), subject.kind.parts(subject)
+    fill = subject.kind.absent(subject, rows)
     n, count = len(x), parts.count
     masks = batch.uniform(0, (draws, count)) < 0.5
     masks[:, 0] = True  # the sample itself comes first, as lime expects

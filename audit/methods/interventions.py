@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor
 
 from audit.evidence import Batch, producer
 from audit.meta import Feature
-from audit.methods.attributions import players
 from audit.subject import Subject
 
 
@@ -23,7 +20,7 @@ def swapped_parts(batch: Batch) -> dict[str, Tensor]:
     subject, x = batch.subject, batch.x
     assert subject.x is not None
     assert subject.y is not None
-    parts = players(subject)
+    parts = subject.kind.parts(subject)
     labels = subject.y.to(batch.y.device)
     order = labels.argsort(stable=True)
     counts = torch.bincount(labels, minlength=len(subject.classes))
@@ -42,63 +39,12 @@ def swapped_parts(batch: Batch) -> dict[str, Tensor]:
     return {"answered": answered, "donor": donor_y}
 
 
-def rescalings(subject: Subject) -> list[str]:
-    """Mistakes in preparing inputs that people make, as far as they make sense for the subject."""
-    names = ["standardised", "times 255", "divided by 255"]
-    if subject.kind == "image":
-        names += ["in −1 to 1", "inverted"]
-        if 3 in (subject.x.shape[1], subject.x.shape[-1]):  # type: ignore[union-attr]
-            names.append("colours reversed")
-    if subject.kind == "tabular" and subject.meta.features:
-        names.append("units undone")
-    return names
-
-
-def rescale(subject: Subject, x: Tensor, name: str) -> Tensor:
-    """[n, ...] inputs in the form that `rescalings` names."""
-    if name == "times 255":
-        return x * 255
-    if name == "divided by 255":
-        return x / 255
-    if name == "colours reversed":
-        return x.flip(1 if x.shape[1] == 3 else -1)
-    if name == "standardised":
-        moments = subject.moments
-        if subject.kind == "tabular":
-            return (x - moments.mean) / torch.where(moments.std > 0, moments.std, 1.0)
-        return (x - moments.mean.mean()) / subject.x.float().std()  # type: ignore[union-attr]
-    if name == "units undone":
-        mean, std = torch.zeros_like(x[:1]), torch.ones_like(x[:1])
-        for feature in subject.features:
-            if feature.kind == "numeric" and feature.mean is not None and feature.std is not None:
-                mean[0, feature.columns[0]] = feature.mean
-                std[0, feature.columns[0]] = feature.std
-        return x * std + mean
-    low, high = subject.range or (0.0, 1.0)
-    if name == "inverted":
-        return low + high - x
-    return 2 * (x - low) / (high - low) - 1
-
-
 @producer(version=1)
 def rescaled(batch: Batch, *, name: str) -> dict[str, Tensor]:
     """Logits [n, classes] (or values [n, 1]) for the inputs in another scale."""
     with torch.no_grad():
-        return {"logits": batch.subject.logits(rescale(batch.subject, batch.x.float(), name)).float()}
-
-
-def gaps(subject: Subject) -> list[tuple[str, str]]:
-    """(feature or channel, how it is filled) for everything whose value can be missing."""
-    if subject.kind == "tabular":
-        return [
-            (f.name, how)
-            for f in subject.features
-            for how in (("mean", "zero") if f.kind == "numeric" else ("most frequent", "none"))
-        ]
-    assert subject.x is not None
-    return [
-        (f"channel {c + 1}", how) for c in range(subject.x.shape[-1]) for how in ("mean", "zero")
-    ]
+        other = batch.subject.kind.rescalings(batch.subject)[name](batch.subject, batch.x.float())
+        return {"logits": batch.subject.logits(other).float()}
 
 
 def fill(subject: Subject, x: Tensor, feature: Feature, how: str) -> None:
@@ -112,24 +58,17 @@ def fill(subject: Subject, x: Tensor, feature: Feature, how: str) -> None:
             x[..., columns[int(subject.moments.mean[0, columns].argmax())]] = 1.0
 
 
-def fillable(subject: Subject) -> Iterator[tuple[Feature, str]]:
-    named = {f.name: f for f in subject.features}
-    for name, how in gaps(subject):
-        column = int(name.split()[-1]) - 1 if name not in named else 0
-        yield named.get(name) or Feature(name=name, columns=[column]), how
-
-
 @producer(version=2)
 def imputed(batch: Batch) -> dict[str, Tensor]:
     """One feature (or channel) after the other taken for missing, and filled.
 
     Returns:
-        logits: [n, gaps, classes] (or values [n, gaps, 1]), in the order of `gaps`.
+        logits: [n, ways, classes] (or values [n, ways, 1]), in the order of the kind's `fillings`.
     """
     subject = batch.subject
     answers = []
     with torch.no_grad():
-        for feature, how in fillable(subject):
+        for feature, how in subject.kind.fillings(subject):
             x = batch.x.float().clone()
             fill(subject, x, feature, how)
             answers.append(subject.logits(x).float())
@@ -144,7 +83,7 @@ def missing_at_random(batch: Batch, *, share: float) -> dict[str, Tensor]:
         logits: [n, classes].
     """
     subject = batch.subject
-    ways = [(f, how) for f, how in fillable(subject) if how in ("mean", "most frequent")]
+    ways = [(f, how) for f, how in subject.kind.fillings(subject) if how in ("mean", "most frequent")]
     gone = batch.uniform(0, (len(ways),)) < share
     x = batch.x.float().clone()
     with torch.no_grad():
@@ -165,7 +104,7 @@ def permuted(batch: Batch, *, feature: int) -> dict[str, Tensor]:
     subject = batch.subject
     assert subject.x is not None
     donors = (batch.uniform(0, ()) * subject.n).long()
-    member = (players(subject).member == feature).to(batch.x.device)
+    member = (subject.kind.parts(subject).member == feature).to(batch.x.device)
     other = subject.x[donors.cpu()].to(batch.x.device)
     with torch.no_grad():
         return {"logits": subject.logits(torch.where(member, other, batch.x)).float()}

@@ -71,7 +71,7 @@ def fine_tuned(subject: Subject, how: Training, most: int) -> nn.Module:
     allowed = budget(subject, how.eps, how.norm)
 
     def build() -> nn.Module:
-        model = Logits(copy.deepcopy(subject.core), subject.preprocess, subject.meta)
+        model = subject.logits_of(copy.deepcopy(subject.core))
         return model.requires_grad_(True)
 
     def adversarial(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from audit.inputs import has_channels_last
+from audit.arrays import has_channels_last
 from audit.subject import Subject
 
 SCANNED = 48  # samples that the scan looks at

@@ -19,7 +19,6 @@ from pydantic import Field
 
 from audit import statistics
 from audit.checking import Check, Context, Cost, Expectation, Measurement
-from audit.meta import ANSWERS
 from audit.record import Core, Guidance
 from audit.words import amount
 
@@ -46,7 +45,7 @@ class Determinism(Check):
     samples: int = Field(default=400, ge=8)
 
     def applies(self, subject: Subject) -> None:
-        subject.require(ANSWERS, labels=False)
+        subject.require("judged", labels=False)
 
     def cost(self, subject: Subject) -> Cost:
         return Cost(forward=subject.n + 2 * min(self.samples, subject.n))
@@ -65,7 +64,7 @@ class Determinism(Check):
             ("again", twice["first"], twice["again"], chosen), ("company", answers, apart, everyone),
         ):  # fmt: skip
             differs = moved(returned(subject, first), returned(subject, other), TOLERANCE * spread)
-            flips = subject.changed(first, other)
+            flips = subject.task.changed(subject, first, other)
             for name, values in (("unstable", differs), ("answers_changed", flips)):
                 metrics.append(statistics.proportion(
                     name, values.numpy(), clusters=context.clusters(asked), slice={"when": WAYS[key]},

@@ -19,7 +19,6 @@ from pydantic import Field
 
 from audit import figures, statistics
 from audit.checking import Check, Context, Cost, Expectation, Measurement
-from audit.meta import ANSWERS
 from audit.record import Guidance
 from audit.words import number, span
 
@@ -39,30 +38,28 @@ class InputScale(Check):
     samples: int = Field(default=1000, ge=20)
 
     def applies(self, subject: Subject) -> None:
-        subject.require(ANSWERS)
+        subject.require("judged")
         subject.require_continuous_inputs()
 
     def cost(self, subject: Subject) -> Cost:
-        from audit.methods.interventions import rescalings
-
-        return Cost(forward=len(rescalings(subject)) * min(self.samples, subject.n))
+        return Cost(forward=len(subject.kind.rescalings(subject)) * min(self.samples, subject.n))
 
     def examine(self, context: Context) -> Measurement:
-        from audit.methods.interventions import rescaled, rescalings
+        from audit.methods.interventions import rescaled
 
         subject = context.subject
         assert subject.y is not None
         chosen = context.samples(self.samples)
         clusters, y = context.clusters(chosen), subject.y[chosen]
-        before = subject.merit(context.answers(chosen), y).numpy()
+        before = subject.task.merit(subject, context.answers(chosen), y).numpy()
         metrics = []
-        for name in rescalings(subject):
+        for name in subject.kind.rescalings(subject):
             logits = context.evidence(rescaled, chosen, name=name)["logits"]
-            after = subject.merit(logits, y).numpy()
+            after = subject.task.merit(subject, logits, y).numpy()
             change = np.nan_to_num(after - before, nan=-1.0, neginf=-1e6)
             metrics.append(statistics.mean(
                 "gain", change, clusters=clusters, slice={"inputs": name}, direction="lower",
-                **subject.merit_change,
+                **subject.task.merit_change,
             ))  # fmt: skip
         best = max(metrics, key=lambda m: float(m.value or 0))
         shown = [
@@ -72,11 +69,11 @@ class InputScale(Check):
         ]  # fmt: skip
         return Measurement(
             answer=f"Of {len(metrics)} other forms of the same inputs, {best.slice['inputs']!s} does "
-            f"best: it changes {'minus the error' if subject.is_regression else 'accuracy'} by "
+            f"best: it changes {subject.task.quality} by "
             f"{number(best.value)} ({span(best.low, best.high)}); n = {len(chosen):,}.",
             metrics=metrics,
             figures=[figures.intervals(
-                shown, value="change of minus the error" if subject.is_regression else "change of accuracy",
+                shown, value=f"change of {subject.task.quality}",
                 bound=self.bound, domain=None, title="Gain from giving the inputs in another form",
                 caption="Change against the inputs as given: " + ", ".join(
                     f"{m.slice['inputs']} {number(m.value)}" for m in metrics) + ".",

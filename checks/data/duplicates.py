@@ -71,7 +71,7 @@ class Duplicates(Check):
             f"among the training samples themselves {share(float(normal.value or 0))} have one. "
             f"{number(excess.value)} ({span(excess.low, excess.high)}) are in excess."
         )
-        if subject.meta.task in ("binary", "multiclass") and subject.y is not None:
+        if subject.task.has_probabilities and subject.y is not None:
             correct = context.predictions().correct[chosen]
             fresh = statistics.proportion("accuracy_without_twins", correct[~twins])
             metrics.append(fresh)
@@ -94,17 +94,8 @@ class Duplicates(Check):
 
     def scale(self, subject: Subject) -> tuple[float, Tensor]:
         """(largest difference of twins, unit of each value [1, ...])."""
-        import torch
-
-        assert subject.x is not None
         assert subject.train is not None
-        if subject.kind == "tabular":
-            spread = subject.train[0].float().std(0)[None]
-            return 1e-3, torch.where(spread > 0, spread, torch.ones_like(spread))
-        unit = torch.ones_like(subject.x[:1].float())
-        if subject.range is None:
-            return 0.0, unit
-        return (subject.range[1] - subject.range[0]) / 255, unit
+        return subject.kind.near(subject, subject.train[0])
 
     def twins(
         self, x: Tensor, reference: Tensor, spread: Tensor, tolerance: float,

@@ -21,7 +21,6 @@ import numpy as np
 from audit import figures, statistics
 from audit.checking import Check, Context, Cost, Expectation, Measurement
 from audit.errors import NotApplicable
-from audit.meta import CLASSIFICATION
 from audit.record import Guidance, Metric
 from audit.words import number, share, span
 
@@ -42,9 +41,9 @@ class Leakage(Check):
     title: ClassVar[str] = "Does a single feature give the answer away?"
 
     def applies(self, subject: Subject) -> None:
-        subject.require((*CLASSIFICATION, "regression"))
-        if subject.kind != "tabular":
-            raise NotApplicable(f"the inputs are {subject.input_noun}, without features that mean one thing")
+        subject.require("supervised")
+        if not subject.features:
+            raise NotApplicable(f"the inputs are {subject.kind.noun}, without features that mean one thing")
         if len(subject.features) < FEWEST:
             raise NotApplicable(f"the table has fewer than {FEWEST} features")
 
@@ -60,9 +59,9 @@ class Leakage(Check):
         x, y = subject.x.float().numpy(), subject.y.numpy()
         features = subject.features
         first = np.random.default_rng(context.seed).permutation(len(y)) % 2 == 0
-        constant = self.errors_of_constant(y, first, subject.is_regression)
+        constant = self.errors_of_constant(y, first, not subject.task.decides)
         errors = np.stack([
-            self.errors_alone(x[:, f.columns], y, first, subject.is_regression) for f in features
+            self.errors_alone(x[:, f.columns], y, first, not subject.task.decides) for f in features
         ])  # fmt: skip
         skill = 1 - errors.mean(1) / max(constant.mean(), 1e-12)
         order = np.argsort(-skill)
@@ -73,7 +72,7 @@ class Leakage(Check):
                 where: dict[str, str | float] = {"feature": features[i].name}
                 metric = self.skill(errors[i], constant, where, context)
                 shuffled = context.evidence(permuted, context.samples(), feature=int(i))["logits"]
-                moved = subject.changed(context.answers(), shuffled).numpy()
+                moved = subject.task.changed(subject, context.answers(), shuffled).numpy()
                 metrics += [metric, statistics.proportion(
                     "reliance", moved, clusters=context.clusters(), slice=where, direction="none"
                 )]  # fmt: skip

@@ -21,7 +21,6 @@ from pydantic import Field
 from audit import statistics
 from audit.checking import Check, Context, Cost, Expectation, Measurement
 from audit.errors import NotApplicable
-from audit.meta import ANSWERS
 from audit.record import Guidance
 from audit.words import amount, number, span
 
@@ -43,7 +42,7 @@ class Quantisation(Check):
     def applies(self, subject: Subject) -> None:
         from audit.methods.quantisation import quantisable
 
-        subject.require(ANSWERS)
+        subject.require("judged")
         if not quantisable(subject):
             raise NotApplicable("the network has no linear, convolutional or recurrent layer")
 
@@ -59,16 +58,16 @@ class Quantisation(Check):
         clusters, y = context.clusters(chosen), subject.y[chosen]
         float_ = context.answers(chosen)
         int8 = context.evidence(predict_int8, chosen)["logits"]
-        before, after = subject.merit(float_, y).numpy(), subject.merit(int8, y).numpy()
+        before, after = (subject.task.merit(subject, z, y).numpy() for z in (float_, int8))
         loss = statistics.mean(
-            "loss", before - after, clusters=clusters, direction="lower", **subject.merit_change
+            "loss", before - after, clusters=clusters, direction="lower", **subject.task.merit_change
         )
         flips = statistics.proportion(
-            "answers_changed", subject.changed(float_, int8).numpy(), clusters=clusters,
+            "answers_changed", subject.task.changed(subject, float_, int8).numpy(), clusters=clusters,
             direction="lower",
         )  # fmt: skip
         test = ""
-        if not subject.is_regression:
+        if subject.task.decides:
             lost, gained, p = statistics.mcnemar(before, after)
             test = f" {lost} right answers are lost and {gained} gained (McNemar p = {number(p)})."
         return Measurement(

@@ -28,7 +28,6 @@ from audit.checking import Check, Context, Expectation, Measurement
 from audit.checks.fairness import rates, values
 from audit.checks.fairness.grouping import Findings, members
 from audit.errors import NotApplicable
-from audit.meta import ANSWERS
 from audit.record import Guidance, Severity
 
 if TYPE_CHECKING:
@@ -45,18 +44,18 @@ class Groups(Check):
     title: ClassVar[str] = "Does the model treat people's groups alike?"
 
     def applies(self, subject: Subject) -> None:
-        subject.require(ANSWERS)
+        subject.require("judged")
         if not subject.sensitive:
             raise NotApplicable("no sensitive attribute is given ([subject] sensitive)")
 
     def examine(self, context: Context) -> Measurement:
         subject = context.subject
-        compare = values.compare if subject.is_regression else rates.compare
+        compare = rates.compare if subject.task.decides else values.compare
         all_ = Findings()
         for attribute, labels in subject.sensitive.items():
             all_.add(compare(context, attribute, members(labels)))
         answer = f"{' '.join(all_.said)} n = {subject.n:,}."
-        if not subject.is_regression and len(subject.classes) == 2 and subject.meta.favourable is None:
+        if subject.task.decides and len(subject.classes) == 2 and subject.meta.favourable is None:
             answer += (
                 f" Whether {subject.classes[0]} or {subject.classes[1]} is the favourable answer is "
                 "not stated ([subject] favourable), so rates are shown for both."
@@ -87,8 +86,8 @@ class Groups(Check):
 
     def expectations(self, subject: Subject) -> list[Expectation]:
         bounds: list[tuple[str, float, Severity]] = [("accuracy_difference", 0.1, "high")]
-        if subject.is_regression:
-            bound = SPREADS * subject.answer_spread
+        if not subject.task.decides:
+            bound = SPREADS * subject.task.spread(subject)
             bounds = [
                 ("error_difference", bound, "high"), ("bias_difference", bound, "high"),
                 ("answer_difference", bound, "medium"),

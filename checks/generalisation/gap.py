@@ -17,7 +17,6 @@ from pydantic import Field
 
 from audit import figures, statistics
 from audit.checking import Check, Context, Cost, Expectation, Measurement
-from audit.meta import CLASSIFICATION
 from audit.record import Guidance
 from audit.words import number, span
 
@@ -38,7 +37,7 @@ class Gap(Check):
     samples: int = Field(default=2000, ge=50, description="training samples, at most")
 
     def applies(self, subject: Subject) -> None:
-        subject.require((*CLASSIFICATION, "regression"))
+        subject.require("supervised")
         subject.require_training_data()
 
     def cost(self, subject: Subject) -> Cost:
@@ -47,16 +46,17 @@ class Gap(Check):
     def examine(self, context: Context) -> Measurement:
         subject = context.subject
         assert subject.y is not None
-        old = subject.merit(*context.training_answers(self.samples)).numpy()
-        new = subject.merit(context.answers(), subject.y).numpy()
-        unit = "standard deviations" if subject.is_regression else ""
+        old = subject.task.merit(subject, *context.training_answers(self.samples)).numpy()
+        new = subject.task.merit(subject, context.answers(), subject.y).numpy()
+        task = subject.task
+        unit = task.merit_unit
         clusters = context.clusters()
         gap = statistics.difference(
             "gap", old, new, unit=unit, clusters=(None, clusters),
             sides=("training samples", "evaluation samples"),
         )  # fmt: skip
-        name = "accuracy" if not subject.is_regression else "minus the absolute error"
-        measure = statistics.mean if subject.is_regression else statistics.proportion
+        name = task.quality
+        measure = statistics.mean if unit else statistics.proportion
         seen = measure("training_merit", old, direction="higher")
         fresh = measure("evaluation_merit", new, direction="higher", clusters=clusters)
         return Measurement(
@@ -67,7 +67,7 @@ class Gap(Check):
             figures=[figures.intervals(
                 [{"label": label, "value": m.value, "low": m.low, "high": m.high}
                  for label, m in (("training", seen), ("evaluation", fresh))],
-                value=name, domain=None if subject.is_regression else (0, 1),
+                value=name, domain=None if unit else (0, 1),
                 title=f"{name.capitalize()} on training and on new data",
                 caption=f"{name.capitalize()} with 95 % intervals: {number(seen.value)} on training "
                 f"data, {number(fresh.value)} on evaluation data.",

@@ -20,7 +20,6 @@ import numpy as np
 
 from audit import figures, statistics
 from audit.checking import Check, Context, Expectation, Measurement
-from audit.meta import DECISIONS
 from audit.record import Guidance, LeftOut, Metric, Table
 from audit.words import amount, number, share
 
@@ -41,7 +40,7 @@ class Classes(Check):
     title: ClassVar[str] = "Does the model serve the rare classes as well as the frequent ones?"
 
     def applies(self, subject: Subject) -> None:
-        subject.require(DECISIONS)
+        subject.require("decides")
 
     def examine(self, context: Context) -> Measurement:
         subject, predictions = context.subject, context.predictions()

@@ -16,7 +16,6 @@ from pydantic import Field
 
 from audit import figures, statistics
 from audit.checking import Check, Context, Expectation, Measurement
-from audit.meta import ANSWERS
 from audit.record import Figure, Guidance, Metric, State, Table, Validity
 from audit.words import number, share, span
 
@@ -45,7 +44,7 @@ class Attribution(Check):
     promises_completeness: ClassVar[bool] = False
 
     def applies(self, subject: Subject) -> None:
-        subject.require(ANSWERS, labels=False)
+        subject.require("judged", labels=False)
         subject.require_continuous_inputs()
 
     @abstractmethod
@@ -128,9 +127,7 @@ class Attribution(Check):
         )
 
     def lead(self, context: Context, found: dict[str, Any]) -> str:
-        from audit.methods.attributions import players
-
-        parts = players(context.subject)
+        parts = context.subject.kind.parts(context.subject)
         if parts.grid is None:
             order = np.argsort(-found["players"].abs().mean(0).numpy())[:3]
             names = ", ".join(parts.names[i] for i in order)
@@ -142,14 +139,12 @@ class Attribution(Check):
         other: dict[str, Any],
     ) -> tuple[list[Metric], list[Table], list[Figure]]:  # fmt: skip
         """Importance of named features, or pictures of a few samples."""
-        from audit.methods.attributions import players
-
         subject = context.subject
-        parts = players(subject)
+        parts = subject.kind.parts(subject)
         clusters = context.clusters(chosen)
         if parts.grid is None:
             strength = np.abs(found["players"].numpy())
-            unit = "standard deviations" if subject.is_regression else "log-odds"
+            unit = subject.task.merit_unit or "log-odds"
             order = np.argsort(-strength.mean(0))[:MOST_FEATURES]
             metrics = [
                 statistics.mean("importance", strength[:, i], clusters=clusters,
@@ -184,13 +179,13 @@ class Attribution(Check):
         for i in range(min(4, len(chosen))):
             x = subject.x[chosen[i]].float().numpy()
             sheet.append([
-                figures.grey_or_rgb(x if x.ndim == 3 else x.T, low, high),
+                figures.grey_or_rgb(subject.kind.tile(subject, x), low, high),
                 figures.signed_colours(self.drawn(subject, found, i)),
                 figures.signed_colours(self.drawn(subject, other, i)),
             ])  # fmt: skip
             if subject.classes:
                 said.append(subject.classes[int(found["target"][i])])
-        axes = "" if subject.kind == "image" else " Time runs to the right, channels downwards."
+        axes = f" {subject.kind.axes}" if subject.kind.axes else ""
         return figures.tiles(
             sheet, title="Input, explanation, explanation of a model with random weights",
             caption=f"{len(sheet)} samples, one a row{', answered ' if said else ''}"
@@ -200,20 +195,12 @@ class Attribution(Check):
 
     def drawn(self, subject: Subject, found: dict[str, Any], i: int) -> NDArray[np.float64]:
         """[h, w] of one sample's map."""
-        from audit.methods.attributions import players
-
         if "map" not in found:
-            parts = players(subject)
+            parts = subject.kind.parts(subject)
             assert parts.grid is not None
             values: NDArray[np.float64] = found["players"][i].numpy().reshape(parts.grid)
             return values
-        full = found["map"][i].numpy()
-        if full.ndim == 3:
-            axis = 0 if full.shape[0] <= 4 else -1
-            full = full.sum(axis)
-            return np.asarray(full)
-        return np.asarray(full.T if subject.x is not None and full.shape == subject.x.shape[1:]
-                          else full)  # fmt: skip
+        return np.asarray(subject.kind.drawn_map(subject, found["map"][i].numpy()))
 
     def advice(self, name: str) -> Guidance:
         title, what = ADVICE[name]

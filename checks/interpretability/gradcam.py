@@ -36,8 +36,8 @@ class GradCAM(Attribution):
 
     def applies(self, subject: Subject) -> None:
         super().applies(subject)
-        if subject.kind not in ("image", "sequence"):
-            raise NotApplicable(f"the inputs are {subject.input_noun}, without space or time to look at")
+        if not subject.kind.has_neighbours:
+            raise NotApplicable(f"the inputs are {subject.kind.noun}, without space or time to look at")
         from audit.methods.attributions import last_convolution
 
         names = dict(subject.core.named_modules())

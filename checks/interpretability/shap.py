@@ -40,10 +40,8 @@ class Shap(Attribution):
     rows: int = Field(default=50, ge=1, description="background rows of a table")
 
     def cost(self, subject: Subject) -> Cost:
-        from audit.methods.attributions import players
-
-        rows = self.rows if subject.kind == "tabular" else 1
-        per_unit = 2 * self.permutations * (players(subject).count + 1) * rows
+        rows = len(subject.kind.absent(subject, self.rows))
+        per_unit = 2 * self.permutations * (subject.kind.parts(subject).count + 1) * rows
         return Cost(forward=2 * min(self.samples, subject.n) * per_unit)
 
     def attribute(

@@ -23,7 +23,6 @@ from pydantic import Field
 from audit import figures, statistics
 from audit.checking import Check, Context, Cost, Expectation, Measurement
 from audit.errors import NotApplicable
-from audit.meta import CLASSIFICATION
 from audit.record import Guidance
 from audit.words import amount, share
 
@@ -47,20 +46,17 @@ class Shortcut(Check):
     samples: int = Field(default=600, ge=50)
 
     def applies(self, subject: Subject) -> None:
-        subject.require(CLASSIFICATION)
-        if subject.kind not in ("image", "sequence"):
-            raise NotApplicable(f"the inputs are {subject.input_noun}, without parts that lie side by side")
+        subject.require("has_probabilities")
+        if not subject.kind.has_neighbours:
+            raise NotApplicable(f"the inputs are {subject.kind.noun}, without parts that lie side by side")
         assert subject.y is not None
         if len(set(subject.y.tolist())) < 2:
             raise NotApplicable("the labels hold one class only: there is no donor of another")
 
     def cost(self, subject: Subject) -> Cost:
-        from audit.methods.attributions import players
-
-        return Cost(forward=min(self.samples, subject.n) * players(subject).count)
+        return Cost(forward=min(self.samples, subject.n) * subject.kind.parts(subject).count)
 
     def examine(self, context: Context) -> Measurement:
-        from audit.methods.attributions import players
         from audit.methods.interventions import swapped_parts
 
         chosen = context.samples(self.samples)
@@ -68,7 +64,7 @@ class Shortcut(Check):
         found = context.evidence(swapped_parts, chosen)
         donor, before = found["donor"][:, None], context.answers(chosen).argmax(1)[:, None]
         follows = ((found["answered"] == donor) & (before != donor)).numpy()
-        parts = players(context.subject)
+        parts = context.subject.kind.parts(context.subject)
         metrics = [
             statistics.proportion(
                 "takeover", follows[:, i], clusters=clusters, slice={"part": name}, direction="lower"

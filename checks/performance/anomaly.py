@@ -32,7 +32,7 @@ class Anomaly(Check):
     title: ClassVar[str] = "Does the score tell anomalies from what is normal?"
 
     def applies(self, subject: Subject) -> None:
-        subject.require(("anomaly",))
+        subject.require("thresholded")
         if subject.y is not None and len(set(subject.y.tolist())) < 2:
             raise NotApplicable("the labels hold one kind only; normal (0) and anomaly (1) are due")
 

@@ -33,7 +33,7 @@ class Regression(Check):
     title: ClassVar[str] = "How close do the model's values come to the truth?"
 
     def applies(self, subject: Subject) -> None:
-        subject.require(("regression",))
+        subject.require("valued")
 
     def examine(self, context: Context) -> Measurement:
         subject = context.subject
@@ -59,7 +59,7 @@ class Regression(Check):
         bias = statistics.mean("bias", error, clusters=clusters)
         constant = np.abs(y - np.median(y))
         gain = statistics.mean(
-            "gain_over_constant", (constant - np.abs(error)) / subject.answer_spread,
+            "gain_over_constant", (constant - np.abs(error)) / subject.task.spread(subject),
             clusters=clusters, direction="higher", unit="standard deviations",
         )  # fmt: skip
         rows = []

@@ -27,7 +27,6 @@ from pydantic import Field
 
 from audit import figures, statistics
 from audit.checking import Check, Context, Cost, Expectation, Measurement
-from audit.meta import CLASSIFICATION
 from audit.record import Guidance, Metric, Validity
 from audit.words import amount, number, share, span
 
@@ -54,7 +53,7 @@ class Membership(Check):
     samples: int = Field(default=2000, ge=50, description="training samples, at most")
 
     def applies(self, subject: Subject) -> None:
-        subject.require((*CLASSIFICATION, "regression"))
+        subject.require("supervised")
         subject.require_training_data()
 
     def cost(self, subject: Subject) -> Cost:
@@ -116,8 +115,8 @@ class Membership(Check):
         """[n] how familiar each sample is."""
         from audit.methods.attributions import log_odds
 
-        if subject.is_regression:
-            return subject.merit(logits, y).numpy()
+        if not subject.task.decides:
+            return subject.task.merit(subject, logits, y).numpy()
         return log_odds(logits.double(), y).numpy()
 
     def expectations(self, subject: Subject) -> list[Expectation]:

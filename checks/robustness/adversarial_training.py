@@ -14,7 +14,7 @@ from pydantic import Field
 from audit.checking import Context, Cost
 from audit.checks.robustness.remedy import Remedy
 from audit.errors import NotApplicable
-from audit.meta import CLASSIFICATION, Number
+from audit.meta import Number
 
 if TYPE_CHECKING:
     from audit.subject import Subject
@@ -34,7 +34,7 @@ class AdversarialTraining(Remedy):
 
     def applies(self, subject: Subject) -> None:
         super().applies(subject)
-        subject.require(CLASSIFICATION)
+        subject.require("has_probabilities")
         subject.require_training_data()
         if subject.format in ("torchscript", "torch.export"):
             raise NotApplicable("the model is a program, which is not trained on here")

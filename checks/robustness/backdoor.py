@@ -33,7 +33,7 @@ from pydantic import Field
 from audit import figures, statistics
 from audit.checking import Check, Context, Cost, Expectation, Measurement
 from audit.errors import NotApplicable
-from audit.meta import CLASSIFICATION, Number
+from audit.meta import Number
 from audit.record import Figure, Guidance, Metric, Table
 from audit.words import amount, number, share
 
@@ -100,10 +100,10 @@ class Backdoor(Check):
     patch_share: Number = Field(default=1 / 16, gt=0, le=0.5, description="of the input that the patch takes")
 
     def applies(self, subject: Subject) -> None:
-        subject.require(CLASSIFICATION, labels=False)
+        subject.require("has_probabilities", labels=False)
         subject.require_continuous_inputs()
-        if subject.kind != "image":
-            raise NotApplicable(f"the inputs are {subject.input_noun}, on which no patch can be stuck")
+        if not subject.kind.planar:
+            raise NotApplicable(f"the inputs are {subject.kind.noun}, on which no patch can be stuck")
 
     def cost(self, subject: Subject) -> Cost:
         n = min(self.samples, subject.n)

@@ -30,8 +30,8 @@ class BitDepth(Remedy):
 
     def applies(self, subject: Subject) -> None:
         super().applies(subject)
-        if subject.kind != "image":
-            raise NotApplicable(f"bits are counted of pixels; the inputs are {subject.input_noun}")
+        if not subject.kind.byte_values:
+            raise NotApplicable(f"bits are counted of pixels; the inputs are {subject.kind.noun}")
 
     def what(self, subject: Subject) -> str:
         return f"Rounding inputs to {self.bits} bit{'s' if self.bits > 1 else ''}"

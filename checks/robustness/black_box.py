@@ -19,7 +19,7 @@ from audit.checking import Check, Context, Cost, Expectation, Measurement
 from audit.checks.robustness.evasion import TAGS, TOLERATED, least_left, unattacked
 from audit.checks.robustness.fair_attack import fewer_left, same_answer_twice
 from audit.checks.robustness.pgd import PGD
-from audit.meta import DECISIONS, Number
+from audit.meta import Number
 from audit.record import Guidance, Metric
 from audit.words import amount, number, share
 
@@ -53,7 +53,7 @@ class BlackBox(Check):
     evaluations: int = Field(default=200, ge=10, description="of HopSkipJump in an iteration, at most")
 
     def applies(self, subject: Subject) -> None:
-        subject.require(DECISIONS)
+        subject.require("decides")
         PGD(eps=self.eps).applies(subject)
 
     def cost(self, subject: Subject) -> Cost:
@@ -94,7 +94,7 @@ class BlackBox(Check):
                 self.metric(context, "decisions", clean[some] & (distance > eps), few)
             )
         seen = {m.slice["sees"]: m for m in metrics}
-        good = "within the tolerance" if subject.is_regression else "right"
+        good = subject.task.good
         texts = [f"{amount(m)} of {m.n} by one who sees {name}" for name, m in seen.items()
                  if name != "gradients"]  # fmt: skip
         rows = [
@@ -105,7 +105,7 @@ class BlackBox(Check):
             answer=f"Unattacked, {amount(base)} of {base.n} answers are {good}. Within eps {number(eps)} "
             f"there are left {'; '.join(texts)}. One who sees gradients leaves "
             f"{amount(seen['gradients'])}.",
-            metrics=[*metrics, *([] if subject.is_regression else [base])],
+            metrics=[*metrics, *([base])],
             expectations=[
                 Expectation(metric="robust_accuracy", slice={"sees": sees}, op="not_shown_below",
                             bound=bound, severity="medium" if gates else severity, gates=gates,

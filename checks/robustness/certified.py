@@ -20,8 +20,7 @@ from audit import figures, statistics
 from audit.checking import Check, Context, Cost, Expectation, Measurement, pack
 from audit.checks.robustness.evasion import TAGS, NormBounded
 from audit.checks.robustness.worst_case import REACH, WorstCase
-from audit.errors import NotApplicable
-from audit.meta import DECISIONS, Number
+from audit.meta import Number
 from audit.record import Figure, Guidance, Validity
 from audit.words import amount, number, share
 
@@ -67,10 +66,8 @@ class Certified(Check):
     def applies(self, subject: Subject) -> None:
         from audit.methods.certificates.search import boundable
 
-        if subject.is_regression:
-            raise NotApplicable("what is proven is a decision; the answers are values")
+        subject.require("decides")
         self.attack("standard").applies(subject)
-        subject.require(DECISIONS)
         boundable(subject)
 
     def cost(self, subject: Subject) -> Cost:

@@ -17,7 +17,6 @@ from pydantic import Field
 from audit import figures, statistics
 from audit.checking import Check, Context, Cost, Expectation, Measurement
 from audit.errors import NotApplicable
-from audit.meta import DECISIONS
 from audit.record import Figure, Guidance, Metric
 from audit.words import amount, number, share, span
 
@@ -41,24 +40,16 @@ class Corruptions(Check):
     samples: int = Field(default=500, ge=20)
 
     def applies(self, subject: Subject) -> None:
-        subject.require(DECISIONS)
+        subject.require("decides")
         subject.require_continuous_inputs()
-        if subject.kind != "image":
-            raise NotApplicable(f"the inputs are {subject.input_noun}, not pictures")
-
-    def kinds(self, subject: Subject) -> list[str]:
-        from audit.methods.corruptions import STRENGTHS
-
-        assert subject.x is not None
-        shape = subject.x.shape[1:]
-        channels = shape[0] if shape[0] in (1, 2, 3, 4) else shape[-1]
-        return [k for k in STRENGTHS if k != "compression" or channels in (1, 3)]
+        if not subject.kind.corruptions(subject):
+            raise NotApplicable(f"the inputs are {subject.kind.noun}, not pictures")
 
     def cost(self, subject: Subject) -> Cost:
         from audit.methods.corruptions import SEVERITIES
 
         n = min(self.samples, subject.n)
-        return Cost(forward=n * len(self.kinds(subject)) * len(SEVERITIES))
+        return Cost(forward=n * len(subject.kind.corruptions(subject)) * len(SEVERITIES))
 
     def examine(self, context: Context) -> Measurement:
         from audit.methods.corruptions import SEVERITIES, corrupted
@@ -67,19 +58,19 @@ class Corruptions(Check):
         assert subject.y is not None
         chosen = context.samples(self.samples)
         clusters, y = context.clusters(chosen), subject.y[chosen]
-        clean = subject.merit(context.answers(chosen), y).numpy()
+        clean = subject.task.merit(subject, context.answers(chosen), y).numpy()
         losses: list[Metric] = []
         single: list[Metric] = []
         rows: list[dict[str, Any]] = []
         errors: list[NDArray[np.float64]] = []
         base = statistics.proportion("clean_accuracy", clean, clusters=clusters)
-        for kind in self.kinds(subject):
+        for kind in subject.kind.corruptions(subject):
             right = []
             rows.append({"severity": 0, "accuracy": base.value, "low": base.low, "high": base.high,
                          "corruption": kind})  # fmt: skip
             for severity in SEVERITIES:
                 logits = context.evidence(corrupted, chosen, kind=kind, severity=severity)["logits"]
-                right.append(subject.merit(logits, y).numpy())
+                right.append(subject.task.merit(subject, logits, y).numpy())
                 metric = statistics.proportion(
                     "accuracy", right[-1], clusters=clusters,
                     slice={"corruption": kind, "severity": severity},
@@ -142,11 +133,11 @@ class Corruptions(Check):
         sheet = [
             [figures.grey_or_rgb(picture[0].cpu().numpy(), low, high)
              for picture in (x, *(corrupted_x(batch, kind, s) for s in (1, 3, 5)))]
-            for kind in self.kinds(subject)
+            for kind in subject.kind.corruptions(subject)
         ]  # fmt: skip
         return figures.tiles(
             sheet, title="Original, severities 1, 3 and 5",
-            caption=f"One sample; the rows are {', '.join(self.kinds(subject))}.",
+            caption=f"One sample; the rows are {', '.join(subject.kind.corruptions(subject))}.",
         )
 
     def expectations(self, subject: Subject) -> list[Expectation]:

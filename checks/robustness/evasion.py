@@ -15,7 +15,7 @@ from audit.checking import Check, Context, Expectation, Measurement, pack
 from audit.checks.robustness.examples import show
 from audit.checks.robustness.fair_attack import best_constant
 from audit.errors import NotApplicable
-from audit.meta import ANSWERS, Number, parse_number
+from audit.meta import Number, parse_number
 from audit.record import Figure, Guidance, Metric, Severity, Slice, Validity
 from audit.words import amount, number, out_of_ten, share
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from audit.subject import Subject
 
-TABULAR_EPS = 0.1
 TOLERATED = 0.1  # what an undecided bound on what is left may hide
 KEPT = 0.5  # of what is right unattacked, at least
 VALUES_TITLE = "Small changes of the input, well chosen, move the answers beyond the tolerance"
@@ -127,7 +126,7 @@ class Evasion(Check):
     @staticmethod
     def measure_of(subject: Subject) -> str:
         """Name of the metric that counts what the attack leaves."""
-        return "within_tolerance" if subject.is_regression else "robust_accuracy"
+        return subject.task.robust_metric
 
     def outcome(self, context: Context, size: float) -> Outcome:
         chosen = context.samples(self.samples)
@@ -153,10 +152,10 @@ class Evasion(Check):
             clusters=None if clusters is None else clusters[clean],
         )  # fmt: skip
         # What was not attacked has not moved: that is no measurement of a regression.
-        known = [] if subject.is_regression else [base]
+        known = [base] if subject.task.decides else []
         change = self.change(subject, size)
         kept, title, todo = f"right, where {amount(base)} were", self.finding_title, self.todo
-        if subject.is_regression:
+        if subject.task.valued:
             kept = f"no more than {number(subject.meta.tolerance)} further from the truth"
             title, todo = VALUES_TITLE, VALUES_TODO
         bound, why = least_left(context, main.samples, base)
@@ -209,7 +208,7 @@ class Evasion(Check):
                 f" The range of the inputs is only guessed ({low} to {high}) and the attack may leave "
                 f"it; within it, what was found leaves {amount(main.held)}."
             )
-        if subject.is_regression:
+        if subject.task.valued:
             return (
                 f"{change} moves {out_of_ten(flipped)} of the answers further from the truth by more "
                 f"than {number(subject.meta.tolerance)}; {amount(main.robust)} of {n:,} stay within.{held}"
@@ -238,8 +237,7 @@ class Evasion(Check):
         """What is left, before and after, or against the size of the change where more than one
         size was asked about.
         """
-        what = "share within the tolerance" if context.subject.is_regression else "accuracy"
-        y = what if context.subject.is_regression else "robust accuracy"
+        what, y = context.subject.task.share_good, context.subject.task.robust
         measured = sorted([(0.0, base), *((o.size, o.robust) for o in outcomes)], key=lambda m: m[0])
         falls = ", ".join(
             f"{share(float(m.value or 0))} at {self.step_name(context.subject, at)}"
@@ -289,34 +287,20 @@ class NormBounded(Evasion):
     fields: ClassVar[tuple[str, ...]] = ("broken", "loss_rose", "zero_gradient")
 
     def applies(self, subject: Subject) -> None:
-        subject.require(ANSWERS)
+        subject.require("judged")
         subject.require_continuous_inputs()
-        if subject.kind == "tabular":
-            if self.norm == "l2":
-                raise NotApplicable("the features of a table have no common length; each has its own eps")
-            from audit.methods.attacks.budgets import budget
-
-            if not any(f.attackable for f in subject.features):
-                raise NotApplicable("no numeric feature is mutable")
-            allowed = budget(subject, self.size(subject))
-            movable = allowed.radius > 0
-            if allowed.whole is not None:
-                movable &= (allowed.radius >= 1) | ~allowed.whole
-            if self.size(subject) and not bool(movable.any()):
-                raise NotApplicable(
-                    f"eps {number(self.size(subject))} is less than one whole step of every mutable "
-                    "feature"
-                )
+        if self.norm == "l2" and not subject.kind.common_unit:
+            raise NotApplicable(
+                f"the values of {subject.kind.noun} have no common length; each has its own eps"
+            )
+        subject.kind.require_movable(subject, self.size(subject))
 
     def size(self, subject: Subject) -> float:
         if self.eps is not None:
             return self.eps
         eps = subject.meta.input.eps
-        if eps is None and subject.kind == "tabular":
-            eps = TABULAR_EPS
         if eps is None:
-            assert subject.range is not None
-            eps = 8 / 255 * (subject.range[1] - subject.range[0])
+            eps = subject.kind.default_eps(subject)
         if self.norm == "linf":
             return eps
         from audit.methods.attacks.budgets import l2_eps
@@ -337,7 +321,7 @@ class NormBounded(Evasion):
         """Of inputs whose range was only guessed, the attack may leave the guess: it bounds what
         is left from below. What stays broken once it is put back bounds it from above.
         """
-        if not guessed(context.subject):
+        if not context.subject.kind.bounds_are_guessed(context.subject):
             return super().outcome(context, size)
         from audit.methods.attacks.budgets import still_broken
 
@@ -355,21 +339,7 @@ class NormBounded(Evasion):
         return replace(free, robust=robust, held=held)
 
     def change(self, subject: Subject, size: float) -> str:
-        if subject.kind == "tabular":
-            names = [f.name for f in subject.features if f.attackable]
-            listed = ", ".join(names[:4]) + (", …" if len(names) > 4 else "")
-            return f"Changing {listed} by at most {number(size)} standard deviations each"
-        assert subject.range is not None
-        assert subject.x is not None
-        width = subject.range[1] - subject.range[0]
-        noun = "pixel" if subject.kind == "image" else "value"
-        if self.norm == "linf":
-            return f"Changing each {noun} by at most {share(size / width)} of the range (eps {number(size)})"
-        mean = size / width / subject.x[0].numel() ** 0.5
-        return (
-            f"Changing the {noun}s together by a length of at most {number(size)} (in root mean square "
-            f"{share(mean)} of the range)"
-        )
+        return subject.kind.change(subject, size, self.norm)
 
     def parts(self) -> dict[str, Any]:
         """What the producers are told of the norm."""
@@ -377,15 +347,13 @@ class NormBounded(Evasion):
 
 
 def unattacked(context: Context, samples: NDArray[np.intp]) -> NDArray[np.bool_]:
-    """[n] was the answer good before? Of a regression every answer is: it has not moved yet."""
-    if context.subject.is_regression:
-        return np.ones(len(samples), dtype=bool)
-    return context.predictions().correct[samples]
-
-
-def guessed(subject: Subject) -> bool:
-    """Is the range that a change must keep to only what the data fill?"""
-    return subject.kind != "tabular" and subject.range_is_inferred
+    """[n] was the answer good before?"""
+    subject = context.subject
+    assert subject.y is not None
+    good: NDArray[np.bool_] = subject.task.good_before(
+        subject, context.answers(samples), subject.y[samples]
+    )
+    return good
 
 
 def least_left(
@@ -393,7 +361,7 @@ def least_left(
 ) -> tuple[float, str]:
     """What an attack must not be shown to leave less than, on the same samples, and why so much."""
     half = KEPT * float(base.value or 0)
-    if context.subject.is_regression:
+    if context.subject.task.valued:
         return half, "half of all"
     constant = best_constant(context, samples)
     if constant > half:

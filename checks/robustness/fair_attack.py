@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from audit import statistics
-from audit.meta import DECISIONS
 from audit.record import Validity
 from audit.words import number, share
 
@@ -69,7 +68,7 @@ def white_box_validity(
         "black-box no better", "a search without gradients", white,
         left(square, eps=eps, queries=check.queries, **check.parts()),
     ))  # fmt: skip
-    if subject.meta.task in DECISIONS:
+    if subject.task.decides:
         result.append(fewer_left(
             "transfer no better", "what fools a surrogate, learnt from the model's answers,", white,
             left(transfer, eps=eps, steps=20, **check.parts()),
@@ -151,9 +150,4 @@ def best_constant(context: Context, samples: NDArray[np.intp]) -> float:
     """Share that the best constant answer gets right, or keeps within the tolerance."""
     subject = context.subject
     assert subject.y is not None
-    if subject.is_regression:
-        values = np.sort(context.answers(samples)[:, 0].numpy())
-        reach = 2 * float(subject.meta.tolerance or 0)
-        return float((np.searchsorted(values, values + reach, "right") - np.arange(len(values))).max()
-                     / len(values))  # fmt: skip
-    return float(np.bincount(subject.y.numpy()[samples]).max() / len(samples))
+    return subject.task.best_constant(subject, context.answers(samples), subject.y[samples])

@@ -25,8 +25,8 @@ class InputSmoothing(Remedy):
 
     def applies(self, subject: Subject) -> None:
         super().applies(subject)
-        if subject.kind not in ("image", "sequence"):
-            raise NotApplicable(f"{subject.input_noun} have no neighbours to take a mean with")
+        if not subject.kind.has_neighbours:
+            raise NotApplicable(f"{subject.kind.noun} have no neighbours to take a mean with")
 
     def what(self, subject: Subject) -> str:
         return "Smoothing inputs over three neighbours"

@@ -20,8 +20,6 @@ from pydantic import Field
 from audit import figures, statistics
 from audit.checking import Check, Context, Cost, Expectation, Measurement
 from audit.checks.robustness.toll import from_to, quality
-from audit.errors import NotApplicable
-from audit.meta import ANSWERS
 from audit.record import Guidance
 from audit.words import amount, number, share, span
 
@@ -43,44 +41,39 @@ class MissingValues(Check):
     samples: int = Field(default=500, ge=20)
 
     def applies(self, subject: Subject) -> None:
-        subject.require(ANSWERS)
+        subject.require("judged")
         subject.require_continuous_inputs()
-        if subject.kind not in ("tabular", "sequence"):
-            raise NotApplicable(
-                f"the inputs are {subject.input_noun}, whose values are not missing one by one"
-            )
-        if subject.kind == "tabular" and not subject.meta.features:
-            raise NotApplicable("the features are not described ([[subject.features]])")
+        subject.kind.fillings(subject)
 
     def cost(self, subject: Subject) -> Cost:
-        from audit.methods.interventions import gaps
-
-        return Cost(forward=min(self.samples, subject.n) * (len(gaps(subject)) + len(SHARES)))
+        ways = len(subject.kind.fillings(subject)) + len(SHARES)
+        return Cost(forward=min(self.samples, subject.n) * ways)
 
     def examine(self, context: Context) -> Measurement:
-        from audit.methods.interventions import gaps, imputed, missing_at_random
+        from audit.methods.interventions import imputed, missing_at_random
 
         subject = context.subject
         assert subject.y is not None
         chosen = context.samples(self.samples)
         clusters, y = context.clusters(chosen), subject.y[chosen]
         known, filled = context.answers(chosen), context.evidence(imputed, chosen)["logits"]
+        changed = subject.task.changed
         flips = [
             statistics.proportion(
-                "answers_changed", subject.changed(known, filled[:, i]).numpy(), clusters=clusters,
+                "answers_changed", changed(subject, known, filled[:, i]).numpy(), clusters=clusters,
                 direction="lower",
-                slice={"missing": name, "filled by": how},
+                slice={"missing": feature.name, "filled by": how},
             )
-            for i, (name, how) in enumerate(gaps(subject))
+            for i, (feature, how) in enumerate(subject.kind.fillings(subject))
         ]  # fmt: skip
-        before = subject.merit(known, y).numpy()
+        before = subject.task.merit(subject, known, y).numpy()
         losses, base, kept = [], quality(context, chosen, known), []
         for at in SHARES:
             logits = context.evidence(missing_at_random, chosen, share=at)["logits"]
             kept.append(quality(context, chosen, logits, {"missing share": at}))
             losses.append(statistics.mean(
-                "loss", before - subject.merit(logits, y).numpy(), clusters=clusters,
-                slice={"missing share": at}, direction="lower", **subject.merit_change,
+                "loss", before - subject.task.merit(subject, logits, y).numpy(), clusters=clusters,
+                slice={"missing share": at}, direction="lower", **subject.task.merit_change,
             ))  # fmt: skip
         ordered = sorted(flips, key=lambda m: -float(m.value or 0))
         top = ordered[0]

@@ -18,7 +18,6 @@ from audit import figures, statistics
 from audit.checking import Check, Context, Cost, Expectation, Measurement
 from audit.checks.robustness.toll import from_to, quality
 from audit.errors import NotApplicable
-from audit.meta import ANSWERS
 from audit.record import Guidance
 from audit.words import amount, number, share, span
 
@@ -41,10 +40,10 @@ class Noise(Check):
     samples: int = Field(default=1000, ge=20)
 
     def applies(self, subject: Subject) -> None:
-        subject.require(ANSWERS)
+        subject.require("judged")
         subject.require_continuous_inputs()
-        if subject.kind not in ("tabular", "sequence"):
-            raise NotApplicable(f"the inputs are {subject.input_noun}; see robustness.corruptions")
+        if not subject.kind.noisy:
+            raise NotApplicable(f"the inputs are {subject.kind.noun}; see robustness.corruptions")
 
     def cost(self, subject: Subject) -> Cost:
         return Cost(forward=len(STRENGTHS) * min(self.samples, subject.n))
@@ -57,18 +56,18 @@ class Noise(Check):
         chosen = context.samples(self.samples)
         clusters, y = context.clusters(chosen), subject.y[chosen]
         before = context.answers(chosen)
-        clean = subject.merit(before, y).numpy()
+        clean = subject.task.merit(subject, before, y).numpy()
         losses, flips, rows = [], [], []
         base, kept = quality(context, chosen, before), []
         for strength in STRENGTHS:
             after = context.evidence(noisy, chosen, strength=strength)["logits"]
             losses.append(statistics.mean(
-                "loss", clean - subject.merit(after, y).numpy(), clusters=clusters,
-                slice={"noise": strength}, direction="lower", **subject.merit_change,
+                "loss", clean - subject.task.merit(subject, after, y).numpy(), clusters=clusters,
+                slice={"noise": strength}, direction="lower", **subject.task.merit_change,
             ))  # fmt: skip
             kept.append(quality(context, chosen, after, {"noise": strength}))
             flips.append(statistics.proportion(
-                "answers_changed", subject.changed(before, after).numpy(), clusters=clusters,
+                "answers_changed", subject.task.changed(subject, before, after).numpy(), clusters=clusters,
                 slice={"noise": strength}, direction="lower",
             ))  # fmt: skip
             rows.append({"noise": strength, "share": flips[-1].value, "low": flips[-1].low,
@@ -79,7 +78,7 @@ class Noise(Check):
             answer=f"Noise of a tenth of each value's standard deviation changes {amount(changed)} of "
             f"{len(chosen):,} answers: {from_to(context, base, kept[at])}, a loss of "
             f"{number(loss.value)} ({span(loss.low, loss.high)})"
-            f"{' standard deviations' if subject.is_regression else ''}.",
+            f"{' ' * bool(subject.task.merit_unit)}{subject.task.merit_unit}.",
             metrics=[*losses, base, *kept, *flips],
             figures=[figures.curve(
                 rows, x="noise", y="share", series="series",

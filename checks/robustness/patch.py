@@ -16,7 +16,7 @@ from audit.checking import Context, Cost
 from audit.checks.robustness.evasion import Evasion, Outcome
 from audit.checks.robustness.fair_attack import little_more, same_answer_twice
 from audit.errors import NotApplicable
-from audit.meta import ANSWERS, Number
+from audit.meta import Number
 from audit.record import Validity
 from audit.words import share
 
@@ -57,9 +57,9 @@ class Patch(Evasion):
     steps: int = Field(default=40, ge=2)
 
     def applies(self, subject: Subject) -> None:
-        if subject.kind != "image":
-            raise NotApplicable(f"a patch is stuck on pictures; the inputs are {subject.input_noun}")
-        subject.require(ANSWERS)
+        if not subject.kind.planar:
+            raise NotApplicable(f"a patch is stuck on pictures; the inputs are {subject.kind.noun}")
+        subject.require("judged")
 
     def cost(self, subject: Subject) -> Cost:
         passes = (min(self.samples, subject.n) + 4 * FEW) * self.places * self.steps

@@ -18,7 +18,7 @@ from audit import figures, statistics
 from audit.checking import Check, Context, Cost, Expectation, Measurement, pack
 from audit.checks.robustness.evasion import TAGS
 from audit.checks.robustness.worst_case_l2 import WorstCaseL2
-from audit.meta import CLASSIFICATION, Number
+from audit.meta import Number
 from audit.record import Guidance, Validity
 from audit.words import amount, number, share
 
@@ -52,7 +52,7 @@ class RandomisedSmoothing(Check):
     steps: int = Field(default=10, ge=2, description="of the attack on the smoothed classifier")
 
     def applies(self, subject: Subject) -> None:
-        subject.require(CLASSIFICATION)
+        subject.require("has_probabilities")
         WorstCaseL2().applies(subject)
 
     def cost(self, subject: Subject) -> Cost:

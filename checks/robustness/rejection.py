@@ -21,7 +21,7 @@ from audit.checks.robustness.fair_attack import fewer_left, no_zero_gradient, sa
 from audit.checks.robustness.remedy import Remedy
 from audit.checks.robustness.worst_case import WorstCase
 from audit.errors import NotApplicable
-from audit.meta import CLASSIFICATION, Number
+from audit.meta import Number
 from audit.record import Guidance, Metric, Slice
 from audit.words import amount, number, share, span
 
@@ -54,7 +54,7 @@ class Rejection(Check):
     steps: int = Field(default=20, ge=2)
 
     def applies(self, subject: Subject) -> None:
-        subject.require(CLASSIFICATION)
+        subject.require("has_probabilities")
         WorstCase(eps=self.eps).applies(subject)
 
     def cost(self, subject: Subject) -> Cost:

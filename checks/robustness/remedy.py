@@ -12,7 +12,7 @@ from audit import figures, statistics
 from audit.checking import Check, Context, Cost, Expectation, Measurement, Profile, pack
 from audit.checks.robustness.evasion import TAGS, Outcome, least_left
 from audit.checks.robustness.worst_case import WorstCase
-from audit.meta import DECISIONS, Number
+from audit.meta import Number
 from audit.record import Guidance
 from audit.words import amount, number, share, span
 
@@ -48,7 +48,7 @@ class Remedy(Check):
         return WorstCase(**{**below, "eps": self.eps})
 
     def applies(self, subject: Subject) -> None:
-        subject.require(DECISIONS)
+        subject.require("decides")
         self.attack("standard").applies(subject)
 
     def cost(self, subject: Subject) -> Cost:

@@ -18,7 +18,6 @@ from audit.checks.robustness.fair_attack import (
     same_answer_twice,
 )
 from audit.errors import NotApplicable
-from audit.meta import CLASSIFICATION
 from audit.record import Severity, Validity
 from audit.words import share
 
@@ -43,9 +42,9 @@ class Rewording(Evasion):
     }  # fmt: skip
 
     def applies(self, subject: Subject) -> None:
-        if subject.kind != "tokens":
-            raise NotApplicable(f"the inputs are no words but {subject.input_noun}")
-        subject.require(CLASSIFICATION)
+        if self.kind_of_change not in subject.kind.edits:
+            raise NotApplicable(f"the inputs are no words but {subject.kind.noun}")
+        subject.require("has_probabilities")
         from audit.methods.attacks.words import candidates
 
         candidates(subject, self.kind_of_change)

@@ -14,10 +14,9 @@ from pydantic import Field
 from audit.checking import Context, Cost
 from audit.checks.robustness.evasion import Evasion, Outcome
 from audit.checks.robustness.fair_attack import little_more, same_answer_twice
-from audit.errors import NotApplicable
-from audit.meta import ANSWERS, Number
+from audit.meta import Number
 from audit.record import Validity
-from audit.words import number, share
+from audit.words import share
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,28 +54,25 @@ class Spatial(Evasion):
     grid: int = Field(default=5, ge=3, description="values tried of each, an odd number")
 
     def applies(self, subject: Subject) -> None:
-        if subject.kind not in ("image", "sequence"):
-            raise NotApplicable(f"{subject.input_noun} have no place that could be another")
-        subject.require(ANSWERS)
+        subject.require("judged")
+        self.tries(subject, self.grid)
+
+    def tries(self, subject: Subject, grid: int) -> int:
+        """Places that each sample is tried at."""
+        return len(subject.kind.displacements(subject, self.degrees, self.shift, grid))
 
     def cost(self, subject: Subject) -> Cost:
-        tries = self.grid**3 if subject.kind == "image" else 2 * self.grid
-        return Cost(forward=min(self.samples, subject.n) * tries + FEW * 8 * tries)
+        finer = self.tries(subject, 2 * self.grid - 1)
+        return Cost(forward=min(self.samples, subject.n) * self.tries(subject, self.grid) + FEW * finer)
 
     def size(self, subject: Subject) -> float:
         return self.shift
 
     def step_name(self, subject: Subject, size: float) -> str:
-        turned = f"turned by {number(self.degrees)} degrees, " if subject.kind == "image" else ""
-        return f"{turned}shifted by {share(size)}"
+        return subject.kind.displacement(self.degrees, share(size))[1]
 
     def change(self, subject: Subject, size: float) -> str:
-        if subject.kind == "sequence":
-            return f"Shifting a series in time by at most {share(size)} of its length"
-        return (
-            f"Turning a picture by at most {number(self.degrees)} degrees and shifting it by at most "
-            f"{share(size)} of its width and height"
-        )
+        return subject.kind.displacement(self.degrees, share(size))[0]
 
     def attack(
         self, context: Context, samples: NDArray[np.intp], size: float, fields: list[str]
@@ -94,7 +90,7 @@ class Spatial(Evasion):
 
     def validity(self, context: Context, outcome: Outcome) -> list[Validity]:
         found = [same_answer_twice(context, outcome.samples)]
-        if context.subject.kind == "image":
+        if self.tries(context.subject, 2 * self.grid - 1) > self.tries(context.subject, self.grid):
             few = context.samples(min(FEW, len(outcome.samples)))
             finer = self.searched(context, few, outcome.size, ["broken"], 2 * self.grid - 1)
             found.append(little_more(

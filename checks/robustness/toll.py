@@ -6,9 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from audit import statistics
-from audit.words import amount, number
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
@@ -27,18 +24,12 @@ def quality(
     """
     subject, clusters = context.subject, context.clusters(samples)
     assert subject.y is not None
-    y = subject.y[samples]
-    prefix = "clean_" if where is None else ""
-    if subject.is_regression:
-        error = (answers[:, 0].double() - y.double()).abs().numpy()
-        return statistics.mean(f"{prefix}mean_absolute_error", error, clusters=clusters,
-                               direction="lower", slice=where)  # fmt: skip
-    return statistics.proportion(f"{prefix}accuracy", subject.merit(answers, y).numpy(),
-                                 clusters=clusters, slice=where)  # fmt: skip
+    return subject.task.mean_quality(
+        subject, answers, subject.y[samples], clusters=clusters,
+        prefix="clean_" if where is None else "", where=where or {},
+    )
 
 
 def from_to(context: Context, before: Metric, after: Metric) -> str:
     """'accuracy goes from 85 % to 82 % (79 %–85 %)'."""
-    if context.subject.is_regression:
-        return f"the mean error goes from {number(before.value)} to {number(after.value)}"
-    return f"accuracy goes from {amount(before)} to {amount(after)}"
+    return context.subject.task.told_change(before, after)

@@ -44,7 +44,7 @@ class Universal(Check):
 
     def applies(self, subject: Subject) -> None:
         PGD(eps=self.eps).applies(subject)
-        if subject.kind == "tabular":
+        if not subject.kind.common_unit:
             raise NotApplicable("one change of all rows is a change of units, not an attack")
         if subject.n < 2 * FEWEST:
             raise NotApplicable(f"{subject.n} samples are too few to search on some and try on others")

@@ -110,8 +110,7 @@ class WorstCase(NormBounded):
         """Categories that the adversary may set."""
         from audit.methods.attacks.categories import choosable
 
-        tabular = subject.kind == "tabular" and self.norm == "linf" and self.changes
-        return choosable(subject) if tabular else []
+        return choosable(subject) if self.norm == "linf" and self.changes else []
 
     def most(self, subject: Subject) -> int:
         """Categories of a row that may be others at once."""
@@ -125,7 +124,7 @@ class WorstCase(NormBounded):
         choosing = f"another {listed}"
         if len(names) > 1:
             choosing = f"another category of at most {self.most(subject)} of {listed}"
-        if not any(f.attackable for f in subject.features):
+        if not subject.kind.moves_numbers(subject):
             return f"Choosing {choosing}"
         return f"{super().change(subject, size)}, and choosing {choosing},"
 
@@ -133,7 +132,7 @@ class WorstCase(NormBounded):
         """The attacks that follow on PGD."""
         from audit.methods.attacks.apgd import apgd
 
-        k = 2 if context.subject.is_regression else len(context.subject.classes)
+        k = context.subject.task.alternatives(context.subject)
         common = {"eps": eps, "steps": self.steps, "restarts": self.restarts, **self.parts()}
         found: list[Stage] = [
             ("Auto-PGD, cross-entropy", apgd, {**common, "loss": "ce"}),
@@ -173,7 +172,7 @@ class WorstCase(NormBounded):
         from audit.methods.attacks.apgd import apgd
 
         common = {"eps": eps, "steps": 2 * self.steps, **self.parts()}
-        k = 2 if context.subject.is_regression else len(context.subject.classes)
+        k = context.subject.task.alternatives(context.subject)
         found: list[Stage] = [(
             "longer, on what nearly fell, difference of logits", apgd,
             {**common, "loss": "dlr", "restarts": NEARLY_STARTS},
@@ -399,16 +398,16 @@ class WorstCase(NormBounded):
         eps = self.size(subject)
         outcome = next(o for o in outcomes if o.size == eps)
         found = super().pictures(context, base, outcomes, bound) if len(outcomes) > 1 else []
-        if not eps or (subject.kind == "tabular" and not any(f.attackable for f in subject.features)):
+        if not eps or not subject.kind.moves_numbers(subject):
             return found
         smallest, clusters = self.smallest(context, outcome), context.clusters(outcome.samples)
-        y = "share within the tolerance" if subject.is_regression else "robust accuracy"
+        y = subject.task.robust
         rows = []
         for at in np.linspace(0, REACH * eps, POINTS + 1):
             metric = statistics.proportion("r", (smallest > at) & outcome.clean, clusters=clusters)
             rows.append({"eps": at, y: metric.value, "low": metric.low, "high": metric.high,
                          "series": "worst case"})  # fmt: skip
-        what = "Share within the tolerance" if subject.is_regression else "Accuracy"
+        what = subject.task.share_good.capitalize()
         first, quarter, last = (share(float(rows[i][y] or 0)) for i in (0, POINTS // int(REACH), -1))
         most = self.most(subject)
         alone = f", {first} with {others(most)} alone" if most else ""
@@ -434,7 +433,7 @@ class WorstCase(NormBounded):
                 self.measure_of(context.subject), stands, clusters=clusters,
                 slice={self.size_name: outcome.size, "categories": float(count)},
             ))  # fmt: skip
-        what = "share within the tolerance" if context.subject.is_regression else "robust accuracy"
+        what = context.subject.task.robust
         rows = [
             {"categories": count, what: m.value, "low": m.low, "high": m.high, "series": "worst case"}
             for count, m in enumerate(metrics)
@@ -451,7 +450,7 @@ class WorstCase(NormBounded):
     def groupings(self, context: Context, chosen: NDArray[np.intp]) -> dict[str, NDArray[np.str_]]:
         subject = context.subject
         found = {name: labels[chosen] for name, labels in subject.sensitive.items()}
-        if not subject.is_regression:
+        if subject.task.decides:
             assert subject.y is not None
             found = {"class": np.array(subject.classes)[subject.y.numpy()[chosen]], **found}
         return found

@@ -19,7 +19,6 @@ from pydantic import Field
 from audit import figures, statistics
 from audit.checking import Check, Context, Cost, Expectation, Measurement
 from audit.errors import NotApplicable
-from audit.meta import ANSWERS
 from audit.record import Guidance, Metric, Table
 from audit.words import share
 
@@ -41,7 +40,7 @@ class DeadUnits(Check):
     samples: int = Field(default=1000, ge=10, description="on which the units are watched")
 
     def applies(self, subject: Subject) -> None:
-        subject.require((*ANSWERS, "multilabel", "embedding"), labels=False)
+        subject.require(labels=False)
         subject.require_layers()
 
     def cost(self, subject: Subject) -> Cost:

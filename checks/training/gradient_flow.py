@@ -22,7 +22,7 @@ from pydantic import Field
 from audit import figures, statistics
 from audit.checking import Check, Context, Cost, Expectation, Measurement
 from audit.errors import NotApplicable
-from audit.meta import ANSWERS, Number
+from audit.meta import Number
 from audit.record import Guidance, Metric, Table
 from audit.words import number
 
@@ -50,7 +50,7 @@ class GradientFlow(Check):
     def applies(self, subject: Subject) -> None:
         from audit.methods.activations import layers
 
-        subject.require(ANSWERS, labels=False)
+        subject.require("judged", labels=False)
         subject.require_layers()
         if not layers(subject):
             raise NotApplicable("the network has no layer with weights that is known")

@@ -10,12 +10,10 @@ import audit
 from audit.checking import Context
 from audit.methods import attributions
 from audit.methods.attributions import (
-    absent,
     gradcam,
     integrated_gradients,
     lime,
     log_odds,
-    players,
     randomised_copy,
     shap,
 )
@@ -70,7 +68,7 @@ def mixed():
 def test_shap_is_shaps_exact_explainer(mixed):
     """All orders of four players are covered by enough permutations: equal to the exact values."""
     found = Context.of(mixed).evidence(shap, np.arange(6), permutations=400, rows=10)
-    fill, parts = absent(mixed, 10), players(mixed)
+    fill, parts = mixed.kind.absent(mixed, 10), mixed.kind.parts(mixed)
     for i in range(6):
         x, _ = mixed.batch([i])
         target = found["target"][[i]]
@@ -90,7 +88,7 @@ def test_shap_is_shaps_exact_explainer(mixed):
 def test_shap_of_an_additive_model_is_exact_after_one_order(table):
     found = Context.of(table).evidence(shap, np.arange(10), permutations=1, rows=20)
     x, _ = table.batch(range(10))
-    centred = x - absent(table, 20).mean(0)
+    centred = x - table.kind.absent(table, 20).mean(0)
     sign = torch.where(found["target"] == 1, 1.0, -1.0)[:, None]
     assert torch.allclose(found["players"][:, :2], 4 * sign * centred[:, :2], atol=1e-3)
     assert found["players"][:, 2:].abs().max() < 1e-4
@@ -100,7 +98,7 @@ def test_lime_is_limes_regression_and_finds_a_linear_model(table):
     found = Context.of(table).evidence(lime, np.arange(1, 9), draws=2000, rows=1)
     # One background row: the surrogate of a linear model is the model's own change.
     x, _ = table.batch(range(1, 9))
-    change = x - absent(table, 1)
+    change = x - table.kind.absent(table, 1)
     sign = torch.where(found["target"] == 1, 1.0, -1.0)[:, None]
     assert found["fidelity"].min() > 0.99
     assert torch.allclose(found["players"][:, :2], 4 * sign * change[:, :2], atol=0.1)
@@ -144,9 +142,9 @@ def test_randomised_copy_changes_all_weights_and_leaves_the_model(images):
 
 
 def test_players_partition_the_input(images, mixed):
-    parts = players(images)
+    parts = images.kind.parts(images)
     assert parts.grid == (4, 4)
     assert sorted(parts.member.unique().tolist()) == list(range(16))
-    assert players(mixed).member.tolist() == [0, 1, 2, 3, 3, 3]
+    assert mixed.kind.parts(mixed).member.tolist() == [0, 1, 2, 3, 3, 3]
     values = torch.rand(2, 6)
-    assert torch.allclose(players(mixed).total(values)[:, 3], values[:, 3:].sum(1))
+    assert torch.allclose(mixed.kind.parts(mixed).total(values)[:, 3], values[:, 3:].sum(1))

@@ -123,35 +123,19 @@ class Ball:
 
 
 def budget(subject: Subject, eps: float, norm: Norm = "linf", *, free: bool = False) -> Budget:
-    """The budget that `eps` means for a subject.
+    """The budget that `eps` means for a subject, by what a small change is of its kind of inputs:
+    on every value (Linf), or on the root of the sum of squares (L2).
 
-    Images and series: `eps` in input units, on every value (Linf) or on the root of the sum of
-    squares (L2), within the input range. Tables: `eps` in standard deviations on mutable numeric
-    features, within the range of the data; whole numbers stay whole, categories stay. A range that
-    was only guessed bounds nothing.
+    Whole numbers stay whole. Bounds that were only guessed bound nothing.
 
     Args:
         free: the diagnostic of a budget removed: every input, anywhere in its range.
     """
-    moments = subject.moments
-    whole = subject.whole
-    if subject.kind == "tabular":
-        low, high = moments.low, moments.high
-        radius = torch.zeros_like(low)
-        for feature in subject.features:
-            if feature.attackable:
-                column = feature.columns[0]
-                spread = feature.std if feature.std is not None else moments.std[0, column]
-                radius[0, column] = eps * spread
-    else:
-        assert subject.range is not None
-        low = torch.full_like(moments.low, subject.range[0])
-        high = torch.full_like(moments.low, subject.range[1])
-        radius = torch.full_like(moments.low, eps)
+    reach = subject.kind.reach(subject, eps)
     if free:
-        return Budget(high - low, low, high)
-    allowed = Budget(radius, low, high, norm, whole)
-    return allowed.open() if subject.kind != "tabular" and subject.range_is_inferred else allowed
+        return Budget(reach.high - reach.low, reach.low, reach.high)
+    allowed = Budget(reach.radius, reach.low, reach.high, norm, subject.whole)
+    return allowed.open() if subject.kind.bounds_are_guessed(subject) else allowed
 
 
 def still_broken(subject: Subject, samples: NDArray[np.intp], points: Tensor) -> Tensor:

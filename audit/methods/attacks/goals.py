@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from audit.subject import Subject
+from audit.tasks import View
 
 Loss = Literal["ce", "dlr", "targeted"]
 
@@ -20,14 +21,13 @@ class Goal:
 
     Attributes:
         y: [n] the class that the attack has to leave.
-        now, away: [n, 1] of a value, what it is and in which direction the truth is left.
+        view: the subject's scores as those of that classification.
         margin: by how much another class must lead; above zero where doubtful answers are refused.
     """
 
     subject: Subject
     y: Tensor
-    now: Tensor | None = None
-    away: Tensor | None = None
+    view: View
     margin: float = 0.0
 
     def valid(self, point: Tensor) -> Tensor:
@@ -42,27 +42,16 @@ class Goal:
         """
         if self.subject.whole is not None:
             point = point + (self.valid(point) - point).detach()
-        scores = self.subject.logits(point)
-        if self.margin:
-            y = self.y if rows is None else self.y[rows]
-            return scores + self.margin * F.one_hot(y, scores.shape[1])
-        if self.now is None or self.away is None:
+        scores = self.view(self.subject.logits(point), rows)
+        if not self.margin:
             return scores
-        now, away = (t if rows is None else t[rows] for t in (self.now, self.away))
-        further = away * (scores - now) / float(self.subject.meta.tolerance or 0) - 1
-        return torch.cat([torch.zeros_like(further), further], 1)
+        y = self.y if rows is None else self.y[rows]
+        return scores + self.margin * F.one_hot(y, scores.shape[1])
 
 
 def goal(subject: Subject, x: Tensor, y: Tensor, margin: float = 0.0) -> Goal:
-    """Decisions: another class than the true one. Values: further from the truth than now, by more
-    than the subject's tolerance.
-    """
-    if not subject.is_regression:
-        return Goal(subject, y, margin=margin)
-    with torch.no_grad():
-        now = subject.logits(x)
-    away = torch.where(now[:, 0] >= y.to(now), 1.0, -1.0)[:, None]
-    return Goal(subject, torch.zeros_like(y, dtype=torch.long), now, away)
+    """What is to be achieved on a batch, by the subject's task."""
+    return Goal(subject, *subject.task.as_decision(subject, x, y), margin)
 
 
 def gradient_of(loss: Tensor, point: Tensor, *, keep: bool = False) -> Tensor:

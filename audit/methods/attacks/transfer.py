@@ -45,8 +45,7 @@ def surrogate(subject: Subject) -> nn.Module:
     x = subject.x[:MOST].float().to(subject.device)
     with torch.no_grad():
         y = torch.cat([subject.logits(part).argmax(1) for part in x.split(subject.batch_size)])
-    spread = x.std().clamp_min(1e-6)
-    std = subject.moments.std.float().clamp_min(1e-6) if subject.kind == "tabular" else spread
+    std = subject.kind.spread(subject)
 
     def build() -> nn.Module:
         body = architecture(x, subject.channels_last, max(len(subject.classes), 2))

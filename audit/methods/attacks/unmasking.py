@@ -149,7 +149,7 @@ def open_scores(aim: Goal, draws: int = 1) -> Callable[[Tensor, Tensor], Tensor]
     known: Ties = {}
 
     def scores(point: Tensor, rows: Tensor) -> Tensor:
-        if aim.subject.is_regression or not point.requires_grad:
+        if not aim.subject.task.decides or not point.requires_grad:
             return aim.logits(point, rows)
         with torch.enable_grad():
             return repaired(aim.subject, point, draws, known)

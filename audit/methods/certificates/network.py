@@ -16,6 +16,7 @@ from torch import Tensor, fx, nn
 from audit.errors import NotApplicable
 from audit.methods.certificates.activations import SIGMOID, TANH, Bent, Bowed
 from audit.subject import Subject
+from audit.wrapping import ACTIVATIONS
 
 AFFINE_MODULES = (
     nn.Flatten, nn.Unflatten, nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.AvgPool1d,
@@ -179,13 +180,14 @@ def network_of(subject: Subject) -> Network:
         raise NotApplicable("the network returns no single tensor that it computed")
     refuse_stale(source, steps)
     # The order of the classes is that of what is squashed; a threshold is on the score as it is.
-    last, squashed = steps[-1], subject.meta.output != "logits" and subject.meta.task != "anomaly"
+    last, squashed = steps[-1], subject.meta.output in ACTIVATIONS
     if last.node is output and last.kind == "squashing" and squashed:
         (output,) = last.inputs
         steps.pop()
     zero = 0.0
-    if subject.meta.task == "anomaly":
-        zero = subject.meta.threshold or 0.0
+    threshold = subject.task.threshold(subject.meta)
+    if threshold is not None:
+        zero = threshold
     elif subject.meta.output in ("sigmoid", "probabilities") and output is last.node:
         zero = 0.5
     for step in steps:

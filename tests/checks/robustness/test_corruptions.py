@@ -7,8 +7,14 @@ from torch import nn
 
 import audit
 from audit.evidence import Batch
-from audit.methods.attacks.spatial import turned
-from audit.methods.corruptions import STRENGTHS, blurred, compressed, corrupt, occluded
+from audit.inputs.image.corruptions import (
+    STRENGTHS,
+    blurred,
+    compressed,
+    corrupt,
+    occluded,
+    turned,
+)
 
 from ...conftest import image_data
 
@@ -87,10 +93,11 @@ def test_compression_keeps_shape_and_most_of_a_smooth_picture(channels):
 @pytest.mark.parametrize("kind", STRENGTHS)
 def test_severity_grows_and_samples_keep_their_own_draws(kind):
     b = batch()
-    changes = [float((corrupt(b, b.x, kind, s) - b.x).abs().mean()) for s in (1, 3, 5)]
+    changes = [float((corrupt(b.x, kind, s, b.uniform) - b.x).abs().mean()) for s in (1, 3, 5)]
     assert changes[0] < changes[1] < changes[2]
     some = Batch(None, b.x[2:4], b.y[2:4], b.seeds[2:4])
-    assert torch.allclose(corrupt(some, some.x, kind, 3), corrupt(b, b.x, kind, 3)[2:4], atol=1e-5)
+    alone, among = corrupt(some.x, kind, 3, some.uniform), corrupt(b.x, kind, 3, b.uniform)
+    assert torch.allclose(alone, among[2:4], atol=1e-5)
 
 
 def test_tables_are_refused(table):

@@ -10,9 +10,11 @@ from torch import nn
 import audit
 from audit.checking import Context
 from audit.errors import NotApplicable
+from audit.inputs.image.corruptions import turned
+from audit.inputs.sequence import delayed
 from audit.methods.attacks.patch import patch, squares
 from audit.methods.attacks.search import hop_skip_jump, square, window
-from audit.methods.attacks.spatial import delayed, spatial, turned
+from audit.methods.attacks.spatial import spatial
 from audit.methods.attacks.transfer import surrogate, transfer
 from audit.methods.attacks.universal import shifted, universal
 from audit.methods.attacks.words import candidates, one_edit_apart, reworded, typos

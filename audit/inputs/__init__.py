@@ -1,0 +1,288 @@
+"""What the samples of a subject are: one file a kind.
+
+A kind says what a small change of a sample is and in which unit, what can be left out of it and what
+takes its place, which disturbances it meets in life, and how it is drawn. Checks and methods ask a kind
+for what they need (`subject.kind.parts(subject)`) or for a capability (`subject.kind.continuous`), never
+for its name.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from audit.errors import AuditError, NotApplicable
+from audit.meta import Feature
+from audit.rooms import INPUTS, room, rooms
+from audit.words import number, share
+
+if TYPE_CHECKING:
+    from audit.record import Figure, Table
+    from audit.subject import Subject
+
+Ways = dict[str, Callable[["Subject", Tensor], Tensor]]
+Move = Callable[[Tensor], Tensor]
+Uniform = Callable[[int, Sequence[int]], Tensor]  # (stream, shape) → [n, *shape] in [0, 1)
+Corruption = Callable[[Tensor, int, Uniform], Tensor]  # (inputs, severity 1 to 5, random numbers)
+EPS_SHARE = 8 / 255  # of the range's width, where nobody said how much must not matter
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The parts of an input that are taken away together.
+
+    Attributes:
+        member: [...] index of the part that each input value belongs to.
+        names: one for each part.
+        grid: shape in which the parts can be drawn; None for named features.
+    """
+
+    member: Tensor
+    names: list[str]
+    grid: tuple[int, ...] | None
+
+    @property
+    def count(self) -> int:
+        return len(self.names)
+
+    def expand(self, masks: Tensor) -> Tensor:
+        """[..., parts] → [..., *input shape]."""
+        return masks[..., self.member]
+
+    def total(self, values: Tensor) -> Tensor:
+        """[n, *input shape] → [n, parts], summed."""
+        flat = values.flatten(1)
+        out = torch.zeros(len(flat), self.count, dtype=flat.dtype, device=flat.device)
+        return out.index_add_(1, self.member.flatten().to(flat.device), flat)
+
+
+@dataclass(frozen=True)
+class Reach:
+    """How far each input value may be moved, and between which bounds; each [1, ...]."""
+
+    radius: Tensor
+    low: Tensor
+    high: Tensor
+
+
+class InputKind(ABC):
+    """What the samples are. What it does not override it cannot do, and says so.
+
+    Attributes:
+        name: of its file; `[subject.input] kind` chooses it.
+        noun: the inputs, in a reader's word: 'pictures'. value: one number of them: 'pixel'.
+        continuous: may values be changed by small steps?
+        common_unit: are all values in one unit, with one range?
+        planar: have samples a height and a width? has_neighbours: do values that lie side by side
+        belong together?
+        byte_values: do the values come from bytes?
+        edits: ways to edit a sample that is no matter of small steps.
+        noisy: is noise on single values what it meets in life?
+        axes: how a drawn map is to be read, as a sentence.
+        suggested_eps: the line of an audit.toml that says how much must not matter.
+    """
+
+    name: str
+    noun: ClassVar[str]
+    value: ClassVar[str] = "value"
+    continuous: ClassVar[bool] = True
+    common_unit: ClassVar[bool] = False
+    planar: ClassVar[bool] = False
+    has_neighbours: ClassVar[bool] = False
+    byte_values: ClassVar[bool] = False
+    edits: ClassVar[tuple[str, ...]] = ()
+    noisy: ClassVar[bool] = False
+    axes: ClassVar[str] = ""
+    suggested_eps: ClassVar[str] = "eps = 0.03  # how much a value may be off without harm"
+
+    # What it is told by
+
+    @abstractmethod
+    def fits(self, x: Tensor) -> str:
+        """Why samples [n, ...] are of this kind; empty where they are not."""
+
+    # What a small change is
+
+    def default_eps(self, subject: Subject) -> float:
+        """How much must not matter, where nobody said it."""
+        low, high = self.range_of(subject)
+        return EPS_SHARE * (high - low)
+
+    def reach(self, subject: Subject, eps: float) -> Reach:
+        """What a change of size `eps` may move, and how far."""
+        low, high = self.range_of(subject)
+        like = subject.moments.low
+        return Reach(
+            torch.full_like(like, eps), torch.full_like(like, low), torch.full_like(like, high)
+        )
+
+    def bounds_are_guessed(self, subject: Subject) -> bool:
+        """Are the bounds of every value only what the data fill?"""
+        return self.common_unit and subject.range_is_inferred
+
+    def require_movable(self, subject: Subject, eps: float) -> None:
+        """Raise NotApplicable where a change of size `eps` moves nothing."""
+        if not self.moves_numbers(subject):
+            raise NotApplicable(f"no {self.value} may be changed by small steps")
+
+    def moves_numbers(self, subject: Subject) -> bool:
+        """Is there a number that an adversary may change?"""
+        return self.continuous
+
+    def change(self, subject: Subject, size: float, norm: str) -> str:
+        """'Changing each pixel by at most 3 % of the range (eps 0.03)'."""
+        low, high = self.range_of(subject)
+        if norm == "linf":
+            return (
+                f"Changing each {self.value} by at most {share(size / (high - low))} of the range "
+                f"(eps {number(size)})"
+            )
+        mean = size / (high - low) / subject.samples_of[0].numel() ** 0.5
+        return (
+            f"Changing the {self.value}s together by a length of at most {number(size)} (in root mean "
+            f"square {share(mean)} of the range)"
+        )
+
+    @staticmethod
+    def range_of(subject: Subject) -> tuple[float, float]:
+        """Lowest and highest value.
+
+        Raises:
+            NotApplicable: there is no range.
+        """
+        if subject.range is None:
+            raise NotApplicable("the range of the inputs is not known ([subject.input] range)")
+        return subject.range
+
+    # What can be left out
+
+    def features(self, subject: Subject) -> list[Feature]:
+        """Named features, where single columns mean something."""
+        return []
+
+    @abstractmethod
+    def parts(self, subject: Subject) -> Parts:
+        """What is taken away together when an answer is explained."""
+
+    def absent(self, subject: Subject, rows: int) -> Tensor:
+        """[b, ...] what absent parts are replaced by: the mean of the data, or b ≤ `rows` rows."""
+        return subject.moments.mean
+
+    def fillings(self, subject: Subject) -> list[tuple[Feature, str]]:
+        """What can be missing, and how people fill it: 'mean', 'zero', 'most frequent', 'none'.
+
+        Raises:
+            NotApplicable: nothing is ever missing alone; with the reason.
+        """
+        raise NotApplicable(f"the inputs are {self.noun}, whose values are not missing one by one")
+
+    # What it meets in life
+
+    def corruptions(self, subject: Subject) -> dict[str, Corruption]:
+        """The disturbances that it meets, by name."""
+        return {}
+
+    def noise_spread(self, subject: Subject) -> Tensor:
+        """[1, ...] one standard deviation of each value that can be off."""
+        return subject.moments.std
+
+    def displacements(
+        self, subject: Subject, degrees: float, shift: float, grid: int
+    ) -> list[Move]:
+        """Ways for the thing to lie elsewhere, the furthest first: they break most.
+
+        Raises:
+            NotApplicable: it has no place that could be another.
+        """
+        raise NotApplicable(f"{self.noun} have no place that could be another")
+
+    def displacement(self, degrees: float, shift: str) -> tuple[str, str]:
+        """('Turning a picture by at most … and shifting it by …', 'turned by …, shifted by …')."""
+        raise NotImplementedError
+
+    def rescalings(self, subject: Subject) -> Ways:
+        """Mistakes in preparing inputs that people make: name → the inputs [n, ...] in that form."""
+        return {
+            "standardised": self.standardised,
+            "times 255": lambda _, x: x * 255,
+            "divided by 255": lambda _, x: x / 255,
+        }
+
+    def standardised(self, subject: Subject, x: Tensor) -> Tensor:
+        m = subject.moments
+        if self.common_unit:
+            return (x - m.mean.mean()) / subject.samples_of.float().std()
+        return (x - m.mean) / torch.where(m.std > 0, m.std, 1.0)
+
+    def spread(self, subject: Subject) -> Tensor:
+        """One standard deviation: of each value [1, ...], or of all [] where they share a unit."""
+        if self.common_unit:
+            return subject.samples_of.float().std().clamp_min(1e-6).to(subject.device)
+        return subject.moments.std.float().clamp_min(1e-6)
+
+    def near(self, subject: Subject, training: Tensor) -> tuple[float, Tensor]:
+        """(the largest difference that a copy may have, the unit of each value [1, ...])."""
+        unit = torch.ones_like(training[:1].float())
+        if subject.range is None:
+            return 0.0, unit
+        return (subject.range[1] - subject.range[0]) / 255, unit
+
+    # How it is drawn
+
+    def tile(self, subject: Subject, x: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+        """One sample as a picture of [h, w] or [c, h, w]."""
+        return x
+
+    def drawn_map(self, subject: Subject, values: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+        """A number for each value of one sample, as [h, w]."""
+        return values
+
+    def examples(
+        self, subject: Subject, original: Tensor, changed: Tensor, said: Sequence[str]
+    ) -> tuple[list[Table], list[Figure]]:
+        """A few samples [n, ...] before and after; `said` is how each answer went."""
+        return [], []
+
+
+Room = InputKind
+
+
+def inferred(x: Tensor) -> tuple[str, str]:
+    """The kind that samples [n, ...] are of, and why.
+
+    Raises:
+        AuditError: none fits, or several do.
+    """
+    found = [(name, why) for name in rooms(INPUTS) if (why := room(INPUTS, name).fits(x))]
+    if len(found) == 1:
+        return found[0]
+    shape = tuple(x.shape[1:])
+    if not found:
+        raise AuditError(
+            f"Samples of shape {shape} are neither rows, series nor images; give [subject.input] kind."
+        )
+    raise AuditError(
+        f"Samples of shape {shape} may be {' or '.join(name for name, _ in found)}; say which under "
+        "[subject.input] kind."
+    )
+
+
+def normal(uniform: Uniform, stream: int, shape: tuple[int, ...]) -> Tensor:
+    """[n, *shape] standard normal numbers that belong to the samples (Box and Muller 1958)."""
+    u, v = uniform(stream, shape).clamp_min(1e-7), uniform(stream + 1, shape)
+    return (-2 * u.log()).sqrt() * (2 * math.pi * v).cos()
+
+
+def blocks(extent: int, count: int) -> Tensor:
+    """[extent] which of `count` blocks of about the same size each place lies in."""
+    return (torch.arange(extent) * count) // extent
+
+

@@ -1,0 +1,147 @@
+"""Rows of a table: [columns], each numeric, or the one-hot columns of a category together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch import Tensor
+
+from audit.errors import NotApplicable
+from audit.inputs import InputKind, Parts, Reach, Ways
+from audit.meta import Feature
+from audit.record import Figure, Table
+from audit.words import number
+
+if TYPE_CHECKING:
+    from audit.subject import Subject
+
+EPS = 0.1  # standard deviations
+COPY = 1e-3  # standard deviations that a copy of a row may differ in
+LONGEST = 40  # lines of a table of examples
+
+
+class Tabular(InputKind):
+    """Rows of a table."""
+
+    noun: ClassVar[str] = "rows of a table"
+    noisy: ClassVar[bool] = True
+    suggested_eps: ClassVar[str] = "eps = 0.1  # standard deviations that a feature may be off without harm"
+
+    def fits(self, x: Tensor) -> str:
+        return f"rows of {x.shape[1]} columns" if x.ndim == 2 and x.is_floating_point() else ""
+
+    def default_eps(self, subject: Subject) -> float:
+        return EPS
+
+    def reach(self, subject: Subject, eps: float) -> Reach:
+        """`eps` in standard deviations on mutable numeric features, within the range of the data."""
+        moments = subject.moments
+        radius = torch.zeros_like(moments.low)
+        for feature in subject.features:
+            if feature.attackable:
+                column = feature.columns[0]
+                spread = feature.std if feature.std is not None else moments.std[0, column]
+                radius[0, column] = eps * spread
+        return Reach(radius, moments.low, moments.high)
+
+    def moves_numbers(self, subject: Subject) -> bool:
+        return any(f.attackable for f in subject.features)
+
+    def require_movable(self, subject: Subject, eps: float) -> None:
+        if not self.moves_numbers(subject):
+            raise NotApplicable("no numeric feature is mutable")
+        radius = self.reach(subject, eps).radius
+        movable = radius > 0
+        if subject.whole is not None:
+            movable &= (radius >= 1) | ~subject.whole
+        if eps and not bool(movable.any()):
+            raise NotApplicable(
+                f"eps {number(eps)} is less than one whole step of every mutable feature"
+            )
+
+    def change(self, subject: Subject, size: float, norm: str) -> str:
+        names = [f.name for f in subject.features if f.attackable]
+        listed = ", ".join(names[:4]) + (", …" if len(names) > 4 else "")
+        return f"Changing {listed} by at most {number(size)} standard deviations each"
+
+    def features(self, subject: Subject) -> list[Feature]:
+        """As they are described; unnamed columns are called by their number."""
+        if subject.meta.features:
+            return subject.meta.features
+        return [Feature(name=f"column {i}", columns=[i]) for i in range(subject.samples_of.shape[1])]
+
+    def parts(self, subject: Subject) -> Parts:
+        """Named features, one-hot columns together."""
+        member = torch.zeros(subject.samples_of.shape[1:], dtype=torch.long)
+        for i, feature in enumerate(subject.features):
+            member[feature.columns] = i
+        return Parts(member, [f.name for f in subject.features], None)
+
+    def absent(self, subject: Subject, rows: int) -> Tensor:
+        """Rows of the data, evenly spaced: a mean of categories is no row."""
+        x = subject.samples_of
+        index = torch.linspace(0, len(x) - 1, min(rows, len(x))).round().long()
+        return x[index].float().to(subject.device)
+
+    def fillings(self, subject: Subject) -> list[tuple[Feature, str]]:
+        if not subject.meta.features:
+            raise NotApplicable("the features are not described ([[subject.features]])")
+        return [
+            (f, how)
+            for f in subject.features
+            for how in (("mean", "zero") if f.kind == "numeric" else ("most frequent", "none"))
+        ]
+
+    def noise_spread(self, subject: Subject) -> Tensor:
+        """Of numeric features, as their description gives it, else the data's."""
+        std = subject.moments.std
+        spread = torch.zeros_like(std)
+        for feature in subject.features:
+            if feature.kind == "numeric":
+                column = feature.columns[0]
+                spread[0, column] = std[0, column] if feature.std is None else feature.std
+        return spread
+
+    def rescalings(self, subject: Subject) -> Ways:
+        found = super().rescalings(subject)
+        if subject.meta.features:
+            found["units undone"] = units_undone
+        return found
+
+    def near(self, subject: Subject, training: Tensor) -> tuple[float, Tensor]:
+        spread = training.float().std(0)[None]
+        return COPY, torch.where(spread > 0, spread, torch.ones_like(spread))
+
+    def examples(
+        self, subject: Subject, original: Tensor, changed: Tensor, said: Sequence[str]
+    ) -> tuple[list[Table], list[Figure]]:
+        lines: list[list[str | float | int | bool | None]] = []
+        for i, (old, new) in enumerate(zip(original, changed, strict=True)):
+            for feature in subject.features:
+                before, after = old[feature.columns], new[feature.columns]
+                if bool((before == after).all()):
+                    continue
+                if feature.kind == "numeric":
+                    lines.append([i + 1, said[i], feature.name, float(before[0]), float(after[0])])
+                else:
+                    names = feature.categories or [str(c) for c in feature.columns]
+                    lines.append([
+                        i + 1, said[i], feature.name, names[int(before.argmax())],
+                        names[int(after.argmax())],
+                    ])  # fmt: skip
+        return [Table(
+            title="Examples: what was changed in a row",
+            columns=["example", "answer", "feature", "before", "after"], rows=lines[:LONGEST],
+        )], []  # fmt: skip
+
+
+def units_undone(subject: Subject, x: Tensor) -> Tensor:
+    """Standardised features in the units that they were measured in."""
+    mean, std = torch.zeros_like(x[:1]), torch.ones_like(x[:1])
+    for feature in subject.features:
+        if feature.kind == "numeric" and feature.mean is not None and feature.std is not None:
+            mean[0, feature.columns[0]] = feature.mean
+            std[0, feature.columns[0]] = feature.std
+    return x * std + mean

@@ -1,0 +1,50 @@
+"""Texts as numbers of words: [words], whole numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch import Tensor
+
+from audit.inputs import InputKind, Parts
+from audit.record import Figure, Table
+
+if TYPE_CHECKING:
+    from audit.subject import Subject
+
+PADDING = ("<pad>", "[PAD]", "")
+
+
+class Tokens(InputKind):
+    """Texts."""
+
+    noun: ClassVar[str] = "words"
+    value: ClassVar[str] = "word"
+    continuous: ClassVar[bool] = False
+    edits: ClassVar[tuple[str, ...]] = ("typos", "substitutions")
+
+    def fits(self, x: Tensor) -> str:
+        whole = x.ndim == 2 and x.dtype in (torch.int32, torch.int64)
+        return f"whole numbers in rows of {x.shape[1]}" if whole else ""
+
+    def parts(self, subject: Subject) -> Parts:
+        words = subject.samples_of.shape[1]
+        return Parts(torch.arange(words), [f"word {i + 1}" for i in range(words)], (1, words))
+
+    def examples(
+        self, subject: Subject, original: Tensor, changed: Tensor, said: Sequence[str]
+    ) -> tuple[list[Table], list[Figure]]:
+        vocabulary = subject.meta.input.vocabulary
+        if not vocabulary:
+            return [], []
+        lines: list[list[str | float | int | bool | None]] = []
+        for i, (old, new) in enumerate(zip(original.tolist(), changed.tolist(), strict=True)):
+            words = [vocabulary[o] if o == n else f"{vocabulary[o]} → {vocabulary[n]}"
+                     for o, n in zip(old, new, strict=True)]  # fmt: skip
+            lines.append([i + 1, said[i], " ".join(w for w in words if w not in PADDING)])
+        return [Table(
+            title="Examples: what was changed in a text", columns=["example", "answer", "text"],
+            rows=lines,
+        )], []  # fmt: skip

@@ -1,0 +1,205 @@
+"""What tasks share whose answer is one of several classes."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from audit import statistics
+from audit.errors import AuditError
+from audit.labels import Labels
+from audit.meta import SubjectMeta
+from audit.outputs import decided
+from audit.record import Fact, Metric, Slice
+from audit.rooms import TASKS, room
+from audit.tasks import Asked, Reading, Settle, Task, View
+from audit.tasks._scores import how_scored, numbered, width
+from audit.words import amount
+
+if TYPE_CHECKING:
+    from audit.subject import Subject
+
+
+class Decision(Task):
+    """An answer is one of several classes, and right or wrong."""
+
+    decides: ClassVar[bool] = True
+    good: ClassVar[str] = "right"
+    quality: ClassVar[str] = "accuracy"
+    share_good: ClassVar[str] = "accuracy"
+    robust: ClassVar[str] = "robust accuracy"
+    robust_metric: ClassVar[str] = "robust_accuracy"
+
+    def changed(self, subject: Subject, before: Tensor, after: Tensor) -> Tensor:
+        return decided(before) != decided(after)
+
+    def merit(self, subject: Subject, answers: Tensor, y: Tensor) -> Tensor:
+        return (decided(answers) == y).double()
+
+    def mean_quality(
+        self, subject: Subject, answers: Tensor, y: Tensor, *, clusters: Any, prefix: str, where: Slice
+    ) -> Metric:
+        return statistics.proportion(
+            f"{prefix}accuracy", self.merit(subject, answers, y).numpy(), clusters=clusters, slice=where
+        )
+
+    def told_change(self, before: Metric, after: Metric) -> str:
+        return f"accuracy goes from {amount(before)} to {amount(after)}"
+
+    def text(self, subject: Subject, answer: Tensor) -> str:
+        return subject.classes[int(answer.argmax())]
+
+    def alternatives(self, subject: Subject) -> int:
+        return len(subject.classes)
+
+    def as_decision(self, subject: Subject, x: Tensor, y: Tensor) -> tuple[Tensor, View]:
+        return y, lambda scores, rows: scores
+
+    def good_before(self, subject: Subject, answers: Tensor, y: Tensor) -> NDArray[Any]:
+        right: NDArray[Any] = (decided(answers) == y).numpy()
+        return right
+
+    def best_constant(self, subject: Subject, answers: Tensor, y: Tensor) -> float:
+        return float(np.bincount(y.numpy()).max() / len(y))
+
+    def number_labels(self, subject: Subject) -> None:
+        """Indices of the classes."""
+        trained = None if subject.train is None else subject.train[1]
+        first = subject.y if subject.y is not None else trained
+        if first is None:
+            return
+        labels, k = Labels.of(first), len(subject.classes)
+        numbering, reason = labels.numbering(subject.classes)
+        if labels.several and labels.fit(k):
+            reason = "one-hot rows: the class is the column that holds the 1"
+        if reason:
+            read_as = subject.classes if labels.several or numbering is None else {
+                f"{value:g}": subject.classes[i] for value, i in numbering.items()
+            }
+            subject.facts.append(Fact(name="labels", value=read_as, source="inferred", reason=reason))
+        if subject.train is not None and trained is not None:
+            subject.train = subject.train[0], self.indices(trained, k, "training labels", numbering)
+        if subject.y is None:
+            return
+        subject.y = self.indices(subject.y, k, "labels", numbering)
+        missing = [c for i, c in enumerate(subject.classes) if not bool((subject.y == i).any())]
+        if missing:
+            shown = ", ".join(missing[:5]) + (" …" if len(missing) > 5 else "")
+            subject.notes.append(
+                f"{len(missing)} of {k} classes never occur in the evaluation data ({shown}): "
+                "nothing is known of how the model treats them."
+            )
+
+    def indices(self, y: Tensor, k: int, what: str, numbering: dict[float, int] | None) -> Tensor:
+        """Labels as indices of k classes.
+
+        Args:
+            numbering: value → index, where the labels are none themselves.
+
+        Raises:
+            AuditError: they are none; the sentence says how.
+        """
+        if y.ndim > 1:
+            if not Labels.of(y).fit(k):
+                raise AuditError(
+                    f"The {what} have shape {list(y.shape)} and the model has {k} classes; give one "
+                    f"class index a sample, or one-hot rows of {k} columns."
+                )
+            return y.argmax(1)
+        if numbering is not None:
+            strangers = sorted(set(y.double().unique().tolist()) - set(numbering))
+            if not strangers:
+                return numbered(y, numbering)
+            raise AuditError(
+                f"The {what} hold {strangers[0]:g}, which is none of "
+                f"{', '.join(f'{v:g}' for v in numbering)}, as which the labels are read."
+            )
+        if y.is_floating_point() and not bool((y == y.round()).all()):
+            raise AuditError(
+                f"The task is {self.name} and the {what} are not whole numbers; give class "
+                "indices, or task = \"regression\" in [subject]."
+            )
+        low, high = int(y.min()), int(y.max())
+        if low < 0 or high >= k:
+            raise AuditError(
+                f"{what.capitalize()} run from {low} to {high} and the model has {k} classes (0 to "
+                f"{k - 1}); number the labels as the model's outputs are numbered, or write their "
+                "names, in the order of the outputs, as classes under [subject]."
+            )
+        return y.long()
+
+
+class Classification(Decision):
+    """A score for each class, or one score for two."""
+
+    has_probabilities: ClassVar[bool] = True
+
+    def classes_read(self, scores: Tensor) -> int | None:
+        return max(2, width(scores))
+
+    def gain(self, scores: Tensor, reading: Reading, asked: Asked) -> float | None:
+        right, most = self.accuracy(scores, reading, asked)
+        if right is None:
+            return None
+        return (right - most) / math.sqrt(max(most * (1 - most), 0.05) / len(scores))
+
+    def shown(self, scores: Tensor, reading: Reading, asked: Asked) -> str:
+        right, _ = self.accuracy(scores, reading, asked)
+        return "" if right is None else f", right on {right:.0%}"
+
+    def accuracy(
+        self, scores: Tensor, reading: Reading, asked: Asked
+    ) -> tuple[float | None, float]:
+        """Share right, or None where the labels fit no such classes; and the best constant answer's."""
+        k = max(2, width(scores))
+        names = asked.meta.classes or [str(i) for i in range(k)]
+        if asked.y is None or len(names) != k or not asked.labels.fit(k, names):
+            return None, 0.0
+        y = numbered(asked.y, asked.labels.numbering(names)[0])
+        said = scores.double().reshape(len(scores), -1)
+        cut = 0.5 if reading.output == "sigmoid" else 0.0
+        answers = said.argmax(1) if said.shape[1] > 1 else (said[:, 0] > cut).long()
+        return float((answers == y).double().mean()), float(y.bincount().max() / len(y))
+
+    def name_classes(self, meta: SubjectMeta, k: int, settle: Settle) -> None:
+        k = max(k, 2)
+        names = [str(i) for i in range(k)]
+        meta.classes = settle(
+            "classes", meta.classes, lambda: (names, f"the model has {k} classes, unnamed")
+        )
+        if len(meta.classes or []) != k:
+            raise AuditError(
+                f"{len(meta.classes or [])} class names are given and the model has {k} classes; "
+                "correct [subject] classes."
+            )
+
+
+def scored_classes(scores: Tensor, asked: Asked) -> Reading | None:
+    """A score for each class."""
+    k, labels, given = width(scores), asked.labels, is_classification(asked.meta.task)
+    if k < 2 or not (given or labels.whole or not labels.given or labels.fit(k)):
+        return None
+    if labels.several and not given and not labels.fit(k):
+        return None
+    return Reading(*how_scored(scores))
+
+
+def one_score(scores: Tensor, asked: Asked) -> Reading | None:
+    """One score and two classes."""
+    labels, given = asked.labels, is_classification(asked.meta.task)
+    if width(scores) != 1 or not (given or not labels.given or labels.truths or labels.two):
+        return None
+    output, reason = how_scored(scores)
+    said = "" if not labels.given else ", labels " + " and ".join(f"{v:g}" for v in labels.values)
+    return Reading(output, reason + (said if len(labels.values) <= 2 else ""))
+
+
+def is_classification(task: str | None) -> bool:
+    """Was such a task given?"""
+    return task is not None and isinstance(room(TASKS, task), Classification)
+
+

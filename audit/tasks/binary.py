@@ -1,0 +1,18 @@
+"""One of two classes."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from audit.tasks import Asked, Reading
+from audit.tasks._decision import Classification, one_score, scored_classes
+from audit.tasks._scores import width
+
+
+class Binary(Classification):
+    """One of two classes, by two scores or by one."""
+
+    def read(self, scores: Tensor, asked: Asked) -> Reading | None:
+        if width(scores) == 1:
+            return one_score(scores, asked)
+        return scored_classes(scores, asked) if width(scores) == 2 else None

@@ -1,0 +1,18 @@
+"""One of several classes."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from audit.tasks import Asked, Reading
+from audit.tasks._decision import Classification, one_score, scored_classes
+from audit.tasks._scores import width
+
+
+class Multiclass(Classification):
+    """One of several classes, by a score for each."""
+
+    def read(self, scores: Tensor, asked: Asked) -> Reading | None:
+        if asked.meta.task == self.name:  # two classes are several, where somebody says so
+            return one_score(scores, asked) or scored_classes(scores, asked)
+        return scored_classes(scores, asked) if width(scores) > 2 else None

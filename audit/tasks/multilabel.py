@@ -1,0 +1,18 @@
+"""Several answers of yes or no a sample."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from audit.tasks import Asked, Reading
+from audit.tasks._scores import rows_in_unit, width
+from audit.tasks._unjudged import Unjudged
+
+
+class Multilabel(Unjudged):
+    """Never guessed, as none of the questions judges them."""
+
+    def read(self, scores: Tensor, asked: Asked) -> Reading | None:
+        if asked.meta.task != self.name or width(scores) == 0:
+            return None
+        return Reading("sigmoid" if rows_in_unit(scores) else "logits", "the task is multilabel")
