@@ -26,6 +26,7 @@ from torch import Tensor
 
 from audit.record import write_atomic
 from audit.subject import Subject
+from audit.wrapping import computing_in
 
 Progress = Callable[[str, int, int], None]
 PUBLIC, PRIVATE = ".safetensors", ".samples.safetensors"
@@ -59,7 +60,8 @@ class Batch:
             state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
             state = state ^ (state >> np.uint64(31))
         unit = (state >> np.uint64(40)).astype(np.float32) / np.float32(1 << 24)
-        return torch.from_numpy(unit.reshape(len(self.seeds), *shape)).to(self.x.device)
+        made = torch.from_numpy(unit.reshape(len(self.seeds), *shape))
+        return made.to(self.x if self.x.is_floating_point() else self.x.device)
 
 
 class Producer(Protocol):
@@ -168,7 +170,7 @@ class Store:
                     ],
                     dtype=np.uint64,
                 )
-                with self.subject.listening() as heard:
+                with self.subject.listening() as heard, computing_in(self.subject.samples_of.dtype):
                     made = produce(Batch(self.subject, x, y, seeds), **parameters)
                 kept = {k: v.detach().cpu().contiguous() for k, v in made.items()}
                 if heard:

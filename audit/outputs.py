@@ -107,3 +107,8 @@ def answered(logits: Tensor) -> Tensor:
 def decided(logits: Tensor) -> Tensor:
     """[n] the class with the highest score; −1, which is no class, where a score is NaN or infinite."""
     return torch.where(answered(logits), logits.argmax(1), -1)
+
+
+def full(numbers: Tensor) -> Tensor:
+    """In single precision at least."""
+    return numbers if numbers.dtype == torch.float64 else numbers.float()

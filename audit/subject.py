@@ -140,6 +140,7 @@ class Subject:
         self.task.number_labels(self)
         self.task.settle_scale(self)
         self.check_features()
+        self.tell_padding()
         self.ask_what_is_favourable()
         self.model = self.logits_of(self.core)
         # Copies with other weights (drawn anew, rounded), by what was done to them.
@@ -241,6 +242,27 @@ class Subject:
         if not self.kind.continuous:
             raise NotApplicable(
                 f"the inputs are {self.kind.noun}, which cannot be changed by small steps"
+            )
+
+    @functools.cached_property
+    def differentiable(self) -> bool:
+        """Does a gradient of the answers reach the inputs?"""
+        x = self.samples_of[:2].to(self.device)
+        if not x.is_floating_point():
+            return False
+        x = x.clone().requires_grad_(True)
+        with torch.enable_grad():
+            answers = self.logits(x)
+            if not answers.requires_grad:
+                return False
+            (found,) = torch.autograd.grad(answers.sum(), x, allow_unused=True)
+        return found is not None
+
+    def require_gradients(self) -> None:
+        """Raise NotApplicable where the network hides how its answers come about."""
+        if not self.differentiable:
+            raise NotApplicable(
+                "no gradient of the answers reaches the inputs (no_grad, detach or numpy inside the model)"
             )
 
     # Its data, checked
@@ -362,9 +384,36 @@ class Subject:
     @functools.cached_property
     def moments(self) -> Moments:
         """Mean, spread and bounds of the evaluation data, for every input value."""
-        assert self.x is not None
-        x = self.x if self.x.is_floating_point() else self.x.float()
-        return Moments(*(m[None].to(self.device) for m in (x.mean(0), x.std(0), x.amin(0), x.amax(0))))
+        x = self.samples_of if self.samples_of.is_floating_point() else self.samples_of.float()
+        pads = self.kind.padding(self, x)
+        if pads is None:
+            found = x.mean(0), x.std(0), x.amin(0), x.amax(0)
+        else:  # over what is part of the samples
+            n = (~pads).sum(0)
+            mean = x.masked_fill(pads, 0).sum(0) / n.clamp_min(1)
+            squares = (x - mean).masked_fill(pads, 0).square().sum(0)
+            low, high = x.masked_fill(pads, torch.inf).amin(0), x.masked_fill(pads, -torch.inf).amax(0)
+            found = (
+                mean, (squares / (n - 1).clamp_min(1)).sqrt(), low.where(n > 0, mean),
+                high.where(n > 0, mean),
+            )  # fmt: skip
+        return Moments(*(m[None].to(self.device) for m in found))
+
+    @functools.cached_property
+    def pad(self) -> Tensor | None:
+        """What shorter samples are filled up with, where they are."""
+        return None if self.x is None else self.kind.pad(self)
+
+    def tell_padding(self) -> None:
+        if self.pad is None:
+            return
+        pads = self.kind.padding(self, self.samples_of)
+        assert pads is not None
+        self.facts.append(Fact(
+            name="padding", value=f"{float(pads.float().mean()):.0%} of the values", source="inferred",
+            reason="samples of several lengths end in the same step, over and over; it is never changed, "
+            "counted or explained",
+        ))  # fmt: skip
 
     @functools.cached_property
     def whole(self) -> Tensor | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
@@ -158,6 +159,8 @@ class Logits(Network):
             logits = select_output(self.core(prepared), self.output_index)
         if logits.dtype in (torch.float16, torch.bfloat16):
             logits = logits.float()
+        if len(x) == 1 and (logits.ndim == 0 or len(logits) != 1):
+            return self(x.expand(2, *x.shape[1:]))[:1]  # a `.squeeze()` took the sample's axis away
         if logits.ndim == 1:
             logits = logits[:, None]
         if self.threshold is not None:
@@ -174,6 +177,17 @@ class Logits(Network):
         if self.output == "sigmoid":
             return scores.clamp_min(tiny).log() - (1 - scores).clamp_min(tiny).log()
         return scores.clamp_min(math.log(tiny))  # −inf is the logarithm of a probability of 0
+
+
+@contextmanager
+def computing_in(dtype: torch.dtype) -> Iterator[None]:
+    """New tensors are of the model's own precision: a double's gradients and bounds stay doubles."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64 if dtype == torch.float64 else torch.float32)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 def evaluating(model: Module) -> Module:

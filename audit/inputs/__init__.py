@@ -21,6 +21,7 @@ from torch import Tensor
 
 from audit.errors import AuditError, NotApplicable
 from audit.meta import Feature
+from audit.outputs import full
 from audit.rooms import INPUTS, room, rooms
 from audit.words import number, share
 
@@ -184,6 +185,17 @@ class InputKind(ABC):
         """
         raise NotApplicable(f"the inputs are {self.noun}, whose values are not missing one by one")
 
+    def pad(self, subject: Subject) -> Tensor | None:
+        """What samples that are shorter than others are filled up with; None: nothing."""
+        return None
+
+    def padding(self, subject: Subject, x: Tensor) -> Tensor | None:
+        """[n, ...] which values are no part of the samples; None: all are.
+
+        They are never changed, counted or explained.
+        """
+        return None
+
     # What it meets in life
 
     def corruptions(self, subject: Subject) -> dict[str, Corruption]:
@@ -219,14 +231,14 @@ class InputKind(ABC):
     def standardised(self, subject: Subject, x: Tensor) -> Tensor:
         m = subject.moments
         if self.common_unit:
-            return (x - m.mean.mean()) / subject.samples_of.float().std()
+            return (x - m.mean.mean()) / full(subject.samples_of).std()
         return (x - m.mean) / torch.where(m.std > 0, m.std, 1.0)
 
     def spread(self, subject: Subject) -> Tensor:
         """One standard deviation: of each value [1, ...], or of all [] where they share a unit."""
         if self.common_unit:
-            return subject.samples_of.float().std().clamp_min(1e-6).to(subject.device)
-        return subject.moments.std.float().clamp_min(1e-6)
+            return full(subject.samples_of).std().clamp_min(1e-6).to(subject.device)
+        return full(subject.moments.std).clamp_min(1e-6)
 
     def near(self, subject: Subject, training: Tensor) -> tuple[float, Tensor]:
         """(the largest difference that a copy may have, the unit of each value [1, ...])."""
@@ -273,6 +285,12 @@ def inferred(x: Tensor) -> tuple[str, str]:
         f"Samples of shape {shape} may be {' or '.join(name for name, _ in found)}; say which under "
         "[subject.input] kind."
     )
+
+
+def unpadded(subject: Subject, x: Tensor, changed: Tensor) -> Tensor:
+    """Samples [n, ...] after a change, with the padding as it was."""
+    pads = subject.kind.padding(subject, x)
+    return changed if pads is None else torch.where(pads, x, changed)
 
 
 def normal(uniform: Uniform, stream: int, shape: tuple[int, ...]) -> Tensor:

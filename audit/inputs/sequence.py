@@ -18,6 +18,7 @@ from audit.record import Figure, Table
 if TYPE_CHECKING:
     from audit.subject import Subject
 
+PADDED = 0.05  # share of the series that end in the same step, from which on it is padding
 TIMES, CHANNELS = 6, 16  # parts along each axis, at most
 
 
@@ -26,6 +27,12 @@ def delayed(x: Tensor, steps: int) -> Tensor:
     size = x.shape[1]
     at = (torch.arange(size, device=x.device) - steps).clamp(0, size - 1)
     return x[:, at]
+
+
+def trailing(x: Tensor, step: Tensor) -> Tensor:
+    """[n, time] is this step, and is every later one, the step [channels]?"""
+    same = (x == step).all(2)
+    return same.flip(1).cumprod(1).flip(1).bool()
 
 
 class Sequence(InputKind):
@@ -40,6 +47,20 @@ class Sequence(InputKind):
     def fits(self, x: Tensor) -> str:
         shape = tuple(x.shape[1:])
         return f"samples of shape {shape}, read as (time, channel)" if x.ndim == 3 else ""
+
+    def pad(self, subject: Subject) -> Tensor | None:
+        """[channels] the step that series of several lengths end in: the same over and over."""
+        x = subject.samples_of
+        ends, counts = x[:, -1].unique(dim=0, return_counts=True)
+        step: Tensor = ends[counts.argmax()]
+        lengths = trailing(x, step).sum(1)
+        several = len(lengths.unique()) > 1 and int(lengths.max()) > 1
+        return step if several and float((lengths > 0).float().mean()) >= PADDED else None
+
+    def padding(self, subject: Subject, x: Tensor) -> Tensor | None:
+        if subject.pad is None:
+            return None
+        return trailing(x, subject.pad.to(x))[:, :, None].expand_as(x)
 
     def parts(self, subject: Subject) -> Parts:
         """Stretches of time of groups of channels."""

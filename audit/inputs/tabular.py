@@ -11,6 +11,7 @@ from torch import Tensor
 from audit.errors import NotApplicable
 from audit.inputs import InputKind, Parts, Reach, Ways
 from audit.meta import Feature
+from audit.outputs import full
 from audit.record import Figure, Table
 from audit.words import number
 
@@ -83,7 +84,7 @@ class Tabular(InputKind):
         """Rows of the data, evenly spaced: a mean of categories is no row."""
         x = subject.samples_of
         index = torch.linspace(0, len(x) - 1, min(rows, len(x))).round().long()
-        return x[index].float().to(subject.device)
+        return full(x[index]).to(subject.device)
 
     def fillings(self, subject: Subject) -> list[tuple[Feature, str]]:
         if not subject.meta.features:

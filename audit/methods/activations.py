@@ -105,6 +105,26 @@ def layers(subject: Subject) -> list[str]:
     return list(dict.fromkeys(order))
 
 
+def followed_back(subject: Subject) -> bool:
+    """Can the answers be followed back to the outputs of every layer?"""
+    seen: list[bool] = []
+
+    def hook(_module: nn.Module, _inputs: Any, output: Any) -> Any:
+        seen.append(torch.is_grad_enabled())
+        tensor = output[0] if isinstance(output, tuple) else output
+        if isinstance(tensor, Tensor) and tensor.is_floating_point() and not tensor.requires_grad:
+            tensor.requires_grad_(True)
+
+    handles = [subject.core.get_submodule(name).register_forward_hook(hook) for name in layers(subject)]
+    try:
+        with torch.enable_grad():
+            answers = subject.logits(subject.batch([0, 1])[0])
+    finally:
+        for handle in handles:
+            handle.remove()
+    return all(seen) and answers.requires_grad
+
+
 @producer(version=1)
 def layer_flow(batch: Batch) -> dict[str, Tensor]:
     """How much of the answer's gradient reaches every layer, and how large its outputs grow.

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from audit.evidence import Batch, producer
 from audit.inputs import Parts
+from audit.outputs import full
 from audit.subject import Subject
 from audit.wrapping import Logits
 
@@ -98,7 +99,7 @@ def answered(batch: Batch) -> Tensor:
 
 def faithfulness(
     score: ScoreFunction, x: Tensor, target: Tensor, base: Tensor, parts: Parts, ranked: Tensor,
-    steps: int = 8, centre: Tensor | float = 0.0,
+    steps: int = 8, centre: Tensor | float = 0.0, pads: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
     """[n] insertion AUC minus deletion AUC (Petsiuk et al. 2018), as changes of probability.
 
@@ -107,7 +108,10 @@ def faithfulness(
     Args:
         ranked: [n, players] attributions.
         centre: [n] the score that counts as a probability of one half.
+        pads: [n, ...] values that are no part of the samples, and stay as they are.
     """
+    if pads is not None:
+        base = torch.where(pads, x, base)
     order = ranked.argsort(1, descending=True)
     rank = order.argsort(1)
     gain = torch.zeros(len(x), device=x.device)
@@ -132,15 +136,16 @@ def believability(
     if randomised:
         return {}
     base, parts = baseline(batch.subject), batch.subject.kind.parts(batch.subject)
-    x = batch.x.float()
+    x = full(batch.x)
+    pads = batch.subject.kind.padding(batch.subject, x)
     free = parts.total(((x - base) / (batch.subject.moments.std + 1e-12)).abs())
     centre: Tensor | float = 0.0
     if not batch.subject.task.decides:  # its values have no zero of their own
         ends = in_chunks(score, x, target) + in_chunks(score, base.expand_as(x), target)
         centre = ends / 2
     return {
-        "gain": faithfulness(score, x, target, base, parts, per_player, centre=centre),
-        "model_free_gain": faithfulness(score, x, target, base, parts, free, centre=centre),
+        "gain": faithfulness(score, x, target, base, parts, per_player, centre=centre, pads=pads),
+        "model_free_gain": faithfulness(score, x, target, base, parts, free, centre=centre, pads=pads),
     }
 
 
@@ -159,7 +164,7 @@ def integrated_gradients(batch: Batch, *, steps: int, randomised: int = 0) -> di
 
     score, _ = score_function(batch.subject, randomised)
     target = answered(batch)
-    x, base = batch.x.float().clone(), baseline(batch.subject)
+    x, base = full(batch.x).clone(), baseline(batch.subject)
     found = IntegratedGradients(score).attribute(
         x, baselines=base.expand_as(x), additional_forward_args=(target,), n_steps=steps,
         method="gausslegendre", internal_batch_size=max(at_once(x, CHUNK), len(x)),
@@ -208,7 +213,7 @@ def gradcam(batch: Batch, *, layer: str, randomised: int = 0) -> dict[str, Tenso
     score, core = score_function(batch.subject, randomised)
     target = answered(batch)
     module = core.get_submodule(layer)
-    x = batch.x.float().clone().requires_grad_(True)
+    x = full(batch.x).clone().requires_grad_(True)
     found = LayerGradCam(score, module).attribute(
         x, additional_forward_args=(target,), relu_attributions=False
     )
@@ -217,12 +222,12 @@ def gradcam(batch: Batch, *, layer: str, randomised: int = 0) -> dict[str, Tenso
     spatial = size[1:] if found.ndim == 4 and size[0] in (1, 2, 3, 4) else size[: found.ndim - 2]
     mode = "bilinear" if found.ndim == 4 else "linear"
     enlarged = LayerAttribution.interpolate(found, spatial, interpolate_mode=mode).detach()
-    full = enlarged
+    spread = enlarged
     if found.ndim == 4 and size[0] not in (1, 2, 3, 4):
-        full = enlarged.permute(0, 2, 3, 1)
+        spread = enlarged.permute(0, 2, 3, 1)
     elif found.ndim == 3:
-        full = enlarged.permute(0, 2, 1)
-    per_player = parts.total(full.expand(len(x), *size).float().contiguous())
+        spread = enlarged.permute(0, 2, 1)
+    per_player = parts.total(spread.expand(len(x), *size).float().contiguous())
     return {
         "map": enlarged.float(), "players": per_player, "target": target,
         **believability(batch, score, target, per_player, randomised),
@@ -244,8 +249,8 @@ def shap(
     """
     subject = batch.subject
     score, _ = score_function(subject, randomised)
-    target, x, parts = answered(batch), batch.x.float(), subject.kind.parts(subject)
-    fill = subject.kind.absent(subject, rows)
+    target, x, parts = answered(batch), full(batch.x), subject.kind.parts(subject)
+    fill, pads = subject.kind.absent(subject, rows), subject.kind.padding(subject, x)
     count = parts.count
     values = torch.zeros(len(x), count, device=x.device)
     for permutation in range(permutations):
@@ -255,7 +260,7 @@ def shap(
             # masks[:, s]: the first s parts of the order are present
             sizes = torch.arange(count + 1, device=x.device)
             masks = rank[:, None, :] < sizes[None, :, None]
-            worth = coalition_values(score, x, target, fill, parts, masks)
+            worth = coalition_values(score, x, target, fill, parts, masks, pads)
             values.scatter_add_(1, forwards, worth[:, 1:] - worth[:, :-1])
     values /= 2 * permutations
     difference = worth[:, -1] - worth[:, 0]
@@ -267,13 +272,15 @@ def shap(
 
 
 def coalition_values(
-    score: ScoreFunction, x: Tensor, target: Tensor, fill: Tensor, parts: Parts, masks: Tensor
-) -> Tensor:
+    score: ScoreFunction, x: Tensor, target: Tensor, fill: Tensor, parts: Parts, masks: Tensor,
+    pads: Tensor | None = None,
+) -> Tensor:  # fmt: skip
     """[n, m] mean score with only some parts present, over the rows that stand for the others.
 
     Args:
         fill: [b, ...] rows that absent parts are taken from.
         masks: [n, m, players] booleans.
+        pads: [n, ...] values that are no part of the samples, and stay as they are.
     """
     n, m, _ = masks.shape
     b = len(fill)
@@ -285,6 +292,8 @@ def coalition_values(
         for start in range(0, n * m, per_chunk):
             rows = slice(start, start + per_chunk)
             keep = parts.expand(flat[rows]).to(x.device)[:, None]
+            if pads is not None:
+                keep = keep | pads[owner[rows]][:, None]
             own = x[owner[rows]][:, None]
             mixed = torch.where(keep, own, fill[None])
             goal = target[owner[rows]].repeat_interleave(b)
@@ -310,8 +319,8 @@ def lime(
 
     subject = batch.subject
     score, _ = score_function(subject, randomised)
-    target, x, parts = answered(batch), batch.x.float(), subject.kind.parts(subject)
-    fill = subject.kind.absent(subject, rows)
+    target, x, parts = answered(batch), full(batch.x), subject.kind.parts(subject)
+    fill, pads = subject.kind.absent(subject, rows), subject.kind.padding(subject, x)
     n, count = len(x), parts.count
     masks = batch.uniform(0, (draws, count)) < 0.5
     masks[:, 0] = True  # the sample itself comes first, as lime expects
@@ -324,6 +333,8 @@ def lime(
         for start in range(0, n * draws, size):
             part = slice(start, start + size)
             keep = parts.expand(flat_masks[part]).to(x.device)
+            if pads is not None:
+                keep = keep | pads[owner[part]]
             mixed = torch.where(keep, x[owner[part]], fill[flat_picks[part].to(x.device)])
             out[part] = score(mixed, target[owner[part]])
     labels = out.reshape(n, draws).double().cpu().numpy()

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from audit.evidence import Batch, producer
-from audit.inputs import normal
+from audit.inputs import normal, unpadded
+from audit.outputs import full
 
 SEVERITIES = (1, 2, 3, 4, 5)
 
@@ -25,7 +26,7 @@ def corrupted_x(batch: Batch, kind: str, severity: int) -> Tensor:
         kind: one of `InputKind.corruptions`. severity: 1 (hardly) to 5 (badly).
     """
     subject = batch.subject
-    return subject.kind.corruptions(subject)[kind](batch.x.float(), severity, batch.uniform)
+    return subject.kind.corruptions(subject)[kind](full(batch.x), severity, batch.uniform)
 
 
 @producer(version=1)
@@ -35,6 +36,7 @@ def noisy(batch: Batch, *, strength: float) -> dict[str, Tensor]:
     """
     subject, moments = batch.subject, batch.subject.moments
     noise = normal(batch.uniform, 0, tuple(batch.x.shape[1:])).to(batch.x.device)
-    x = batch.x.float() + noise * subject.kind.noise_spread(subject) * strength
+    x = full(batch.x) + noise * subject.kind.noise_spread(subject) * strength
+    x = unpadded(subject, batch.x, x.clamp(moments.low, moments.high))
     with torch.no_grad():
-        return {"logits": subject.logits(x.clamp(moments.low, moments.high)).float()}
+        return {"logits": subject.logits(x).float()}

@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 
 from audit.evidence import Batch, producer
+from audit.inputs import unpadded
 from audit.meta import Feature
+from audit.outputs import full
 from audit.subject import Subject
 
 
@@ -39,12 +41,21 @@ def swapped_parts(batch: Batch) -> dict[str, Tensor]:
     return {"answered": answered, "donor": donor_y}
 
 
-@producer(version=1)
+@producer(version=2)
 def rescaled(batch: Batch, *, name: str) -> dict[str, Tensor]:
-    """Logits [n, classes] (or values [n, 1]) for the inputs in another scale."""
+    """The inputs in another scale.
+
+    Returns:
+        logits: [n, classes] (or values [n, 1]); refused: [n] the model does not take such inputs.
+    """
+    subject, n = batch.subject, len(batch.x)
+    other = subject.kind.rescalings(subject)[name](subject, full(batch.x))
     with torch.no_grad():
-        other = batch.subject.kind.rescalings(batch.subject)[name](batch.subject, batch.x.float())
-        return {"logits": batch.subject.logits(other).float()}
+        try:
+            return {"logits": subject.logits(other).float(), "refused": torch.zeros(n, dtype=torch.bool)}
+        except (ArithmeticError, LookupError, RuntimeError, ValueError):  # a code that is none, for one
+            width = subject.logits(batch.x[:1]).shape[1]
+            return {"logits": torch.zeros(n, width), "refused": torch.ones(n, dtype=torch.bool)}
 
 
 def fill(subject: Subject, x: Tensor, feature: Feature, how: str) -> None:
@@ -69,9 +80,9 @@ def imputed(batch: Batch) -> dict[str, Tensor]:
     answers = []
     with torch.no_grad():
         for feature, how in subject.kind.fillings(subject):
-            x = batch.x.float().clone()
+            x = full(batch.x).clone()
             fill(subject, x, feature, how)
-            answers.append(subject.logits(x).float())
+            answers.append(subject.logits(unpadded(subject, batch.x, x)).float())
     return {"logits": torch.stack(answers, 1)}
 
 
@@ -85,14 +96,14 @@ def missing_at_random(batch: Batch, *, share: float) -> dict[str, Tensor]:
     subject = batch.subject
     ways = [(f, how) for f, how in subject.kind.fillings(subject) if how in ("mean", "most frequent")]
     gone = batch.uniform(0, (len(ways),)) < share
-    x = batch.x.float().clone()
+    x = full(batch.x).clone()
     with torch.no_grad():
         for i, (feature, how) in enumerate(ways):
             filled = x.clone()
             fill(subject, filled, feature, how)
             row = gone[:, i].to(x.device).reshape(-1, *([1] * (x.ndim - 1)))
             x = torch.where(row, filled, x)
-        return {"logits": subject.logits(x).float()}
+        return {"logits": subject.logits(unpadded(subject, batch.x, x)).float()}
 
 
 @producer(version=1)

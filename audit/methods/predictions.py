@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from audit.evidence import Batch, producer
+from audit.outputs import full
 
 COMPANIES = 3  # parts that a batch is asked in, shuffled, to see whether answers depend on company
 
@@ -53,8 +54,3 @@ def drawing(batch: Batch, skip: int = 0) -> Iterator[None]:
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(batch.seeds[0] % 2**31) + skip)
         yield
-
-
-def full(logits: Tensor) -> Tensor:
-    """In single precision at least."""
-    return logits if logits.dtype == torch.float64 else logits.float()

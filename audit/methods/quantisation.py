@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -66,5 +68,16 @@ def quantisable(subject: Subject) -> bool:
 def predict_int8(batch: Batch) -> dict[str, Tensor]:
     """Logits [n, classes] (or values [n, 1]) of the eight-bit model."""
     model = int8_copy(batch.subject)
-    with torch.no_grad():
+    with torch.no_grad(), plain_attention():
         return {"logits": model(batch.x).float()}
+
+
+@contextmanager
+def plain_attention() -> Iterator[None]:
+    """Transformers by their layers: their fast path hands hooks nested tensors."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)

@@ -19,6 +19,7 @@ from pydantic import Field
 
 from audit import figures, statistics
 from audit.checking import Check, Context, Cost, Expectation, Measurement
+from audit.errors import NotApplicable
 from audit.record import Guidance
 from audit.words import number, span
 
@@ -52,15 +53,20 @@ class InputScale(Check):
         chosen = context.samples(self.samples)
         clusters, y = context.clusters(chosen), subject.y[chosen]
         before = subject.task.merit(subject, context.answers(chosen), y).numpy()
-        metrics = []
+        metrics, refused = [], []
         for name in subject.kind.rescalings(subject):
-            logits = context.evidence(rescaled, chosen, name=name)["logits"]
-            after = subject.task.merit(subject, logits, y).numpy()
+            made = context.evidence(rescaled, chosen, name=name)
+            if bool(made["refused"].any()):
+                refused.append(name)
+                continue
+            after = subject.task.merit(subject, made["logits"], y).numpy()
             change = np.nan_to_num(after - before, nan=-1.0, neginf=-1e6)
             metrics.append(statistics.mean(
                 "gain", change, clusters=clusters, slice={"inputs": name}, direction="lower",
                 **subject.task.merit_change,
             ))  # fmt: skip
+        if not metrics:
+            raise NotApplicable(f"the model takes its inputs in no other scale ({', '.join(refused)})")
         best = max(metrics, key=lambda m: float(m.value or 0))
         shown = [
             {"label": str(m.slice["inputs"]), "value": np.clip(m.value or 0, -2, 2),
@@ -70,7 +76,8 @@ class InputScale(Check):
         return Measurement(
             answer=f"Of {len(metrics)} other forms of the same inputs, {best.slice['inputs']!s} does "
             f"best: it changes {subject.task.quality} by "
-            f"{number(best.value)} ({span(best.low, best.high)}); n = {len(chosen):,}.",
+            f"{number(best.value)} ({span(best.low, best.high)}); n = {len(chosen):,}."
+            + (f" It does not take them {', '.join(refused)}." if refused else ""),
             metrics=metrics,
             figures=[figures.intervals(
                 shown, value=f"change of {subject.task.quality}",

@@ -36,6 +36,7 @@ class GradCAM(Attribution):
 
     def applies(self, subject: Subject) -> None:
         super().applies(subject)
+        subject.require_gradients()
         if not subject.kind.has_neighbours:
             raise NotApplicable(f"the inputs are {subject.kind.noun}, without space or time to look at")
         from audit.methods.attributions import last_convolution

@@ -35,6 +35,10 @@ class IntegratedGradientsCheck(Attribution):
 
     steps: int = Field(default=32, ge=2, le=500, description="points on the way")
 
+    def applies(self, subject: Subject) -> None:
+        super().applies(subject)
+        subject.require_gradients()
+
     def cost(self, subject: Subject) -> Cost:
         n = min(self.samples, subject.n) * 2 * self.steps
         return Cost(forward=n, backward=n)

@@ -3,9 +3,9 @@
 SHAP values (Lundberg and Lee 2017) of named features (one-hot columns together), tiles of an image
 or blocks of a series, by antithetic permutation sampling (Mitchell et al. 2022): parts enter in
 random order, and what each adds to the answered class's log-odds is averaged. Absent features are
-taken from background rows, absent tiles from the data's mean. The values must add up to the
-difference of the scores, change when the weights are drawn anew (Adebayo et al. 2018), and beat a
-map made without the model (insertion and deletion, Petsiuk et al. 2018).
+taken from background rows (fewer where a table is wide), absent tiles from the data's mean. The values
+must add up to the difference of the scores, change when the weights are drawn anew (Adebayo et al.
+2018), and beat a map made without the model (insertion and deletion, Petsiuk et al. 2018).
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from pydantic import Field
 
 from audit.checking import Context, Cost
 from audit.checks.interpretability.attribution import Attribution
+
+MOST = 20_000  # rows asked for one order of the parts, there and back
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,8 +41,12 @@ class Shap(Attribution):
     permutations: int = Field(default=6, ge=1, description="orders, each forwards and backwards")
     rows: int = Field(default=50, ge=1, description="background rows of a table")
 
+    def background(self, subject: Subject) -> int:
+        """Rows that stand for what is absent: fewer where a table is wide."""
+        return max(1, min(self.rows, MOST // (2 * subject.kind.parts(subject).count + 2)))
+
     def cost(self, subject: Subject) -> Cost:
-        rows = len(subject.kind.absent(subject, self.rows))
+        rows = len(subject.kind.absent(subject, self.background(subject)))
         per_unit = 2 * self.permutations * (subject.kind.parts(subject).count + 1) * rows
         return Cost(forward=2 * min(self.samples, subject.n) * per_unit)
 
@@ -50,5 +56,6 @@ class Shap(Attribution):
         from audit.methods.attributions import shap
 
         return context.evidence(
-            shap, samples, permutations=self.permutations, rows=self.rows, randomised=randomised
+            shap, samples, permutations=self.permutations, rows=self.background(context.subject),
+            randomised=randomised,
         )

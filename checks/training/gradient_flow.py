@@ -48,12 +48,16 @@ class GradientFlow(Check):
     largest: Number = Field(default=HALF_PRECISION, gt=0, description="no output beyond ±this")
 
     def applies(self, subject: Subject) -> None:
-        from audit.methods.activations import layers
+        from audit.methods.activations import followed_back, layers
 
         subject.require("judged", labels=False)
         subject.require_layers()
         if not layers(subject):
             raise NotApplicable("the network has no layer with weights that is known")
+        if not followed_back(subject):
+            raise NotApplicable(
+                "no gradient of the answers reaches the layers (no_grad, detach or numpy inside the model)"
+            )
 
     def cost(self, subject: Subject) -> Cost:
         n = min(self.samples, subject.n)

@@ -14,6 +14,7 @@ from torch import Tensor
 from audit import figures
 from audit.inputs import Corruption, InputKind, Move, Parts, Uniform, Ways, blocks
 from audit.inputs.image.corruptions import STRENGTHS, corrupt, turned
+from audit.outputs import full
 from audit.record import Figure, Table
 from audit.words import number
 
@@ -72,9 +73,9 @@ class Image(InputKind):
         def move(turn: float, across: float, down: float) -> Move:
             def moved(x: Tensor) -> Tensor:
                 pictures = x.permute(0, 3, 1, 2) if subject.channels_last else x
-                angle = torch.full((len(x),), turn, device=x.device)
-                offset = torch.tensor([[across, down]], device=x.device).expand(len(x), 2)
-                made = turned(pictures.float(), angle, offset)
+                angle = torch.full((len(x),), turn).to(full(x))
+                offset = torch.tensor([[across, down]]).to(full(x)).expand(len(x), 2)
+                made = turned(full(pictures), angle, offset)
                 return made.permute(0, 2, 3, 1) if subject.channels_last else made
 
             return moved

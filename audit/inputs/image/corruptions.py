@@ -58,7 +58,7 @@ def compressed(x: Tensor, quality: int) -> Tensor:
         image.save(buffer, format="JPEG", quality=quality)
         read = np.asarray(Image.open(buffer), dtype=np.float32) / 255
         back.append(read[None] if read.ndim == 2 else read.transpose(2, 0, 1))
-    return torch.from_numpy(np.stack(back)).to(x.device)
+    return torch.from_numpy(np.stack(back)).to(x)
 
 
 def turned(x: Tensor, degrees: Tensor, shift: Tensor | None = None) -> Tensor:
@@ -68,7 +68,7 @@ def turned(x: Tensor, degrees: Tensor, shift: Tensor | None = None) -> Tensor:
     """
     angle = degrees * math.pi / 180
     cos, sin = angle.cos(), angle.sin()
-    move = torch.zeros(len(x), 2, device=x.device) if shift is None else 2 * shift
+    move = torch.zeros(len(x), 2).to(x) if shift is None else 2 * shift
     theta = torch.stack([
         torch.stack([cos, -sin, move[:, 0]], 1), torch.stack([sin, cos, move[:, 1]], 1)
     ], 1)  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -33,6 +34,7 @@ class Budget:
         low, high: [1, ...] bounds that every input keeps.
         norm: 'linf', each value on its own; or 'l2', all together.
         whole: [1, ...] values that stay whole numbers.
+        fixed: samples [n, ...] → which of their values may not be touched, beyond those of no radius.
     """
 
     radius: Tensor
@@ -40,6 +42,7 @@ class Budget:
     high: Tensor
     norm: Norm = "linf"
     whole: Tensor | None = None
+    fixed: Callable[[Tensor], Tensor | None] | None = None
 
     def around(self, x: Tensor) -> Ball:
         """The points that samples [n, ...] may be moved to."""
@@ -48,6 +51,9 @@ class Budget:
         if self.whole is not None:
             low = torch.where(self.whole, low.ceil(), low)
             high = torch.where(self.whole, high.floor(), high)
+        fixed = None if self.fixed is None else self.fixed(x)
+        if fixed is not None:
+            low, high = torch.where(fixed, x, low), torch.where(fixed, x, high)
         return Ball(x, self.radius, low, high, self.norm)
 
     def open(self) -> Budget:
@@ -134,7 +140,10 @@ def budget(subject: Subject, eps: float, norm: Norm = "linf", *, free: bool = Fa
     reach = subject.kind.reach(subject, eps)
     if free:
         return Budget(reach.high - reach.low, reach.low, reach.high)
-    allowed = Budget(reach.radius, reach.low, reach.high, norm, subject.whole)
+    allowed = Budget(
+        reach.radius, reach.low, reach.high, norm, subject.whole,
+        lambda x: subject.kind.padding(subject, x),
+    )
     return allowed.open() if subject.kind.bounds_are_guessed(subject) else allowed
 
 

@@ -84,7 +84,7 @@ def carlini_wagner(
         [n, ...] misclassified points, none further from the samples than before.
     """
     rows = torch.arange(len(y), device=y.device)
-    touchable = (ball.radius > 0).float()
+    touchable = (ball.radius > 0).to(ball.x)
 
     def square(x: Tensor) -> Tensor:
         return ((x - ball.x).flatten(1) ** 2).sum(1)
@@ -177,7 +177,7 @@ def smallest_l2(
                 point = carlini_wagner(logits, here, y, point, rounds=rounds, steps=refining)
                 point = closer(logits, here, y, point)
             x[rows] = point
-            eps[rows] = (point - batch.x[rows]).flatten(1).norm(dim=1)
+            eps[rows] = (point - batch.x[rows]).flatten(1).norm(dim=1).to(eps)
     return {"x": aim.valid(x), "eps": eps}
 
 

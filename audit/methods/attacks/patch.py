@@ -36,7 +36,7 @@ def patch(batch: Batch, *, area: float, places: int, steps: int) -> dict[str, Te
     point = x.detach().clone().requires_grad_(True)
     scores = aim.logits(point)
     gradient = gradient_of(margin(scores, aim.y).sum(), point).abs()
-    promise = gradient.flatten(1) @ masks.flatten(1).float().T
+    promise = gradient.flatten(1) @ masks.flatten(1).to(gradient).T
     order = promise.argsort(1, descending=True)
     result, broken = x.clone(), scores.detach().argmax(1) != aim.y
     for rank in range(min(places, len(masks))):

@@ -12,6 +12,7 @@ from audit.methods.attacks.ascent import ascent
 from audit.methods.attacks.budgets import Norm, budget
 from audit.methods.attacks.goals import goal
 from audit.methods.training import fit
+from audit.outputs import full
 from audit.subject import Subject
 
 MOST = 1000  # samples that the surrogate learns from
@@ -29,7 +30,7 @@ class Standardised(nn.Module):
         self.body = body
 
     def forward(self, x: Tensor) -> Tensor:
-        body: Tensor = self.body((x.float() - self.mean) / self.std)
+        body: Tensor = self.body((x.to(self.mean) - self.mean) / self.std)
         return body
 
 
@@ -42,7 +43,7 @@ def surrogate(subject: Subject) -> nn.Module:
     if subject.surrogate is not None:
         return subject.surrogate
     assert subject.x is not None
-    x = subject.x[:MOST].float().to(subject.device)
+    x = full(subject.x[:MOST]).to(subject.device)
     with torch.no_grad():
         y = torch.cat([subject.logits(part).argmax(1) for part in x.split(subject.batch_size)])
     std = subject.kind.spread(subject)

@@ -20,6 +20,7 @@ CANDIDATES = 8  # words that may take the place of one
 MARKS = 16  # of a family of equals, those that stand for one another
 PLACES = 6  # of a text, those that matter most, are tried for each edit
 ROWS = 4096  # texts answered at once
+WORDS = 512  # compared with all others at once
 
 
 def is_special(word: str) -> bool:
@@ -88,11 +89,14 @@ def substitutes(subject: Subject, vocabulary: list[str]) -> Tensor:
     if weight is None:
         raise NotApplicable("the model has no embedding of the vocabulary to find near words in")
     unit = nn.functional.normalize(weight[: len(vocabulary)].float().cpu(), dim=1)
-    near = unit @ unit.T
-    near.fill_diagonal_(-2)
     special = torch.tensor([is_special(w) for w in vocabulary])
-    near[:, special] = -2
-    table = near.topk(min(CANDIDATES, len(vocabulary) - 1), 1).indices
+    found = []
+    for words in torch.arange(len(vocabulary)).split(WORDS):
+        near = unit[words] @ unit.T
+        near[:, special] = -2
+        near[torch.arange(len(words)), words] = -2
+        found.append(near.topk(min(CANDIDATES, len(vocabulary) - 1), 1).indices)
+    table = torch.cat(found)
     table[special] = torch.arange(len(vocabulary))[special][:, None]
     return table
 

@@ -272,6 +272,8 @@ def step_of(node: fx.Node, modules: dict[str, nn.Module], graph: fx.GraphModule)
         return node.target(*args, **kwargs)  # type: ignore[operator, no-any-return]
 
     kind = function_kind(node, inputs)
+    if name_of(node) == "squeeze" and len(node.args) < 2 and not node.kwargs:
+        raise NotApplicable("its step squeeze, without an axis, takes that of a single sample away")
     if not kind:
         raise NotApplicable(f"no bounds are known of its step {name_of(node) or node.target}")
     return Step(node, inputs, run, kind)

@@ -12,6 +12,7 @@ from audit.methods.certificates.intervals import intervals
 from audit.methods.certificates.linear import EFFORT, Bounds, margins
 from audit.methods.certificates.network import network_of
 from audit.subject import Subject
+from audit.wrapping import computing_in
 
 AT_ONCE = 1 << 26  # values of the widest layer that are bounded together
 FEW = 15  # samples that what was read off a network is compared on
@@ -90,8 +91,7 @@ def linear_forms(subject: Subject) -> int:
 def boundable(subject: Subject) -> None:
     """Raise NotApplicable, with the layer's name, where the network's answers cannot be bounded."""
     network = network_of(subject)
-    assert subject.x is not None
-    with torch.no_grad():
+    with torch.no_grad(), computing_in(subject.samples_of.dtype):
         x, y = subject.batch(range(min(subject.n, FEW)))
         ball = budget(subject, 0.0).around(x)
         low, high = intervals(network, ball)[network.output]
