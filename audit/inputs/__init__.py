@@ -110,6 +110,12 @@ class InputKind(ABC):
     def fits(self, x: Tensor) -> str:
         """Why samples [n, ...] are of this kind; empty where they are not."""
 
+    @abstractmethod
+    def tiny(self, n: int, generator: torch.Generator) -> tuple[Tensor, dict[str, Any]]:
+        """A few random samples [n, ...] that the contract is tried on, and what `[subject.input]` says
+        of them.
+        """
+
     # What a small change is
 
     def default_eps(self, subject: Subject) -> float:

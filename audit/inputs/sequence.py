@@ -48,6 +48,9 @@ class Sequence(InputKind):
         shape = tuple(x.shape[1:])
         return f"samples of shape {shape}, read as (time, channel)" if x.ndim == 3 else ""
 
+    def tiny(self, n: int, generator: torch.Generator) -> tuple[Tensor, dict[str, Any]]:
+        return torch.rand(n, 7, 3, generator=generator), {"range": (0, 1), "eps": 0.05}
+
     def pad(self, subject: Subject) -> Tensor | None:
         """[channels] the step that series of several lengths end in: the same over and over."""
         x = subject.samples_of

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -32,6 +32,9 @@ class Tabular(InputKind):
 
     def fits(self, x: Tensor) -> str:
         return f"rows of {x.shape[1]} columns" if x.ndim == 2 and x.is_floating_point() else ""
+
+    def tiny(self, n: int, generator: torch.Generator) -> tuple[Tensor, dict[str, Any]]:
+        return torch.randn(n, 6, generator=generator), {}
 
     def default_eps(self, subject: Subject) -> float:
         return EPS

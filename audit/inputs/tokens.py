@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -28,6 +28,10 @@ class Tokens(InputKind):
     def fits(self, x: Tensor) -> str:
         whole = x.ndim == 2 and x.dtype in (torch.int32, torch.int64)
         return f"whole numbers in rows of {x.shape[1]}" if whole else ""
+
+    def tiny(self, n: int, generator: torch.Generator) -> tuple[Tensor, dict[str, Any]]:
+        words = ["<pad>", "<unk>", *(a + b for a in "bcdfg" for b in "aeiou")]
+        return torch.randint(2, len(words), (n, 6), generator=generator), {"vocabulary": words}
 
     def parts(self, subject: Subject) -> Parts:
         words = subject.samples_of.shape[1]

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -110,6 +111,14 @@ class Task(ABC):
             told: 'output 1 (logits) of shape [n, 3]'.
         """
         return ""
+
+    # What its contract is tried on
+
+    tiny_width: ClassVar[int] = 1  # numbers that a tiny model returns for a sample
+
+    @abstractmethod
+    def tiny_labels(self, answers: Tensor, generator: torch.Generator) -> Tensor:
+        """Labels that a model of such answers [n, tiny_width] mostly gets right."""
 
     # What it needs to know
 

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -137,6 +138,11 @@ class Classification(Decision):
     """A score for each class, or one score for two."""
 
     has_probabilities: ClassVar[bool] = True
+
+    def tiny_labels(self, answers: Tensor, generator: torch.Generator) -> Tensor:
+        right = answers.argmax(1)
+        wrong = torch.rand(len(right), generator=generator) < 0.1
+        return torch.where(wrong, (right + 1) % answers.shape[1], right)
 
     def classes_read(self, scores: Tensor) -> int | None:
         return max(2, width(scores))

@@ -27,6 +27,9 @@ class Anomaly(Decision):
     supervised: ClassVar[bool] = False
     classes: ClassVar[list[str]] = ["normal", "anomaly"]
 
+    def tiny_labels(self, answers: Tensor, generator: torch.Generator) -> Tensor:
+        return (answers[:, 0] > answers[:, 0].quantile(0.8)).long()
+
     def read(self, scores: Tensor, asked: Asked) -> Reading | None:
         return self.read_reconstruction(scores, asked) or self.read_score(scores, asked)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor
 
 from audit.tasks import Asked, Reading
@@ -11,6 +13,8 @@ from audit.tasks._scores import width
 
 class Binary(Classification):
     """One of two classes, by two scores or by one."""
+
+    tiny_width: ClassVar[int] = 2
 
     def read(self, scores: Tensor, asked: Asked) -> Reading | None:
         if width(scores) == 1:

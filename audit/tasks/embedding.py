@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
+import torch
 from torch import Tensor
 
 from audit.tasks import Asked, Reading
@@ -11,6 +14,11 @@ from audit.tasks._unjudged import Unjudged
 
 class Embedding(Unjudged):
     """Rows of numbers whose distances mean something."""
+
+    tiny_width: ClassVar[int] = 3
+
+    def tiny_labels(self, answers: Tensor, generator: torch.Generator) -> Tensor:
+        return answers.argmax(1)
 
     def read(self, scores: Tensor, asked: Asked) -> Reading | None:
         if asked.meta.task != self.name and not unit_norm(scores):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor
 
 from audit.tasks import Asked, Reading
@@ -11,6 +13,8 @@ from audit.tasks._scores import width
 
 class Multiclass(Classification):
     """One of several classes, by a score for each."""
+
+    tiny_width: ClassVar[int] = 4
 
     def read(self, scores: Tensor, asked: Asked) -> Reading | None:
         if asked.meta.task == self.name:  # two classes are several, where somebody says so

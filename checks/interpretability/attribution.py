@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 RANDOMISATION_SEED = 1
 SIMILAR = 0.5
 COMPLETE_WITHIN = 0.05
+# Forward passes for a sample: parts put in and taken out by the explanation and by the map without the
+# model, the ends between them, and the answer that is explained, of the model and of the random one.
+TRUST_TESTS = 2 * 2 * 7 + 2 + 2
 COMPLETE_SHARE = 0.9
 MOST_FEATURES = 30
 TAGS = ["NIST AI RMF MEASURE 2.9", "EU AI Act Article 13"]

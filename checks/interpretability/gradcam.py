@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 
 from audit.checking import Context, Cost
-from audit.checks.interpretability.attribution import Attribution
+from audit.checks.interpretability.attribution import TRUST_TESTS, Attribution
 from audit.errors import NotApplicable
 
 if TYPE_CHECKING:
@@ -48,8 +48,8 @@ class GradCAM(Attribution):
             raise NotApplicable("the model has no convolution whose output could be drawn")
 
     def cost(self, subject: Subject) -> Cost:
-        n = min(self.samples, subject.n) * 2
-        return Cost(forward=n, backward=n)
+        n = min(self.samples, subject.n)
+        return Cost(forward=n * (2 + TRUST_TESTS), backward=2 * n)
 
     def attribute(
         self, context: Context, samples: NDArray[np.intp], randomised: int

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 
 from audit.checking import Context, Cost
-from audit.checks.interpretability.attribution import Attribution
+from audit.checks.interpretability.attribution import TRUST_TESTS, Attribution
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,8 +40,9 @@ class IntegratedGradientsCheck(Attribution):
         subject.require_gradients()
 
     def cost(self, subject: Subject) -> Cost:
-        n = min(self.samples, subject.n) * 2 * self.steps
-        return Cost(forward=n, backward=n)
+        n = min(self.samples, subject.n)
+        both = 2 * n * (self.steps + 2)
+        return Cost(forward=both + n * TRUST_TESTS, backward=both)
 
     def attribute(
         self, context: Context, samples: NDArray[np.intp], randomised: int

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from audit import statistics
 from audit.checking import Context, Cost
-from audit.checks.interpretability.attribution import Attribution
+from audit.checks.interpretability.attribution import TRUST_TESTS, Attribution
 from audit.record import Metric
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Lime(Attribution):
     rows: int = Field(default=200, ge=1, description="background rows of a table")
 
     def cost(self, subject: Subject) -> Cost:
-        return Cost(forward=2 * min(self.samples, subject.n) * self.draws)
+        return Cost(forward=min(self.samples, subject.n) * (2 * self.draws + TRUST_TESTS))
 
     def own_metrics(self, found: dict[str, Any], context: Context) -> list[Metric]:
         return [

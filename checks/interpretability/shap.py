@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 
 from audit.checking import Context, Cost
-from audit.checks.interpretability.attribution import Attribution
+from audit.checks.interpretability.attribution import TRUST_TESTS, Attribution
 
 MOST = 20_000  # rows asked for one order of the parts, there and back
 
@@ -48,7 +48,7 @@ class Shap(Attribution):
     def cost(self, subject: Subject) -> Cost:
         rows = len(subject.kind.absent(subject, self.background(subject)))
         per_unit = 2 * self.permutations * (subject.kind.parts(subject).count + 1) * rows
-        return Cost(forward=2 * min(self.samples, subject.n) * per_unit)
+        return Cost(forward=min(self.samples, subject.n) * (2 * per_unit + TRUST_TESTS))
 
     def attribute(
         self, context: Context, samples: NDArray[np.intp], randomised: int

@@ -43,7 +43,8 @@ class FGSM(NormBounded):
 
     def cost(self, subject: Subject) -> Cost:
         n = min(self.samples, subject.n) * len(self.sizes(subject))
-        return Cost(forward=2 * n, backward=n)
+        evidence = self.reference(PGD().steps).cost(subject)
+        return Cost(forward=2 * n + evidence.forward, backward=n + evidence.backward)
 
     def sizes(self, subject: Subject) -> list[float]:
         return sorted({*(m * self.size(subject) for m in MULTIPLES), *self.also})
@@ -55,14 +56,16 @@ class FGSM(NormBounded):
 
         return context.evidence(fgsm, samples, fields, eps=eps)
 
-    def validity(self, context: Context, outcome: Outcome) -> list[Validity]:
-        reference = PGD(
-            **{
-                **PGD.profiles.get(context.profile, {}), "eps": outcome.size,
-                "samples": self.samples, "diagnostic_samples": self.diagnostic_samples,
-                "queries": self.queries, "free_steps": self.free_steps,
-            }
+    def reference(self, steps: int) -> PGD:
+        """The attack that the evidence is inherited from."""
+        return PGD(
+            eps=self.eps, steps=steps, curve=[1.0], samples=self.samples,
+            diagnostic_samples=self.diagnostic_samples, queries=self.queries,
+            free_steps=self.free_steps,
         )  # fmt: skip
+
+    def validity(self, context: Context, outcome: Outcome) -> list[Validity]:
+        reference = self.reference(PGD(**PGD.profiles.get(context.profile, {})).steps)
         stronger = reference.attack(
             context, outcome.samples, outcome.size, list(reference.fields)
         )

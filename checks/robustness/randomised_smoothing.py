@@ -25,6 +25,7 @@ from audit.words import amount, number, share
 if TYPE_CHECKING:
     from audit.subject import Subject
 
+JUDGING = 100  # draws that an attacked answer is the majority of
 MULTIPLES = (0.5, 1.0)  # of eps: where the smoothed classifier is attacked
 POINTS = 13
 
@@ -58,7 +59,9 @@ class RandomisedSmoothing(Check):
     def cost(self, subject: Subject) -> Cost:
         n = min(self.samples, subject.n)
         attacked = n * self.steps * 8 * len(MULTIPLES)
-        return Cost(forward=n * (self.draws + self.selecting) + attacked, backward=attacked)
+        judged = n * JUDGING * len(MULTIPLES)
+        sampled = n * (self.draws + self.selecting)
+        return Cost(forward=sampled + attacked + judged, backward=attacked)
 
     def noise(self, subject: Subject) -> float:
         from audit.checks.robustness.worst_case import WorstCase
@@ -93,7 +96,7 @@ class RandomisedSmoothing(Check):
         for at in (eps * m for m in MULTIPLES):
             broken = context.evidence(
                 smooth_attack, chosen, ["broken"], eps=at, sigma=sigma, steps=self.steps, draws=8,
-                judging=100,
+                judging=JUDGING,
             )["broken"].numpy()  # fmt: skip
             certified = right & (proven >= at)
             # A hundred judging draws err now and then where the vote is close.

@@ -58,8 +58,9 @@ class Rejection(Check):
         WorstCase(eps=self.eps).applies(subject)
 
     def cost(self, subject: Subject) -> Cost:
-        passes = min(self.samples, subject.n) * self.steps * 2
-        return Cost(forward=passes, backward=passes)
+        n = min(self.samples, subject.n)
+        passes = n * self.steps * 2
+        return Cost(forward=passes + n // 2 * QUERIES, backward=passes)
 
     def examine(self, context: Context) -> Measurement:
         from audit.methods.attacks.apgd import apgd

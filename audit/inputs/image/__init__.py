@@ -38,6 +38,9 @@ class Image(InputKind):
     def fits(self, x: Tensor) -> str:
         return f"samples of shape {tuple(x.shape[1:])}" if x.ndim == 4 else ""
 
+    def tiny(self, n: int, generator: torch.Generator) -> tuple[Tensor, dict[str, Any]]:
+        return torch.rand(n, 1, 8, 8, generator=generator), {"range": (0, 1), "eps": 0.05}
+
     def parts(self, subject: Subject) -> Parts:
         """Tiles of a grid."""
         shape = tuple(subject.samples_of.shape[1:])
