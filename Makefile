@@ -5,13 +5,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint browser bench clean
+.PHONY: demo test contract lint browser bench clean
 
 demo: $(VENV)/.demo
 	$(BIN)/audit run zoo:digits-cnn
 
 test: $(VENV)/.test browser
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+# Every check with every input kind and task; rewrites tests/contract/measured.txt, which may only grow.
+contract: $(VENV)/.test
+	CONTRACT=all OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/contract
 
 # The type checker reads the package as it is installed, under its import names.
 lint: $(VENV)/.test

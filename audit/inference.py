@@ -16,8 +16,8 @@ from audit.outputs import Candidate, candidates
 from audit.reading import read
 from audit.record import Fact
 from audit.rooms import INPUTS, room
+from audit.scores import distance, width
 from audit.tasks import Asked
-from audit.tasks._scores import distance, width
 
 if TYPE_CHECKING:
     from audit.wrapping import Network

@@ -18,8 +18,8 @@ from audit.errors import AuditError
 from audit.meta import Output
 from audit.outputs import Candidate
 from audit.rooms import TASKS, room, rooms
+from audit.scores import unit_norm
 from audit.tasks import Asked, Reading, Task
-from audit.tasks._scores import unit_norm
 
 EXPLAINED = 0.5  # share of the inputs' variance from which on an output repeats its input
 SURE = 3.0  # standard errors that a candidate's accuracy must lie above a constant answer's

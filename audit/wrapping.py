@@ -16,7 +16,7 @@ from audit.errors import AuditError
 from audit.inference import probe
 from audit.meta import Preprocess, SubjectMeta
 from audit.outputs import select_output
-from audit.tasks._scores import distance
+from audit.scores import distance
 
 Module = TypeVar("Module", bound=nn.Module)
 

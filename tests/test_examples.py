@@ -36,7 +36,7 @@ def with_plugin(tmp_path):
 
     def install(broken=""):
         if broken:
-            file = source / "audit_confidence_floor" / "__init__.py"
+            file = source / "audit_example" / "confidence_floor.py"
             file.write_text(file.read_text() + broken)
         subprocess.run(
             [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation",
@@ -51,6 +51,7 @@ def with_plugin(tmp_path):
                 capture_output=True, text=True, check=False,
             )  # fmt: skip
 
+        audit.environment = environment
         return audit
 
     return install
@@ -68,7 +69,29 @@ def test_a_plugin_adds_a_check_by_entry_point(with_plugin, tmp_path):
     record = json.loads((tmp_path / "audit-report" / "record.json").read_text())
     check = next(c for c in record["checks"] if c["id"] == "custom.confidence_floor")
     assert check["state"] == "met"
-    assert len((EXAMPLES / "plugin/audit_confidence_floor/__init__.py").read_text().splitlines()) <= 36
+    assert len((EXAMPLES / "plugin/audit_example/confidence_floor.py").read_text().splitlines()) <= 36
+
+
+NEW_ROOMS = """
+from audit.registry import registry
+from audit.testing import check_contract, tiny_subject
+
+for kind, task in (("spectrum", "binary"), ("tabular", "ordinal"), ("spectrum", "ordinal")):
+    for check in ("behaviour.determinism", "behaviour.input_scale", "calibration.reliability",
+                  "deployment.quantisation", "fairness.groups", "generalisation.gap", "imbalance.classes",
+                  "interpretability.integrated_gradients", "interpretability.lime", "robustness.noise",
+                  "robustness.pgd", "performance.classification", "custom.confidence_floor"):
+        assert check_contract(check, tiny_subject(kind, task)).measured, (kind, task, check)
+"""
+
+
+def test_a_plugin_adds_a_task_and_an_input_kind_and_checks_measure_them_unedited(with_plugin, tmp_path):
+    audit = with_plugin()
+    done = subprocess.run(
+        [sys.executable, "-c", NEW_ROOMS], cwd=tmp_path, env=audit.environment, capture_output=True,
+        text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
 
 
 def test_a_plugin_that_raises_is_exit_3_and_the_report_says_so(with_plugin, tmp_path):

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor
 
+from audit.decision import Decision
 from audit.errors import AuditError
 from audit.meta import SubjectMeta
+from audit.scores import distance, width
 from audit.tasks import Asked, Reading, Settle
-from audit.tasks._decision import Decision
-from audit.tasks._scores import distance, width
 
 if TYPE_CHECKING:
     from audit.subject import Subject

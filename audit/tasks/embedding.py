@@ -7,8 +7,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from audit.scores import unit_norm
 from audit.tasks import Asked, Reading
-from audit.tasks._scores import unit_norm
 from audit.tasks._unjudged import Unjudged
 
 

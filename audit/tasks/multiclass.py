@@ -6,9 +6,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from audit.decision import Classification, one_score, scored_classes
+from audit.scores import width
 from audit.tasks import Asked, Reading
-from audit.tasks._decision import Classification, one_score, scored_classes
-from audit.tasks._scores import width
 
 
 class Multiclass(Classification):

@@ -7,8 +7,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from audit.scores import rows_in_unit, width
 from audit.tasks import Asked, Reading
-from audit.tasks._scores import rows_in_unit, width
 from audit.tasks._unjudged import Unjudged
 
 

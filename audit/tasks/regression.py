@@ -12,8 +12,8 @@ from torch import Tensor
 from audit import statistics
 from audit.errors import AuditError, NotApplicable
 from audit.record import Metric, Slice
+from audit.scores import standard_errors, width
 from audit.tasks import Asked, Reading, Task, View
-from audit.tasks._scores import standard_errors, width
 from audit.words import number
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from audit.meta import SubjectMeta
 from audit.outputs import decided
 from audit.record import Fact, Metric, Slice
 from audit.rooms import TASKS, room
+from audit.scores import how_scored, numbered, width
 from audit.tasks import Asked, Reading, Settle, Task, View
-from audit.tasks._scores import how_scored, numbered, width
 from audit.words import amount
 
 if TYPE_CHECKING:

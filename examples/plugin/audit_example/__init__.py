@@ -1,0 +1,1 @@
+"""A check, a task and an input kind from outside, one file each."""
