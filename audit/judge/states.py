@@ -186,8 +186,10 @@ def lacking(
         # A file that was not read is missing from every sample that was drawn, in proportion.
         lost = sum(o.how_many for o in own) + sum(o.how_many for o in unread) * size / max(n, 1)
         ends = [
-            against(metric, *(wilson(k + gained, size + lost, level) for level in (LEVEL, strict)),
-                    expectation)
+            against(
+                metric, wilson(k + gained, size + lost, LEVEL), wilson(k + gained, size + lost, strict),
+                expectation,
+            )
             for gained in (0.0, lost)
         ]  # fmt: skip
         if {end.state for end in ends} == {judged.state}:
