@@ -221,10 +221,15 @@ def through_convolution(
 ) -> tuple[list[Form], Tensor]:
     axes = len(module.kernel_size)
     corner = form.corner or (0,) * axes
-    weight = TRANSPOSED[axes](
-        form.weight, module.weight, stride=module.stride, dilation=module.dilation,
-        groups=module.groups,
-    )  # fmt: skip
+    m, plain = len(form.weight), module.groups == 1 and set(module.dilation) == {1}
+    if plain and form.weight[0, 0].numel() == 1:  # of one place the kernels are what it reaches
+        weight = form.weight.flatten(1) @ module.weight.flatten(1)
+        weight = weight.reshape(m, module.in_channels, *module.kernel_size)
+    else:
+        weight = TRANSPOSED[axes](
+            form.weight, module.weight, stride=module.stride, dilation=module.dilation,
+            groups=module.groups,
+        )  # fmt: skip
     starts = []
     for i in range(axes):
         axis, size = i - axes, shape[i - axes]
