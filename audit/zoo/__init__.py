@@ -25,8 +25,8 @@ class ZooModel:
         architecture: 'pkg.mod:Class', taking no arguments.
         data: () → (training data, evaluation data).
         train: (seed, training data) → a trained model, the same for the same seed.
-        fails: 'check metric' of the expectations of severity high or above that a standard audit
-            of this model fails; with any, the audit exits with 1.
+        fails: 'check metric' of the expectations of severity high or above that a quick audit of
+            this model fails, and a standard one; with any, the audit exits with 1.
         undecided: those that it leaves undecided beyond what they tolerate; with any, and none that
             fails, the audit exits with 3.
     """
