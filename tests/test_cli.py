@@ -281,8 +281,7 @@ def test_own_modules_called_checks_and_reports_do_not_collide(here):
 
 def test_a_kill_in_the_middle_loses_a_batch_at_most(here):
     """kill -9 once some evidence is on disk; the same command goes on and does it not again."""
-    command = [sys.executable, "-m", "audit", "run", "zoo:vowels-lstm", "--profile", "deep", "--check",
-               "robustness.pgd"]  # fmt: skip
+    command = [sys.executable, "-m", "audit", "run", "zoo:vowels-lstm", "--check", "robustness.pgd"]
     process = subprocess.Popen(command, cwd=here, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     evidence = here / "audit-report" / "evidence"
     deadline = time.monotonic() + 120
