@@ -29,6 +29,8 @@ class ZooModel:
             this model fails, and a standard one; with any, the audit exits with 1.
         undecided: those that it leaves undecided beyond what they tolerate; with any, and none that
             fails, the audit exits with 3.
+        quick_doubts: those of which a quick audit says that its own evidence is too weak, as an
+            attack of twice the steps breaks more; a standard audit may doubt none.
     """
 
     name: str
@@ -42,6 +44,7 @@ class ZooModel:
     limits: str
     fails: tuple[str, ...] = ()
     undecided: tuple[str, ...] = ()
+    quick_doubts: tuple[str, ...] = ()
 
     @property
     def weights(self) -> Path:
