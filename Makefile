@@ -1,17 +1,21 @@
-# From a bare clone: `make demo` audits a reference model, `make test` runs every test.
-# Both make .venv on first use and do nothing twice.
+# From a bare clone: `make demo` audits a reference model, `make test` runs every test but those of
+# `make zoo`: a standard audit of each reference model, against what its card declares.
+# All make .venv on first use and do nothing twice.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test contract lint browser bench clean
+.PHONY: demo test zoo contract lint browser bench clean
 
 demo: $(VENV)/.demo
 	$(BIN)/audit run zoo:digits-cnn
 
 test: $(VENV)/.test browser
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+
+zoo: $(VENV)/.test
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m standard tests/zoo
 
 # Every check with every input kind and task; rewrites tests/contract/measured.txt, which may only grow.
 contract: $(VENV)/.test

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from torch import nn
 
 import audit
@@ -87,15 +89,36 @@ def table() -> audit.Subject:
     return audit.Subject(model, x, y)
 
 
+def made_once(
+    factory: pytest.TempPathFactory, name: str, make: Callable[[], AuditRecord]
+) -> AuditRecord:
+    """A record that the first process to need it makes, and the others read."""
+    folder = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # the workers'
+    path = folder / f"{name}.json"
+    with FileLock(f"{path}.lock"):
+        if path.exists():
+            return AuditRecord.load(path)
+        record = make()
+        record.save(path)
+    assert AuditRecord.load(path) == record
+    return record
+
+
 @pytest.fixture(scope="session")
 def digits_record(tmp_path_factory: pytest.TempPathFactory) -> AuditRecord:
-    """A whole quick audit of a reference model, made once."""
-    return audit.run(audit.load("zoo:digits-cnn"), profile="quick")
+    """A whole quick audit of a reference model."""
+    return made_once(
+        tmp_path_factory, "digits-cnn", lambda: audit.run(audit.load("zoo:digits-cnn"), profile="quick")
+    )
 
 
 @pytest.fixture(scope="session")
-def adult_record() -> AuditRecord:
-    return audit.run(audit.load("zoo:adult-mlp"), profile="quick")
+def adult_record(tmp_path_factory: pytest.TempPathFactory) -> AuditRecord:
+    return made_once(
+        tmp_path_factory, "adult-mlp", lambda: audit.run(audit.load("zoo:adult-mlp"), profile="quick")
+    )
 
 
 @pytest.fixture

@@ -16,6 +16,8 @@ import audit
 from audit.cli import main
 from audit.zoo.digits_cnn import MODEL
 
+from .conftest import image_data
+
 ARCH = MODEL.arch
 
 
@@ -46,7 +48,7 @@ def files(tmp_path_factory):
     return folder
 
 
-QUICK = ("--profile", "quick", "--check", "robustness.*", "--check", "performance.*")
+QUICK = ("--profile", "quick", "--check", "robustness.pgd", "--check", "performance.*")
 
 
 @pytest.mark.parametrize("name", ["state.pt", "state.safetensors", "full.pt", "script.pt"])
@@ -70,19 +72,25 @@ def test_the_same_weights_in_every_file_give_the_same_numbers(files, name, here,
     assert len(shown.splitlines()) <= 24
 
 
-@pytest.mark.parametrize("kind", ["full.pt", "script.pt", "export.pt2"])
-def test_trusted_files_are_audited_whole_and_the_report_says_so(files, here, kind):
-    if kind == "export.pt2":
+def saved_whole(model, kind, path):
+    """A model that is more than its weights: pickled, as TorchScript or exported."""
+    if kind == "full.pt":
+        torch.save(model, path)
+    elif kind == "script.pt":
+        torch.jit.trace(model, torch.zeros(1, 1, 8, 8)).save(str(path))
+    else:
         batch = torch.export.Dim("batch", min=1, max=4096)
-        program = torch.export.export(
-            audit.load("zoo:digits-cnn").core, (torch.zeros(4, 1, 8, 8),), dynamic_shapes=({0: batch},)
-        )
-        torch.export.save(program, here / kind)
-    path = here / kind if kind == "export.pt2" else files / kind
-    code = main([
-        "run", str(path), "--trust", "--data", str(files / "data.npz"),
-        "--config", str(files / "audit.toml"), "--profile", "quick",
-    ])  # fmt: skip
+        program = torch.export.export(model, (torch.zeros(4, 1, 8, 8),), dynamic_shapes=({0: batch},))
+        torch.export.save(program, path)
+
+
+@pytest.mark.parametrize("kind", ["full.pt", "script.pt", "export.pt2"])
+def test_trusted_files_are_audited_whole_and_the_report_says_so(cnn, here, kind):
+    x, y = image_data(300, seed=1)
+    np.savez("data.npz", x=x, y=y)
+    saved_whole(cnn, kind, here / kind)
+    (here / "audit.toml").write_text("[subject.input]\nrange = [0, 1]\n")
+    code = main(["run", kind, "--trust", "--data", "data.npz", "--profile", "quick"])
     record = audit.AuditRecord.load("audit-report/record.json")
     assert {c.id: c.reason for c in record.checks if c.state == "broken"} == {}
     assert record.check("performance.classification").metrics[0].value > 0.9
@@ -273,8 +281,7 @@ def test_own_modules_called_checks_and_reports_do_not_collide(here):
 
 def test_a_kill_in_the_middle_loses_a_batch_at_most(here):
     """kill -9 once some evidence is on disk; the same command goes on and does it not again."""
-    command = [sys.executable, "-m", "audit", "run", "zoo:vowels-lstm", "--profile", "deep", "--check",
-               "robustness.pgd"]  # fmt: skip
+    command = [sys.executable, "-m", "audit", "run", "zoo:vowels-lstm", "--check", "robustness.pgd"]
     process = subprocess.Popen(command, cwd=here, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     evidence = here / "audit-report" / "evidence"
     deadline = time.monotonic() + 120

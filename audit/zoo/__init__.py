@@ -25,10 +25,12 @@ class ZooModel:
         architecture: 'pkg.mod:Class', taking no arguments.
         data: () → (training data, evaluation data).
         train: (seed, training data) → a trained model, the same for the same seed.
-        fails: 'check metric' of the expectations of severity high or above that a standard audit
-            of this model fails; with any, the audit exits with 1.
+        fails: 'check metric' of the expectations of severity high or above that a quick audit of
+            this model fails, and a standard one; with any, the audit exits with 1.
         undecided: those that it leaves undecided beyond what they tolerate; with any, and none that
             fails, the audit exits with 3.
+        quick_doubts: those of which a quick audit says that its own evidence is too weak, as an
+            attack of twice the steps breaks more; a standard audit may doubt none.
     """
 
     name: str
@@ -42,6 +44,7 @@ class ZooModel:
     limits: str
     fails: tuple[str, ...] = ()
     undecided: tuple[str, ...] = ()
+    quick_doubts: tuple[str, ...] = ()
 
     @property
     def weights(self) -> Path:

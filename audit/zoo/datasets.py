@@ -34,12 +34,11 @@ DIGITS_LIMITS = "8x8 pixels, one scanner, no writer identity: nothing follows fo
 
 def digits() -> Splits:
     """1,197 digits of 8x8 to train on and 600 to evaluate on, split by a fixed permutation."""
-    from sklearn.datasets import load_digits
-
-    images, labels = load_digits(return_X_y=True)
-    x = images.reshape(-1, 1, 8, 8).astype(np.float32)
+    images, labels = arrays("digits.npz")
+    x = images[:, None].astype(np.float32)
     order = np.random.default_rng(0).permutation(len(x))
-    return splits("scikit-learn digits", x[order], labels[order], len(x) - 600, last_first=True)
+    y = labels[order].astype(np.int64)
+    return splits("scikit-learn digits", x[order], y, len(x) - 600, last_first=True)
 
 
 MNIST = SubjectMeta(

@@ -41,4 +41,5 @@ MODEL = ZooModel(
     source=MNIST_SOURCE,
     recipe="AdamW, one-cycle to 2e-3, 25 epochs of 4,000 images, PGD-7 at eps 0.2, seed 0",
     limits="robust to small changes of pixels only: not to shifts, rotations or patches",
+    quick_doubts=("robustness.patch robust_accuracy",),
 )

@@ -11,7 +11,6 @@ from audit.entrypoints import reporter
 from audit.selftesting import selftest
 
 from ..conftest import IN_CI
-from .test_html import hostile_record  # noqa: F401 - a fixture
 
 BROWSER = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
@@ -35,7 +34,7 @@ def browser():
 
 
 @pytest.fixture(scope="module")
-def pages(tmp_path_factory, digits_record, adult_record, hostile_record):  # noqa: F811
+def pages(tmp_path_factory, digits_record, adult_record, hostile_record):
     folder = tmp_path_factory.mktemp("pages")
     named = {"digits": digits_record, "adult": adult_record, "images": hostile_record[0],
              "table": hostile_record[1]}  # fmt: skip

@@ -3,14 +3,10 @@
 import re
 from html.parser import HTMLParser
 
-import numpy as np
-import pytest
 from markupsafe import escape
 
 import audit
 from audit.entrypoints import reporter
-
-HOSTILE = ["<script>alert(1)</script>", "x" * 400, "\u202eevil\u202c", "🙂 'q' \"d\" & co"]
 
 
 class Parsed(HTMLParser):
@@ -23,26 +19,6 @@ class Parsed(HTMLParser):
         self.tags.append(tag)
         self.attributes += [(tag, k, v or "") for k, v in attrs]
         self.ids += [v for k, v in attrs if k == "id"]
-
-
-@pytest.fixture(scope="session")
-def hostile_record(cnn):
-    from ..conftest import image_data, table_data, trained
-
-    x, y = image_data(120)
-    subject = audit.Subject(
-        cnn, x, y, classes=HOSTILE[:3], name=HOSTILE[0], input={"range": (0, 1)},
-        sensitive={HOSTILE[3]: np.array(HOSTILE)[np.arange(120) % 4]}, data_name=HOSTILE[2],
-    )  # fmt: skip
-    images = audit.run(subject, profile="quick")
-    from torch import nn
-
-    x, y = table_data(300)
-    table = audit.Subject(
-        trained(nn.Linear(4, 2), x, y), x, y,
-        features=[{"name": n, "columns": [i]} for i, n in enumerate(HOSTILE)],
-    )  # fmt: skip
-    return images, audit.run(table, profile="quick")
 
 
 def assert_self_contained(html):

@@ -38,6 +38,20 @@ def part_of(values: Tensor, window: Window) -> Tensor:
     return values
 
 
+def rows_of(values: Tensor, window: Window, of: Tensor) -> Tensor:
+    """[m, ..., *window] the part that a window shows of the samples `of`.
+
+    A window is no piece of memory in a row: it is copied first, so that rows can be copied whole.
+    """
+    return part_of(values, window).contiguous().index_select(0, of)
+
+
+def by_sign(weight: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """The weights times `low` where they are above zero, times `high` where they are below."""
+    up = weight.relu()  # several times as fast as a choice by torch.where, and as exact
+    return torch.addcmul(up * low, weight - up, high)
+
+
 @dataclass(frozen=True)
 class Form:
     """Sums of weights times a node's values; zero outside of a window.
@@ -137,12 +151,12 @@ def lower_bound(bounds: Bounds, at: fx.Node, form: Form, of: Tensor) -> Tensor:
     if left is None:
         return total
     weight = left.weight.flatten(1)
-    low, high = (part_of(b, left.window)[of].flatten(1) for b in bounds.known[network.source])
-    bound = torch.where(weight > 0, low, high).mul_(weight).sum(1)
+    low, high = (rows_of(b, left.window, of).flatten(1) for b in bounds.known[network.source])
+    bound = by_sign(weight, low, high).sum(1)
     if ball.norm == "l2":
         # The set lies in the box and in the ball: the better of both bounds holds.
-        radius = part_of(ball.radius.expand_as(ball.x), left.window)[of].flatten(1)
-        centre = (weight * part_of(ball.x, left.window)[of].flatten(1)).sum(1)
+        radius = rows_of(ball.radius.expand_as(ball.x), left.window, of).flatten(1)
+        centre = (weight * rows_of(ball.x, left.window, of).flatten(1)).sum(1)
         bound = torch.maximum(bound, centre - (weight * radius).norm(dim=1))
     return bound + total
 
@@ -154,14 +168,12 @@ def backward(bounds: Bounds, step: Step, form: Form, of: Tensor) -> tuple[list[F
     weight, shape = form.weight, bounds.shape(step.inputs[0])
     activation = step.activation
     if activation is not None:
-        lines, up = bounds.between(step, activation), weight > 0
-
-        def chosen(below: Tensor, above: Tensor) -> Tensor:
-            low, high = (part_of(t, form.window)[of] for t in (below, above))
-            return torch.where(up, low, high).mul_(weight)
-
-        added = chosen(lines.floor, lines.ceiling).flatten(1).sum(1)
-        return [Form(chosen(lines.below, lines.above), form.corner)], added
+        lines = bounds.between(step, activation)
+        below, above, floor, ceiling = (
+            rows_of(t, form.window, of) for t in (lines.below, lines.above, lines.floor, lines.ceiling)
+        )
+        added = by_sign(weight, floor, ceiling).flatten(1).sum(1)
+        return [Form(by_sign(weight, below, above), form.corner)], added
     if isinstance(step.module, nn.Linear):
         weight, bias = form.whole(bounds.shape(step.node)), step.module.bias
         added = weight.new_zeros(()) if bias is None else (weight * bias).flatten(1).sum(1)
@@ -184,7 +196,7 @@ def backward(bounds: Bounds, step: Step, form: Form, of: Tensor) -> tuple[list[F
     else:
         weight = form.whole(bounds.shape(step.node))
     corner = tuple(start for start, _ in window)
-    given = [tuple(part_of(b, window)[of] for b in bounds.known[i]) for i in step.inputs]
+    given = [tuple(rows_of(b, window, of) for b in bounds.known[i]) for i in step.inputs]
     if step.kind in ("weighted", "affine", "sum", "scaled"):
         with torch.enable_grad():
             zeros = [torch.zeros_like(low).requires_grad_(True) for low, _ in given]
@@ -200,7 +212,7 @@ def backward(bounds: Bounds, step: Step, form: Form, of: Tensor) -> tuple[list[F
             point = low.clone().requires_grad_(True)
             (routed,) = torch.autograd.grad(step.run(point), point, up)
         return [Form(routed, corner)], (down * step.run(high)).flatten(1).sum(1)
-    least, most = (b[of] for b in bounds.known[step.node])
+    least, most = (rows_of(b, (), of) for b in bounds.known[step.node])
     return [], (up * least + down * most).flatten(1).sum(1)
 
 
@@ -209,10 +221,15 @@ def through_convolution(
 ) -> tuple[list[Form], Tensor]:
     axes = len(module.kernel_size)
     corner = form.corner or (0,) * axes
-    weight = TRANSPOSED[axes](
-        form.weight, module.weight, stride=module.stride, dilation=module.dilation,
-        groups=module.groups,
-    )  # fmt: skip
+    m, plain = len(form.weight), module.groups == 1 and set(module.dilation) == {1}
+    if plain and form.weight[0, 0].numel() == 1:  # of one place the kernels are what it reaches
+        weight = form.weight.flatten(1) @ module.weight.flatten(1)
+        weight = weight.reshape(m, module.in_channels, *module.kernel_size)
+    else:
+        weight = TRANSPOSED[axes](
+            form.weight, module.weight, stride=module.stride, dilation=module.dilation,
+            groups=module.groups,
+        )  # fmt: skip
     starts = []
     for i in range(axes):
         axis, size = i - axes, shape[i - axes]
