@@ -137,6 +137,28 @@ def imputed(batch: Batch) -> dict[str, Tensor]:
 
 
 @producer(version=1)
+def exchanged(batch: Batch) -> dict[str, Tensor]:
+    """One feature (or channel) after the other taken from another sample, drawn at random: what it told
+    is gone, but nothing is missing.
+
+    Returns:
+        logits: [n, gaps, classes] (or values [n, gaps, 1]), in the order of `gaps`.
+    """
+    subject = batch.subject
+    assert subject.x is not None
+    donors = (batch.uniform(0, ()) * subject.n).long()
+    other = subject.x[donors.cpu()].to(batch.x.device).float()
+    answers: dict[str, Tensor] = {}
+    with torch.no_grad():
+        for feature, _ in fillable(subject):
+            if feature.name not in answers:
+                x = batch.x.float().clone()
+                x[..., feature.columns] = other[..., feature.columns]
+                answers[feature.name] = subject.logits(x).float()
+    return {"logits": torch.stack([answers[name] for name, _ in gaps(subject)], 1)}
+
+
+@producer(version=1)
 def missing_at_random(batch: Batch, *, share: float) -> dict[str, Tensor]:
     """Each feature (or channel) missing with probability `share`, filled by mean or mode (MCAR).
 
