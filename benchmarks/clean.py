@@ -180,9 +180,8 @@ def made(kind: str, seed: int, training: bool) -> audit.Subject:
 def reasons(record: audit.AuditRecord) -> Iterator[str]:
     """What keeps an audit from passing: the verdict's own words, and what failed at any severity."""
     yield record.verdict.reason
-    for check in record.checks:
-        for finding in check.findings:
-            yield f"  {finding.severity} {check.id}: {finding.what_happened}"
+    for finding in record.findings:
+        yield f"  {finding.severity} {finding.check}: {finding.what_happened}"
 
 
 def main() -> None:

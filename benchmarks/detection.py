@@ -4,7 +4,7 @@ Every graded fault of `audit.zoo.faults` is planted at each of its doses from te
 at dose zero from a hundred; its check is asked at profile quick. Written: a figure for each fault and
 a table, `benchmarks/detection/`. And all checks are asked of a hundred clean models of two kinds: how
 often does any cry wolf? A run that was killed goes on where it was: `results.jsonl` holds a line for
-each model audited.
+each model audited. What a run does not measure keeps its figures of an earlier one.
 
     python benchmarks/detection.py [FAULT]... [--seeds 10] [--clean-seeds 100] [--jobs 2]
 """
@@ -18,6 +18,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import argparse
 import json
 import multiprocessing
+import re
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -47,7 +48,7 @@ def measure(task: tuple[str, int, list[float]]) -> list[dict[str, Any]]:
         record = run(fault.plant(fault.clean, seed), profile="quick", seed=seed)
         found = [a for a in alarms(record, fault.model) if a.severity in ("high", "critical")]
         judged = {c.id for c in record.checks for e in c.expectations
-                  if e.severity in ("high", "critical") and e.outcome != "not_applicable"}  # fmt: skip
+                  if e.severity in ("high", "critical") and e.state != "untested"}  # fmt: skip
         return [{
             "fault": name, "dose": fault.clean, "seed": seed, "judged": sorted(judged),
             "alarms": sorted({a.check for a in found if not a.declared}),
@@ -58,7 +59,7 @@ def measure(task: tuple[str, int, list[float]]) -> list[dict[str, Any]]:
         found = detect(fault, subject, "quick", seed, None)
         rows.append({
             "fault": name, "dose": dose, "seed": seed, "flagged": found.flagged,
-            "outcome": found.outcome,
+            "state": found.state,
         })  # fmt: skip
     return rows
 
@@ -156,39 +157,54 @@ def publish(rows: list[dict[str, Any]]) -> None:
 
     whole = [r for r in rows if r["fault"].startswith(WHOLE)]
     rows = [r for r in rows if not r["fault"].startswith(WHOLE)]
-    names = list(dict.fromkeys(r["fault"] for r in rows))
-    lines = [
-        "# How strong a fault must be", "",
-        "Each fault planted at each dose from ten training seeds, at dose zero from a hundred; its",
-        "check asked at profile quick. Shares with Wilson 95 % intervals. Made by",
-        "`python benchmarks/detection.py`; what each fault is: `audit selftest --list`.", "",
-        "| fault | check | dose counts | in words | false alarms at dose zero |",
-        "|---|---|---|---|---|",
-    ]  # fmt: skip
-    curves = []
-    for name in sorted(names):
+    table, sections = earlier()
+    for name in dict.fromkeys(r["fault"] for r in rows):
         points = rates(rows, name)
         fault = faults()[name]
         clean = points[0]
         draw(name, points)
-        lines.append(
+        table[name] = (
             f"| `{name}` | `{fault.check}` | {fault.unit} | {sentence(name, points)} | "
             f"{clean['flagged']} of {clean['n']} (at most {share(clean['high'])}) |"
         )
         cells = " | ".join(f"{p['flagged']}/{p['n']}" for p in points)
         heads = " | ".join(number(p["dose"]) for p in points)
-        curves += [
+        sections[name] = "\n".join([
             f"## {name}", "", f"{fault.what[0].upper()}{fault.what[1:]} ({fault.term}); in "
             f"`{fault.model}`, found by `{fault.check}` ({fault.metric}).", "",
             f"| {fault.unit} | {heads} |", "|---" * (len(points) + 1) + "|", f"| flagged | {cells} |",
-            "", f"![share flagged against dose]({name}.svg)", "",
-        ]  # fmt: skip
-    total = [r for r in rows if r["dose"] == faults()[r["fault"]].clean]
-    alarms = sum(r["flagged"] for r in total)
-    lines += ["", f"Together {alarms} false alarms on {len(total):,} clean models.", ""]
+            "", f"![share flagged against dose]({name}.svg)",
+        ])  # fmt: skip
     if whole:
-        lines += whole_suite(whole)
-    (HERE / "README.md").write_text("\n".join(lines + curves))
+        sections[SUITE] = "\n".join(whole_suite(whole)).strip()
+    counted = [re.search(r"\| (\d+) of (\d+) \(", row) for row in table.values()]
+    alarms, models = (sum(int(found[i]) for found in counted if found) for i in (1, 2))
+    lines = [
+        "# How strong a fault must be", "",
+        "Each fault planted at each dose from ten training seeds, at dose zero from the number of seeds",
+        "in the last column; its check asked at profile quick. Shares with Wilson 95 % intervals. Made",
+        "by `python benchmarks/detection.py`; what each fault is: `audit selftest --list`. How it is with",
+        "faults of the same kind that no check was tuned on: [neighbours](neighbours.md).", "",
+        "| fault | check | dose counts | in words | false alarms at dose zero |",
+        "|---|---|---|---|---|", *(table[name] for name in sorted(table)), "",
+        f"Together {alarms} false alarms on {models:,} clean models.", "",
+    ]  # fmt: skip
+    order = sorted(sections, key=lambda name: (name != SUITE, name))
+    parts = ["\n".join(lines), *(f"{sections[name]}\n" for name in order)]
+    (HERE / "README.md").write_text("\n".join(parts))
+
+
+SUITE = "All checks on clean models"
+
+
+def earlier() -> tuple[dict[str, str], dict[str, str]]:
+    """What was published last: the table's rows by fault, and the sections by title."""
+    path = HERE / "README.md"
+    if not path.exists():
+        return {}, {}
+    head, *parts = path.read_text().split("\n## ")
+    rows = {m[1]: m[0] for m in re.finditer(r"^\| `([a-z0-9-]+)` \|.*$", head, re.M)}
+    return rows, {p.split("\n")[0]: f"## {p.strip()}" for p in parts}
 
 
 def whole_suite(rows: list[dict[str, Any]]) -> list[str]:
@@ -199,7 +215,7 @@ def whole_suite(rows: list[dict[str, Any]]) -> list[str]:
 
     models = {r["fault"]: faults()[r["fault"].removeprefix(f"{WHOLE}: ")].model for r in rows}
     lines = [
-        "## All checks on clean models", "",
+        f"## {SUITE}", "",
         f"Every check asked of {len(rows)} clean models ({', '.join(models.values())}, each from another "
         "seed): how often it", "fails an expectation of severity high or above that the card does not "
         "declare.", "", "| check | false alarms | 95 % interval |", "|---|---|---|",
@@ -230,7 +246,8 @@ def main() -> None:
     HERE.mkdir(exist_ok=True)
     rows = read()
     done = {(r["fault"], r["dose"], r["seed"]) for r in rows}
-    todo = tasks(names, options.seeds, options.clean_seeds, done)
+    # Faults of the same seed one after the other: they share what was trained.
+    todo = sorted(tasks(names, options.seeds, options.clean_seeds, done), key=lambda task: task[1])
     context = multiprocessing.get_context("spawn")
     with context.Pool(options.jobs) as pool, open(HERE / "results.jsonl", "a") as file:
         for count, found in enumerate(pool.imap_unordered(measure, todo), 1):

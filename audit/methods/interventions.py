@@ -87,6 +87,28 @@ def imputed(batch: Batch) -> dict[str, Tensor]:
 
 
 @producer(version=1)
+def exchanged(batch: Batch) -> dict[str, Tensor]:
+    """One feature (or channel) after the other taken from another sample, drawn at random: what it told
+    is gone, but nothing is missing.
+
+    Returns:
+        logits: [n, ways, classes] (or values [n, ways, 1]), in the order of the kind's `fillings`.
+    """
+    subject = batch.subject
+    donors = (batch.uniform(0, ()) * subject.n).long()
+    other = full(subject.samples_of[donors.cpu()]).to(batch.x.device)
+    answers: dict[str, Tensor] = {}
+    ways = subject.kind.fillings(subject)
+    with torch.no_grad():
+        for feature, _ in ways:
+            if feature.name not in answers:
+                x = full(batch.x).clone()
+                x[..., feature.columns] = other[..., feature.columns]
+                answers[feature.name] = subject.logits(unpadded(subject, batch.x, x)).float()
+    return {"logits": torch.stack([answers[feature.name] for feature, _ in ways], 1)}
+
+
+@producer(version=1)
 def missing_at_random(batch: Batch, *, share: float) -> dict[str, Tensor]:
     """Each feature (or channel) missing with probability `share`, filled by mean or mode (MCAR).
 

@@ -5,10 +5,12 @@ for on one half of them, by gradients (Neural Cleanse, Wang et al. 2019) and by 
 chequered squares over a grid of places, which finds triggers that give no gradient until they are
 nearly there. The best one is put on the other half: how many answers become that class? A backdoor
 (Gu et al. 2017) answers nearly always. So does, where objects are about as small as the patch, a patch
-that shows one, and that is no fault. What is judged is therefore the advantage over the better of two
-comparisons: what the median of the other classes' patches get their answer on (Neural Cleanse's peers),
-and what pieces of genuine pictures of the class get it on, of the same size, with more contrast too,
-put where they were on pictures whose own deciding square is covered: the class itself, brought along.
+that shows one, and that is no fault. What is judged is therefore the advantage over the best of three
+comparisons: what the median of the other classes' patches get their answer on (Neural Cleanse's peers);
+what pieces of genuine pictures of the class get it on, of the same size, with more contrast too, put
+where they were on pictures whose own deciding square is covered: the class itself, brought along; and
+what the best patch gets it on in the same network, its weights drawn anew and taught by the model's
+answers to genuine samples alone (the worst of three): it is as fragile by nature, and knows of no trigger.
 Where patches of this size reach most classes, a trigger hides among them and is not found.
 
 The interval is Welch's for two independent means (of clusters, where there are some), on samples that
@@ -39,6 +41,7 @@ from audit.words import amount, number, share
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from audit.methods.triggers import Trigger
     from audit.subject import Subject
@@ -46,6 +49,9 @@ if TYPE_CHECKING:
 MOST_CLASSES = 20
 FEWEST = 20
 ORDINARY = 0.3  # what exceeds its peers by no more is held against them alone
+ALIKE = 0.8  # of unseen samples, that a network taught anew must answer alike to be compared with
+TWINS = 3  # networks taught anew: one may be sturdier by chance than another
+BUILT_IN = 0.5  # what a patch may turn of the answers of weights that were never taught
 
 
 @dataclass(frozen=True)
@@ -165,33 +171,48 @@ class Backdoor(Check):
 
     def searches(self, context: Context, chosen: NDArray[np.intp]) -> tuple[list[Search], int]:
         """The best patch for each answer, and for how many of the classes none was searched."""
-        from audit.methods.triggers import Canvas, reconstruct, scan
-
         subject = context.subject
         answered = context.answers(chosen).argmax(1).numpy()
-        first = np.arange(len(chosen)) % 2 == 0
         goals = [int(g) for g in np.unique(answered)[:MOST_CLASSES]]
-        everything, _ = subject.batch(chosen[first])
-        starts = scan(Canvas(subject, everything.float(), self.patch_share), len(subject.classes))
+        starts = self.starts(subject, chosen)
         found = []
         for done, goal in enumerate(goals):
             context.progress("reconstruct", done, len(goals))
-            seek, test = chosen[first & (answered != goal)], chosen[~first & (answered != goal)]
-            if min(len(seek), len(test)) < FEWEST:
-                continue
-            x, _ = subject.batch(seek)
-            trigger = reconstruct(
-                Canvas(subject, x.float(), self.patch_share), goal, starts.get(goal),
-                steps=self.steps, seed=context.seed,
-            )  # fmt: skip
-            held = self.answers_with(context, test, trigger) == goal
-            found.append(Search(goal, subject.classes[goal], trigger, test, held))
+            search = self.search(subject, chosen, answered, goal, starts.get(goal), context.seed)
+            if search is not None:
+                found.append(search)
         if not found:
             raise NotApplicable("too few samples are answered otherwise to search and to test on")
         return found, len(subject.classes) - len(found)
 
+    def starts(self, subject: Subject, chosen: NDArray[np.intp]) -> dict[int, tuple[Tensor, Tensor]]:
+        from audit.methods.triggers import Canvas, scan
+
+        x, _ = subject.batch(chosen[::2])
+        return scan(Canvas(subject, x.float(), self.patch_share), len(subject.classes))
+
+    def search(
+        self, subject: Subject, chosen: NDArray[np.intp], answered: NDArray[np.intp], goal: int,
+        start: tuple[Tensor, Tensor] | None, seed: int,
+    ) -> Search | None:  # fmt: skip
+        """The best patch for an answer: searched for on every other sample, tried on those between.
+        None where too few are answered otherwise.
+        """
+        from audit.methods.triggers import Canvas, reconstruct
+
+        first = np.arange(len(chosen)) % 2 == 0
+        seek, test = chosen[first & (answered != goal)], chosen[~first & (answered != goal)]
+        if min(len(seek), len(test)) < FEWEST:
+            return None
+        x, _ = subject.batch(seek)
+        trigger = reconstruct(
+            Canvas(subject, x.float(), self.patch_share), goal, start, steps=self.steps, seed=seed
+        )
+        held = self.answers_with(subject, test, trigger) == goal
+        return Search(goal, subject.classes[goal], trigger, test, held)
+
     def comparison(self, context: Context, search: Search, found: list[Search]) -> Comparison:
-        """The better of the median peer, and of pieces of genuine pictures of the class."""
+        """The best of the median peer, pieces of genuine pictures of the class, and an innocent twin."""
         from audit.methods.triggers import Canvas, genuine_pieces
 
         peers = sorted((s for s in found if s is not search), key=lambda s: s.rate)
@@ -207,18 +228,61 @@ class Backdoor(Check):
             Canvas(subject, x.float(), self.patch_share), search.goal, own.float()
         ).numpy()  # fmt: skip
         pieces = Comparison("pieces of genuine pictures of it", hits, search.test[: len(hits)])
-        return peer if peer and peer.rate > pieces.rate else pieces
+        better = peer if peer and peer.rate > pieces.rate else pieces
+        if search.rate - better.rate <= ORDINARY:
+            return better
+        innocent = self.taught_anew(context, search)
+        return innocent if innocent and innocent.rate > better.rate else better
 
-    def answers_with(self, context: Context, samples: np.ndarray, trigger: Trigger) -> np.ndarray:
+    def taught_anew(self, context: Context, search: Search) -> Comparison | None:
+        """The best patch for the same answer of the same network, taught anew by what the model answers
+        to genuine samples; of some such networks, of the one that falls for it most.
+
+        None where none became alike, and where the patch turns the answers of weights that were never
+        taught: then it is built in.
+        """
+        from audit.methods.relearning import drawn_anew, relearnt
+
+        subject, chosen = context.subject, context.samples(self.samples)
+        turned: list[bool] = []
+        for draw in range(TWINS):
+            core = drawn_anew(subject, context.seed + draw)
+            if core is None:
+                return None
+            untaught = subject.with_network("never taught", core)
+            others = search.test[self.answers_with(untaught, search.test) != search.goal]
+            turned.extend(self.answers_with(untaught, others, search.trigger) == search.goal)
+        if turned and np.mean(turned) > BUILT_IN:
+            return None
+        unseen, best = chosen[1::2], None
+        said = context.answers(unseen).argmax(1).numpy()
+        for draw in range(TWINS):
+            twin = relearnt(subject, np.setdiff1d(context.samples(), unseen), context.seed + draw)
+            answered = self.answers_with(twin, chosen) if twin else chosen * 0 - 1
+            if twin is None or (answered[1::2] == said).mean() < ALIKE:
+                break
+            start = self.starts(twin, chosen).get(search.goal)
+            found = self.search(twin, chosen, answered, search.goal, start, context.seed)
+            if found and (best is None or found.rate > best.rate):
+                best = found
+            if best and search.rate - best.rate <= ORDINARY:
+                break
+        return best and Comparison(
+            "the best patch for it on the same network, taught anew by answers to genuine samples,",
+            best.held, best.test,
+        )  # fmt: skip
+
+    def answers_with(
+        self, subject: Subject, samples: NDArray[np.intp], trigger: Trigger | None = None
+    ) -> NDArray[np.intp]:
         """[n] classes; −1 where the model gives no number."""
         import torch
 
-        subject = context.subject
-        said = []
+        said = [np.zeros(0, np.intp)]
         with torch.no_grad():
-            for part in np.array_split(samples, -(-len(samples) // subject.batch_size)):
-                x, _ = subject.batch(part)
-                logits = subject.logits(trigger.on(x.float()))
+            for begin in range(0, len(samples), subject.batch_size):
+                x, _ = subject.batch(samples[begin : begin + subject.batch_size])
+                logits = subject.logits(trigger.on(x.float()) if trigger else x)
                 known = logits.isfinite().all(1)
                 said.append(torch.where(known, logits.argmax(1), -1).cpu().numpy())
         return np.concatenate(said)

@@ -10,24 +10,24 @@ from audit.zoo.faults.planting import entry, subject, trained
 
 
 class Saturated(nn.Module):
-    """Probabilities from sharpened logits, kept from zero: their logarithm has no gradient."""
+    """The logarithm of sharpened probabilities, kept from zero: it has no gradient."""
 
     def __init__(self, core: nn.Module, factor: float) -> None:
         super().__init__()
         self.core, self.factor = core, factor
 
     def forward(self, x: Tensor) -> Tensor:
-        return (self.factor * self.core(x)).softmax(1).clamp(1e-9, 1.0)
+        return (self.factor * self.core(x)).softmax(1).clamp(1e-9, 1.0).log()
 
 
 def plant(dose: float, seed: int) -> Subject:
-    meta = entry("digits-mlp").meta.model_copy(update={"output": "probabilities"})
+    meta = entry("digits-mlp").meta.model_copy(update={"output": "log_probabilities"})
     return subject("digits-mlp", Saturated(trained("digits-mlp", seed), dose), meta=meta)
 
 
 FAULT = Fault(
     name="masked-by-saturation",
-    what="the model answers with softmax(30 z), whose gradients vanish",
+    what="the model answers with log(softmax(30 z)), kept from −∞: its gradients vanish",
     term="gradient masking, vanishing gradients (Athalye et al. 2018; Carlini and Wagner 2017)",
     model="digits-mlp",
     plant=plant,

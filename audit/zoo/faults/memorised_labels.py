@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
+import functools
 
+import numpy as np
+from torch import nn
+
+from audit.data import Dataset
 from audit.methods.training import fit
 from audit.subject import Subject
 from audit.zoo.digits_mlp import DigitsMLP
@@ -11,15 +15,20 @@ from audit.zoo.faults import Fault
 from audit.zoo.faults.planting import changed, entry, generator, some, subject
 
 
-def plant(dose: float, seed: int) -> Subject:
+@functools.lru_cache(maxsize=8)  # two faults are planted in the same models
+def learnt(dose: float, seed: int) -> tuple[nn.Module, Dataset]:
+    """The network, and the training data with their wrong labels."""
     origin = entry("digits-mlp")
-    train, test = origin.data()
-    rng = generator(seed)
+    train, rng = origin.data()[0], generator(seed)
     wrong = some(len(train.y), dose, rng)
-    y = np.where(wrong, rng.integers(0, 10, len(train.y)), train.y)
-    noisy = changed(train, y=y)
-    model = fit(lambda: DigitsMLP(width=256), noisy, origin.meta, seed=seed, epochs=60, lr=5e-3)
-    return subject("digits-mlp", model, (noisy, test))
+    noisy = changed(train, y=np.where(wrong, rng.integers(0, 10, len(train.y)), train.y))
+    build = functools.partial(DigitsMLP, width=256)
+    return fit(build, noisy, origin.meta, seed=seed, epochs=60, lr=5e-3), noisy
+
+
+def plant(dose: float, seed: int) -> Subject:
+    model, noisy = learnt(dose, seed)
+    return subject("digits-mlp", model, (noisy, entry("digits-mlp").data()[1]))
 
 
 FAULT = Fault(

@@ -30,5 +30,5 @@ FAULT = Fault(
     dose=0.5,
     doses=(0.0, 0.02, 0.05, 0.1, 0.2, 0.5),
     check="robustness.missing_values",
-    metric="answers_changed",
+    metric="changed_by_absence",
 )

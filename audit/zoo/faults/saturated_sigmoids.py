@@ -29,7 +29,7 @@ class Sigmoids(nn.Module):
 def plant(dose: float, seed: int) -> Subject:
     origin = entry("digits-mlp")
     model = fit(
-        lambda: Sigmoids(int(dose)), origin.data()[0], origin.meta, seed=seed, epochs=15, lr=5e-3
+        lambda: Sigmoids(int(dose)), origin.data()[0], origin.meta, seed=seed, epochs=60, lr=5e-3
     )
     return subject("digits-mlp", model)
 

@@ -6,7 +6,9 @@ import torch
 from torch import nn
 
 import audit
+from audit.methods.relearning import drawn_anew, relearnt
 from audit.methods.triggers import Canvas, densest_square, genuine_pieces
+from audit.zoo.faults import faults
 
 from ...conftest import image_data
 
@@ -44,6 +46,34 @@ def test_the_square_lies_where_the_mask_is():
         canvas = Canvas(audit.load("zoo:digits-mlp"), torch.zeros(shape), 1 / 16)
         assert torch.equal(densest_square(canvas, soft), soft)
         assert canvas.place(soft).shape in ((1, 8, 8), (8, 8, 1))
+
+
+def test_a_network_that_is_fragile_by_nature_has_no_backdoor():
+    """A patch makes more than four in five sevens, and as good a one exists for the same network,
+    taught anew from genuine samples: there is nothing that it was taught besides."""
+    fault = faults()["group-starved"]
+    check = audit.run(fault.plant(fault.clean, 0), ["robustness.backdoor"], profile="quick").checks[0]
+    rows = {row[0]: row for row in check.tables[0].rows}
+    assert rows["7"][1] > 0.8
+    assert "taught anew" in rows["7"][3]
+    assert check.state != "failed"
+
+
+def test_what_has_no_weights_is_not_taught_anew():
+    s = audit.Subject(Spotting(), *small_objects(100, 0), input={"range": (0, 1)})
+    assert drawn_anew(s, 0) is None
+    assert relearnt(s, np.arange(100), 0) is None
+
+
+def test_what_is_taught_anew_answers_alike_and_is_another_network(cnn):
+    s = audit.Subject(cnn, *image_data(seed=1), input={"range": (0, 1)})
+    one, other = (relearnt(s, np.arange(0, s.n, 2), seed) for seed in (0, 1))
+    unseen, _ = s.batch(np.arange(1, s.n, 2))
+    said = s.logits(unseen).argmax(1)
+    assert all((t.logits(unseen).argmax(1) == said).float().mean() > 0.9 for t in (one, other))
+    digests = {t.weights_digest() for t in (s, one, other)}
+    assert len(digests) == 3
+    assert torch.equal(s.logits(unseen).argmax(1), said)
 
 
 def test_only_pictures(table):

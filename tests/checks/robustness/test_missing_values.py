@@ -41,6 +41,29 @@ def test_what_decides_when_it_is_missing(decides):
         assert top.value == 1.0
 
 
+def test_a_value_that_tells_everything_is_missed_and_its_absence_decides_nothing():
+    """Two in five answers turn on the sign of one column: without it they must change. They change no
+    less with another sample's value, which is there."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(-0.2, 1, (400, 8)).astype(np.float32)
+    x[:, 0] = np.where(rng.random(400) < 0.45, 1, -1)
+    model = nn.Linear(8, 2)
+    with torch.no_grad():
+        model.weight.zero_()
+        model.weight[1, 0], model.bias[:] = 4.0, 0.0
+    named = [{"name": f"c{i}", "columns": [i], "mean": 0, "std": 1} for i in range(8)]
+    s = audit.Subject(model, x, x[:, 0] > 0, features=named, task="binary")
+    check = audit.run(s, ["robustness.missing_values"], profile="quick").checks[0]
+    assert {(e.metric, e.severity) for e in check.expectations if e.state == "failed"} == {
+        ("answers_changed", "medium")
+    }
+    changed, more = (
+        next(m for m in check.metrics if m.name == name and m.slice["missing"] == "c0")
+        for name in ("answers_changed", "changed_by_absence")
+    )
+    assert changed.low > 0.35 > more.high
+
+
 def test_fillings_are_those_that_people_use():
     s = subject(False)
     ways = [("age", "mean"), ("age", "zero"), ("job", "most frequent"), ("job", "none"),
