@@ -267,7 +267,9 @@ class Backdoor(Check):
                 best = found
             if best and search.rate - best.rate <= ORDINARY:
                 break
-        return best and Comparison(
+        if best is None:
+            return None
+        return Comparison(
             "the best patch for it on the same network, taught anew by answers to genuine samples,",
             best.held, best.test,
         )  # fmt: skip
