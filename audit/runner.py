@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import datetime
-import functools
 import os
 import platform
 import shlex
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -34,8 +33,7 @@ from audit.record import (
 )
 from audit.registry import registry
 from audit.subject import Subject
-
-Watch = Callable[[str, str, int, int], None]
+from audit.watching import Course, Watch
 
 
 def check(check_id: str, **parameters: Any) -> Check:
@@ -69,7 +67,7 @@ def run(
         parameters: id → parameters of a check.
         evidence: folder that keeps what is expensive; in memory where None.
         examples: may the record hold single rows and pictures of the data?
-        watch: called as (check id, what, done, of) while it runs.
+        watch: told how far it is, while it runs.
 
     Returns:
         The record, judged. It shows itself in a notebook.
@@ -98,10 +96,14 @@ def run(
     context = Context(subject, store, seed, profile, examples)
     records: list[CheckRecord] = []
     seconds: dict[str, float] = {}
-    for index, item in enumerate(planned):
-        if watch:
-            watch(item.check.id, "", index, len(planned))
-            store.progress = functools.partial(watch, item.check.id)
+    course = None
+    if watch:
+        costs = [passes_of(p, subject) for p in planned]
+        course = Course([p.check.id for p in planned], costs, watch)
+        store.progress = course.tell
+    for number, item in enumerate(planned):
+        if course:
+            course.begin(number)
         began = time.perf_counter()
         records.append(run_one(item, context))
         seconds[item.check.id] = round(time.perf_counter() - began, 3)
@@ -127,6 +129,17 @@ def run(
         environment=environment(subject, seed),
     )  # fmt: skip
     return judge(record, policy or Policy(), baseline=baseline)
+
+
+def passes_of(item: Planned, subject: Subject) -> int:
+    """What a check declares that it costs; nothing where it will not run, or cannot say."""
+    if item.state:
+        return 0
+    try:
+        cost = item.check.cost(subject)
+    except Exception:  # noqa: BLE001 - a plug-in may raise anything; it is told when it is asked
+        return 0
+    return cost.forward + cost.backward
 
 
 def run_one(item: Planned, context: Context) -> CheckRecord:

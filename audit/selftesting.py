@@ -14,8 +14,9 @@ from audit.entrypoints import zoo
 from audit.errors import AuditError
 from audit.judge.findings import fingerprint
 from audit.record import SEVERITIES, AuditRecord, CheckRecord, Part, Severity, State, write_atomic
-from audit.runner import Watch, run
+from audit.runner import run
 from audit.subject import Subject
+from audit.watching import Watch
 from audit.words import slice_text, value_text
 from audit.zoo.faults import Fault, faults
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from audit.judge.comparison import Change
 from audit.record import STATES, AuditRecord, Finding, State
+from audit.watching import Tick
 from audit.words import number, slice_text
 
 if TYPE_CHECKING:
@@ -21,20 +24,24 @@ WORDS: dict[State, str] = {
 }
 MARKS = {"failed": "✘", "broken": "!"}
 LONGEST = 12
+EVERY = 30.0  # seconds between two lines in a log
+PACE = 0.03  # share of the passes after which the time left is told
 
 
 class Progress:
-    """Which check runs and how far it is, on standard error; quiet when that is no terminal."""
+    """Which check runs, how far it is, and about how long it will take, on standard error: live on a
+    terminal, a line every half minute in a log.
+    """
 
-    def __init__(self) -> None:
-        import sys
-
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock, self.began = clock, clock()
+        self.said = self.began
         self.live: Any = None
         self.task: Any = None
-        self.enabled = sys.stderr.isatty()
+        self.terminal = sys.stderr.isatty()
 
     def __enter__(self) -> Progress:
-        if self.enabled:
+        if self.terminal:
             from rich.console import Console
             from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
             from rich.progress import Progress as Live
@@ -42,10 +49,10 @@ class Progress:
             self.live = Live(
                 TextColumn("{task.description}"), BarColumn(bar_width=24),
                 TextColumn("{task.fields[what]}"), TimeElapsedColumn(),
-                console=Console(stderr=True), transient=True,
+                TextColumn("{task.fields[left]}"), console=Console(stderr=True), transient=True,
             )  # fmt: skip
             self.live.__enter__()
-            self.task = self.live.add_task("", total=None, what="")
+            self.task = self.live.add_task("", total=None, what="", left="")
         return self
 
     def __exit__(
@@ -56,22 +63,40 @@ class Progress:
             self.live.__exit__(kind, error, trace)
 
     def stage(self, text: str) -> None:
+        self.began = self.clock()
         if self.live is not None:
-            self.live.update(self.task, description=text, total=None, what="")
+            self.live.update(self.task, description=text, total=None, what="", left="")
 
-    def check(self, check_id: str, what: str, done: int, of: int) -> None:
-        if self.live is None:
-            return
-        if what:
+    def check(self, tick: Tick) -> None:
+        where = f"check {tick.number + 1} of {tick.checks}"
+        what = f"{tick.what.replace('_', ' ')} {tick.done:,}/{tick.of:,} samples" if tick.what else where
+        left = self.left(tick)
+        if self.live is not None:
             self.live.update(
-                self.task, description=check_id, total=of, completed=done,
-                what=f"{what.replace('_', ' ')} {done:,}/{of:,} samples",
+                self.task, description=tick.check, total=1.0, completed=tick.share, what=what, left=left
+            )
+        elif self.clock() - self.said >= EVERY:
+            self.said = self.clock()
+            more = f", {what}" if tick.what else ""
+            rest = f", {left}" if left else ""
+            print(
+                f"{tick.check} ({where}){more}: {duration(self.clock() - self.began)}{rest}",
+                file=sys.stderr, flush=True,
             )  # fmt: skip
-        else:
-            self.live.update(
-                self.task, description=check_id, total=of, completed=done,
-                what=f"check {done + 1} of {of}",
-            )  # fmt: skip
+
+    def left(self, tick: Tick) -> str:
+        """'about 3 min left', by the passes that checks declare; empty before there is a pace."""
+        if tick.share < PACE:
+            return ""
+        return f"about {duration((self.clock() - self.began) * (1 / tick.share - 1))} left"
+
+
+def duration(seconds: float) -> str:
+    """'40 s', '3 min', '2 h 10 min'."""
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def plain(text: str, limit: int = 300) -> str:

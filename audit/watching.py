@@ -1,0 +1,56 @@
+"""How far a run is, for whoever watches. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Tick:
+    """Where a run is.
+
+    Attributes:
+        check: what is asked; its number, from 0, and how many are asked.
+        what: the evidence that is made for it, and for how many samples it is there; empty at its start.
+        passes: through the model, that all checks declare; share: of them, what lies behind.
+    """
+
+    check: str
+    number: int
+    checks: int
+    what: str = ""
+    done: int = 0
+    of: int = 0
+    passes: int = 0
+    share: float = 0.0
+
+
+Watch = Callable[[Tick], None]
+
+
+class Course:
+    """Turns what a run knows into ticks.
+
+    Args:
+        checks: what is asked, in order. costs: the passes that each declares.
+    """
+
+    def __init__(self, checks: Sequence[str], costs: Sequence[int], watch: Watch) -> None:
+        self.checks, self.costs, self.watch = checks, [1 + cost for cost in costs], watch
+        self.number, self.share = 0, 0.0
+
+    def begin(self, number: int) -> None:
+        self.number = number
+        self.tell("", 0, 0)
+
+    def tell(self, what: str, done: int, of: int) -> None:
+        """Some samples of a piece of evidence are there."""
+        behind = sum(self.costs[: self.number])
+        within = self.costs[self.number] * done / of if of else 0.0
+        # A check may make several pieces of evidence: it never goes back.
+        self.share = max(self.share, (behind + within) / sum(self.costs))
+        self.watch(Tick(
+            self.checks[self.number], self.number, len(self.checks), what, done, of,
+            sum(self.costs) - len(self.costs), self.share,
+        ))  # fmt: skip
