@@ -157,8 +157,7 @@ class Context:
 
         training = self.training
         chosen = training.samples(most)
-        assert training.subject.y is not None
-        return training.evidence(predict, chosen)["logits"], training.subject.y[chosen]
+        return training.evidence(predict, chosen)["logits"], training.subject.labels[chosen]
 
     def predictions(self) -> Predictions:
         """The answers of a model that decides between classes."""
@@ -169,8 +168,7 @@ class Context:
         answers = self.answers().double()
         predicted = decided(answers).numpy()
         logits = np.where(predicted[:, None] >= 0, answers.numpy(), 0.0)
-        assert self.subject.y is not None
-        return Predictions(logits, softmax(logits, axis=1), predicted, self.subject.y.numpy())
+        return Predictions(logits, softmax(logits, axis=1), predicted, self.subject.labels.numpy())
 
     @functools.cached_property
     def training(self) -> Context:

@@ -170,7 +170,7 @@ class Store:
                     ],
                     dtype=np.uint64,
                 )
-                with self.subject.listening() as heard, computing_in(self.subject.samples_of.dtype):
+                with self.subject.listening() as heard, computing_in(self.subject.inputs.dtype):
                     made = produce(Batch(self.subject, x, y, seeds), **parameters)
                 kept = {k: v.detach().cpu().contiguous() for k, v in made.items()}
                 if heard:

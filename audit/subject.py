@@ -173,7 +173,7 @@ class Subject:
         return found
 
     @property
-    def samples_of(self) -> Tensor:
+    def inputs(self) -> Tensor:
         """[n, ...] its inputs.
 
         Raises:
@@ -182,6 +182,17 @@ class Subject:
         if self.x is None:
             raise NotApplicable("no evaluation data are given")
         return self.x
+
+    @property
+    def labels(self) -> Tensor:
+        """[n] its labels.
+
+        Raises:
+            NotApplicable: there are none.
+        """
+        if self.y is None:
+            raise NotApplicable("the data hold no labels")
+        return self.y
 
     @property
     def features(self) -> list[Feature]:
@@ -221,10 +232,6 @@ class Subject:
         if labels and self.y is None:
             raise NotApplicable("the data hold no labels")
 
-    def require_classification(self, *, labels: bool = True) -> None:
-        """Raise NotApplicable unless the subject is a classifier (with labels)."""
-        self.require("has_probabilities", labels=labels)
-
     def require_training_data(self, *, labels: bool = True) -> None:
         """Raise NotApplicable where no training data (with labels) are given."""
         if self.train is None:
@@ -247,7 +254,7 @@ class Subject:
     @functools.cached_property
     def differentiable(self) -> bool:
         """Does a gradient of the answers reach the inputs?"""
-        x = self.samples_of[:2].to(self.device)
+        x = self.inputs[:2].to(self.device)
         if not x.is_floating_point():
             return False
         x = x.clone().requires_grad_(True)
@@ -280,10 +287,9 @@ class Subject:
 
     def tell_precision(self, given: Any, exact: torch.dtype) -> None:
         """In which precision the model computes, and what was cast."""
-        assert self.x is not None
-        came, used, own = dtype_name(given), dtype_name(self.x), dtype_name(exact)
+        came, used, own = dtype_name(given), dtype_name(self.inputs), dtype_name(exact)
         reason = "of the model's weights"
-        if self.x.is_floating_point() and own != used:
+        if self.inputs.is_floating_point() and own != used:
             reason += f"; inputs are held as {used} and cast to it"
         self.facts.append(Fact(name="precision", value=own, source="inferred", reason=reason))
         if came != used and came not in ("bool", "object") and not came.startswith(("int", "uint")):
@@ -341,14 +347,14 @@ class Subject:
         Raises:
             AuditError: their samples have another shape.
         """
-        assert self.x is not None
         inputs = as_inputs(x, precision(self.core))
-        if inputs.shape[1:] != self.x.shape[1:]:
+        if inputs.shape[1:] != self.inputs.shape[1:]:
             raise AuditError(
                 f"The training data have samples of shape {list(inputs.shape[1:])} and the "
-                f"evaluation data {list(self.x.shape[1:])}; give both in the same form."
+                f"evaluation data {list(self.inputs.shape[1:])}; give both in the same form."
             )
-        return inputs.to(self.x.dtype), None if y is None else as_labels(y, len(inputs), self.meta.classes)
+        labels = None if y is None else as_labels(y, len(inputs), self.meta.classes)
+        return inputs.to(self.inputs.dtype), labels
 
     @functools.cached_property
     def training_part(self) -> Subject | None:
@@ -365,7 +371,6 @@ class Subject:
 
     def with_network(self, name: str, core: nn.Module, before: nn.Module | None = None) -> Subject:
         """The same data and description with another network, and perhaps something before it."""
-        assert self.x is not None
         twin = copy.copy(self)
         twin.name = f"{self.name} ({name})"
         twin.core = evaluating(core.to(self.device))
@@ -376,7 +381,7 @@ class Subject:
         twin.model = twin.logits_of(twin.core)
         twin.copies, twin.surrogate = {}, None
         twin.__dict__.pop("training_part", None)
-        rows = self.x[probe_rows(self.n)].to(self.device)
+        rows = self.inputs[probe_rows(self.n)].to(self.device)
         raw = probe(Network(twin.core, twin.preprocess), rows)
         twin.probe_scores = select_output(raw, self.meta.output_index)
         return twin
@@ -384,7 +389,7 @@ class Subject:
     @functools.cached_property
     def moments(self) -> Moments:
         """Mean, spread and bounds of the evaluation data, for every input value."""
-        x = self.samples_of if self.samples_of.is_floating_point() else self.samples_of.float()
+        x = self.inputs if self.inputs.is_floating_point() else self.inputs.float()
         pads = self.kind.padding(self, x)
         if pads is None:
             found = x.mean(0), x.std(0), x.amin(0), x.amax(0)
@@ -407,7 +412,7 @@ class Subject:
     def tell_padding(self) -> None:
         if self.pad is None:
             return
-        pads = self.kind.padding(self, self.samples_of)
+        pads = self.kind.padding(self, self.inputs)
         assert pads is not None
         self.facts.append(Fact(
             name="padding", value=f"{float(pads.float().mean()):.0%} of the values", source="inferred",
@@ -471,10 +476,9 @@ class Subject:
 
     def batch(self, indices: Sequence[int] | NDArray[np.intp]) -> tuple[Tensor, Tensor]:
         """Inputs and labels of some samples, on the subject's device."""
-        assert self.x is not None
         index = torch.as_tensor(np.asarray(indices))
         y = self.y[index] if self.y is not None else torch.zeros(len(index), dtype=torch.long)
-        return self.x[index].to(self.device), y.to(self.device)
+        return self.inputs[index].to(self.device), y.to(self.device)
 
     # Its digests
 

@@ -164,7 +164,7 @@ def state_of(subject: Subject) -> tuple[Any, ...]:
         subject.weights_digest(), [m.training for m in core.modules()],
         [p.requires_grad for p in core.parameters()], [p.grad is None for p in core.parameters()],
         [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in core.modules()],
-        subject.samples_of.sum().item(), subject.meta.model_dump_json(),
+        subject.inputs.sum().item(), subject.meta.model_dump_json(),
     )  # fmt: skip
 
 

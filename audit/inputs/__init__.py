@@ -152,7 +152,7 @@ class InputKind(ABC):
                 f"Changing each {self.value} by at most {share(size / (high - low))} of the range "
                 f"(eps {number(size)})"
             )
-        mean = size / (high - low) / subject.samples_of[0].numel() ** 0.5
+        mean = size / (high - low) / subject.inputs[0].numel() ** 0.5
         return (
             f"Changing the {self.value}s together by a length of at most {number(size)} (in root mean "
             f"square {share(mean)} of the range)"
@@ -237,13 +237,13 @@ class InputKind(ABC):
     def standardised(self, subject: Subject, x: Tensor) -> Tensor:
         m = subject.moments
         if self.common_unit:
-            return (x - m.mean.mean()) / full(subject.samples_of).std()
+            return (x - m.mean.mean()) / full(subject.inputs).std()
         return (x - m.mean) / torch.where(m.std > 0, m.std, 1.0)
 
     def spread(self, subject: Subject) -> Tensor:
         """One standard deviation: of each value [1, ...], or of all [] where they share a unit."""
         if self.common_unit:
-            return full(subject.samples_of).std().clamp_min(1e-6).to(subject.device)
+            return full(subject.inputs).std().clamp_min(1e-6).to(subject.device)
         return full(subject.moments.std).clamp_min(1e-6)
 
     def near(self, subject: Subject, training: Tensor) -> tuple[float, Tensor]:

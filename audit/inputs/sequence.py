@@ -53,7 +53,7 @@ class Sequence(InputKind):
 
     def pad(self, subject: Subject) -> Tensor | None:
         """[channels] the step that series of several lengths end in: the same over and over."""
-        x = subject.samples_of
+        x = subject.inputs
         ends, counts = x[:, -1].unique(dim=0, return_counts=True)
         step: Tensor = ends[counts.argmax()]
         lengths = trailing(x, step).sum(1)
@@ -67,7 +67,7 @@ class Sequence(InputKind):
 
     def parts(self, subject: Subject) -> Parts:
         """Stretches of time of groups of channels."""
-        shape = subject.samples_of.shape[1:]
+        shape = subject.inputs.shape[1:]
         steps, channels = shape[0], shape[-1]
         times, groups = min(TIMES, steps), min(CHANNELS, channels)
         cell = blocks(channels, groups)[None, :] * times + blocks(steps, times)[:, None]
@@ -80,14 +80,14 @@ class Sequence(InputKind):
         """A channel that is silent throughout."""
         return [
             (Feature(name=f"channel {c + 1}", columns=[c]), how)
-            for c in range(subject.samples_of.shape[-1])
+            for c in range(subject.inputs.shape[-1])
             for how in ("mean", "zero")
         ]
 
     def displacements(
         self, subject: Subject, degrees: float, shift: float, grid: int
     ) -> list[Move]:
-        most = max(1, round(shift * subject.samples_of.shape[1]))
+        most = max(1, round(shift * subject.inputs.shape[1]))
 
         def move(steps: int) -> Move:
             return lambda x: delayed(x, steps)
@@ -101,7 +101,7 @@ class Sequence(InputKind):
         return x.T
 
     def drawn_map(self, subject: Subject, values: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
-        return values.T if values.shape == tuple(subject.samples_of.shape[1:]) else values
+        return values.T if values.shape == tuple(subject.inputs.shape[1:]) else values
 
     def examples(
         self, subject: Subject, original: Tensor, changed: Tensor, said: Several[str]

@@ -74,18 +74,18 @@ class Tabular(InputKind):
         """As they are described; unnamed columns are called by their number."""
         if subject.meta.features:
             return subject.meta.features
-        return [Feature(name=f"column {i}", columns=[i]) for i in range(subject.samples_of.shape[1])]
+        return [Feature(name=f"column {i}", columns=[i]) for i in range(subject.inputs.shape[1])]
 
     def parts(self, subject: Subject) -> Parts:
         """Named features, one-hot columns together."""
-        member = torch.zeros(subject.samples_of.shape[1:], dtype=torch.long)
+        member = torch.zeros(subject.inputs.shape[1:], dtype=torch.long)
         for i, feature in enumerate(subject.features):
             member[feature.columns] = i
         return Parts(member, [f.name for f in subject.features], None)
 
     def absent(self, subject: Subject, rows: int) -> Tensor:
         """Rows of the data, evenly spaced: a mean of categories is no row."""
-        x = subject.samples_of
+        x = subject.inputs
         index = torch.linspace(0, len(x) - 1, min(rows, len(x))).round().long()
         return full(x[index]).to(subject.device)
 

@@ -34,7 +34,7 @@ class Tokens(InputKind):
         return torch.randint(2, len(words), (n, 6), generator=generator), {"vocabulary": words}
 
     def parts(self, subject: Subject) -> Parts:
-        words = subject.samples_of.shape[1]
+        words = subject.inputs.shape[1]
         return Parts(torch.arange(words), [f"word {i + 1}" for i in range(words)], (1, words))
 
     def examples(

@@ -20,10 +20,8 @@ def swapped_parts(batch: Batch) -> dict[str, Tensor]:
         answered: [n, parts] the class that the model answers then; donor: [n] the donor's class.
     """
     subject, x = batch.subject, batch.x
-    assert subject.x is not None
-    assert subject.y is not None
     parts = subject.kind.parts(subject)
-    labels = subject.y.to(batch.y.device)
+    labels = subject.labels.to(batch.y.device)
     order = labels.argsort(stable=True)
     counts = torch.bincount(labels, minlength=len(subject.classes))
     first = counts.cumsum(0) - counts
@@ -32,7 +30,7 @@ def swapped_parts(batch: Batch) -> dict[str, Tensor]:
     pick = (batch.uniform(0, ()).to(x.device) * others).long()
     pick = torch.where(pick >= first[batch.y], pick + counts[batch.y], pick)
     donors = order[pick]
-    donor_x, donor_y = subject.x[donors.cpu()].to(x.device), labels[donors]
+    donor_x, donor_y = subject.inputs[donors.cpu()].to(x.device), labels[donors]
     answered = torch.zeros(len(x), parts.count, dtype=torch.long)
     with torch.no_grad():
         for part in range(parts.count):
@@ -96,7 +94,7 @@ def exchanged(batch: Batch) -> dict[str, Tensor]:
     """
     subject = batch.subject
     donors = (batch.uniform(0, ()) * subject.n).long()
-    other = full(subject.samples_of[donors.cpu()]).to(batch.x.device)
+    other = full(subject.inputs[donors.cpu()]).to(batch.x.device)
     answers: dict[str, Tensor] = {}
     ways = subject.kind.fillings(subject)
     with torch.no_grad():
@@ -135,9 +133,8 @@ def permuted(batch: Batch, *, feature: int) -> dict[str, Tensor]:
     Permutation importance (Breiman 2001, section 10).
     """
     subject = batch.subject
-    assert subject.x is not None
     donors = (batch.uniform(0, ()) * subject.n).long()
     member = (subject.kind.parts(subject).member == feature).to(batch.x.device)
-    other = subject.x[donors.cpu()].to(batch.x.device)
+    other = subject.inputs[donors.cpu()].to(batch.x.device)
     with torch.no_grad():
         return {"logits": subject.logits(torch.where(member, other, batch.x)).float()}

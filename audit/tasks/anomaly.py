@@ -92,7 +92,7 @@ class Anomaly(Decision):
         """The threshold, where none is given: one that few normal samples exceed."""
         reason = ""
         if subject.meta.threshold is None:
-            normal, whose = subject.samples_of, "evaluation samples"
+            normal, whose = subject.inputs, "evaluation samples"
             if subject.train is not None:
                 normal, whose = subject.train[0], "training samples"
                 if subject.train[1] is not None:

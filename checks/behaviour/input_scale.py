@@ -49,9 +49,8 @@ class InputScale(Check):
         from audit.methods.interventions import rescaled
 
         subject = context.subject
-        assert subject.y is not None
         chosen = context.samples(self.samples)
-        clusters, y = context.clusters(chosen), subject.y[chosen]
+        clusters, y = context.clusters(chosen), subject.labels[chosen]
         before = subject.task.merit(subject, context.answers(chosen), y).numpy()
         metrics, refused = [], []
         for name in subject.kind.rescalings(subject):

@@ -45,7 +45,7 @@ class Reliability(Check):
     bins: int = Field(default=15, ge=2, le=100, description="at most; each of equal mass")
 
     def applies(self, subject: Subject) -> None:
-        subject.require_classification()
+        subject.require("has_probabilities")
 
     def examine(self, context: Context) -> Measurement:
         from audit.methods.calibration import aurc, fit_temperature

@@ -51,7 +51,6 @@ class Duplicates(Check):
         import torch
 
         subject = context.subject
-        assert subject.x is not None
         assert subject.train is not None
         reference = subject.train[0]
         chosen = context.samples(self.samples)
@@ -59,7 +58,7 @@ class Duplicates(Check):
         # Drawn, not the first: training data often lie in an order.
         drawn = np.random.default_rng(context.seed).permutation(len(reference))[: self.samples]
         own = torch.as_tensor(np.sort(drawn))
-        twins = self.twins(subject.x[chosen], reference, spread, tolerance)
+        twins = self.twins(subject.inputs[chosen], reference, spread, tolerance)
         usual = self.twins(reference[own], reference, spread, tolerance, own)
         clusters = context.clusters(chosen)
         found = statistics.proportion("twins", twins, clusters=clusters, direction="lower")

@@ -54,9 +54,7 @@ class Leakage(Check):
         from audit.methods.interventions import permuted
 
         subject = context.subject
-        assert subject.x is not None
-        assert subject.y is not None
-        x, y = subject.x.float().numpy(), subject.y.numpy()
+        x, y = subject.inputs.float().numpy(), subject.labels.numpy()
         features = subject.features
         first = np.random.default_rng(context.seed).permutation(len(y)) % 2 == 0
         constant = self.errors_of_constant(y, first, not subject.task.decides)

@@ -53,9 +53,8 @@ class Quantisation(Check):
         from audit.methods.quantisation import predict_int8
 
         subject = context.subject
-        assert subject.y is not None
         chosen = context.samples(self.samples)
-        clusters, y = context.clusters(chosen), subject.y[chosen]
+        clusters, y = context.clusters(chosen), subject.labels[chosen]
         float_ = context.answers(chosen)
         int8 = context.evidence(predict_int8, chosen)["logits"]
         before, after = (subject.task.merit(subject, z, y).numpy() for z in (float_, int8))

@@ -17,9 +17,8 @@ UNIT = "units of the label"
 def compare(context: Context, attribute: str, groups: Members) -> Findings:
     """Every group's errors and answers in the unit of the labels, and the differences between them."""
     subject, clusters = context.subject, context.clusters()
-    assert subject.y is not None
     answers = context.answers()[:, 0].double().numpy()
-    errors = answers - subject.y.double().numpy()
+    errors = answers - subject.labels.double().numpy()
     where: Slice = {"attribute": attribute}
     found = Findings()
     of: dict[str, list[Metric]] = {}

@@ -45,9 +45,8 @@ class Gap(Check):
 
     def examine(self, context: Context) -> Measurement:
         subject = context.subject
-        assert subject.y is not None
         old = subject.task.merit(subject, *context.training_answers(self.samples)).numpy()
-        new = subject.task.merit(subject, context.answers(), subject.y).numpy()
+        new = subject.task.merit(subject, context.answers(), subject.labels).numpy()
         task = subject.task
         unit = task.merit_unit
         clusters = context.clusters()

@@ -176,11 +176,10 @@ class Attribution(Check):
         other: dict[str, Any],
     ) -> Figure:  # fmt: skip
         subject = context.subject
-        assert subject.x is not None
         sheet, said = [], []
         low, high = subject.range or (0.0, 1.0)
         for i in range(min(4, len(chosen))):
-            x = subject.x[chosen[i]].float().numpy()
+            x = subject.inputs[chosen[i]].float().numpy()
             sheet.append([
                 figures.grey_or_rgb(subject.kind.tile(subject, x), low, high),
                 figures.signed_colours(self.drawn(subject, found, i)),

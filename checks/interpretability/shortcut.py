@@ -49,8 +49,7 @@ class Shortcut(Check):
         subject.require("has_probabilities")
         if not subject.kind.has_neighbours:
             raise NotApplicable(f"the inputs are {subject.kind.noun}, without parts that lie side by side")
-        assert subject.y is not None
-        if len(set(subject.y.tolist())) < 2:
+        if len(set(subject.labels.tolist())) < 2:
             raise NotApplicable("the labels hold one class only: there is no donor of another")
 
     def cost(self, subject: Subject) -> Cost:

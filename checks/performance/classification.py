@@ -34,7 +34,7 @@ class Classification(Check):
     counts_unanswered: ClassVar[bool] = True
 
     def applies(self, subject: Subject) -> None:
-        subject.require_classification()
+        subject.require("has_probabilities")
 
     def examine(self, context: Context) -> Measurement:
         subject = context.subject

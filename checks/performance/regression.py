@@ -37,12 +37,11 @@ class Regression(Check):
 
     def examine(self, context: Context) -> Measurement:
         subject = context.subject
-        assert subject.y is not None
         answer = context.answers()[:, 0].double().numpy()
         told_at = np.flatnonzero(np.isfinite(answer))
         if len(told_at) < 2:
             raise NotApplicable("nearly all answers are NaN or infinite")
-        answer, y = answer[told_at], subject.y.double().numpy()[told_at]
+        answer, y = answer[told_at], subject.labels.double().numpy()[told_at]
         clusters = context.clusters(told_at)
         error = answer - y
 

@@ -60,9 +60,8 @@ class Membership(Check):
         return Cost(forward=min(self.samples, len(subject.train[0]) if subject.train else 0))
 
     def examine(self, context: Context) -> Measurement:
-        assert context.subject.y is not None
         members = self.score(context.subject, *context.training_answers(self.samples))
-        others = self.score(context.subject, context.answers(), context.subject.y)
+        others = self.score(context.subject, context.answers(), context.subject.labels)
         area = statistics.auroc("membership_auc", members, others, direction="lower")
         metrics, rows = [area], []
         for rate in RATES:
@@ -185,7 +184,7 @@ def alike(context: Context, most: int) -> Validity:
 
     training = context.training
     parts = [(part, part.samples(min(most, MOST_ROWS))) for part in (training, context)]
-    x = [part.subject.x[rows].flatten(1).double().numpy() for part, rows in parts]  # type: ignore[index]
+    x = [part.subject.inputs[rows].flatten(1).double().numpy() for part, rows in parts]  # type: ignore[index]
     seen = [halves(part.clusters(rows), len(rows)) for part, rows in parts]
     forest = ExtraTreesClassifier(60, min_samples_leaf=5, random_state=context.seed)
     forest.fit(

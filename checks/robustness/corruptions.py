@@ -55,9 +55,8 @@ class Corruptions(Check):
         from audit.methods.corruptions import SEVERITIES, corrupted
 
         subject = context.subject
-        assert subject.y is not None
         chosen = context.samples(self.samples)
-        clusters, y = context.clusters(chosen), subject.y[chosen]
+        clusters, y = context.clusters(chosen), subject.labels[chosen]
         clean = subject.task.merit(subject, context.answers(chosen), y).numpy()
         losses: list[Metric] = []
         single: list[Metric] = []

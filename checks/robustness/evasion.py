@@ -349,9 +349,8 @@ class NormBounded(Evasion):
 def unattacked(context: Context, samples: NDArray[np.intp]) -> NDArray[np.bool_]:
     """[n] was the answer good before?"""
     subject = context.subject
-    assert subject.y is not None
     good: NDArray[np.bool_] = subject.task.good_before(
-        subject, context.answers(samples), subject.y[samples]
+        subject, context.answers(samples), subject.labels[samples]
     )
     return good
 

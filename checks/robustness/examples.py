@@ -19,7 +19,6 @@ def show(check: Evasion, context: Context, outcome: Outcome, measurement: Measur
     import torch
 
     subject = context.subject
-    assert subject.x is not None
     at = np.flatnonzero(outcome.broken)[:SHOWN]
     picked = outcome.samples[at]
     adversarial = check.attack(context, outcome.samples, outcome.size, ["x"])["x"][at]
@@ -27,7 +26,7 @@ def show(check: Evasion, context: Context, outcome: Outcome, measurement: Measur
         after = subject.logits(adversarial).cpu()
     pairs = zip(context.answers(picked), after, strict=True)
     said = [f"{subject.task.text(subject, b)} → {subject.task.text(subject, a)}" for b, a in pairs]
-    original = subject.x[picked]
+    original = subject.inputs[picked]
     tables, pictures = subject.kind.examples(subject, original, adversarial, said)
     measurement.tables += tables
     measurement.figures += pictures

@@ -149,5 +149,4 @@ def doubtful(
 def best_constant(context: Context, samples: NDArray[np.intp]) -> float:
     """Share that the best constant answer gets right, or keeps within the tolerance."""
     subject = context.subject
-    assert subject.y is not None
-    return subject.task.best_constant(subject, context.answers(samples), subject.y[samples])
+    return subject.task.best_constant(subject, context.answers(samples), subject.labels[samples])

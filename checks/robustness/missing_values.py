@@ -56,9 +56,8 @@ class MissingValues(Check):
         from audit.methods.interventions import exchanged, imputed, missing_at_random
 
         subject = context.subject
-        assert subject.y is not None
         chosen = context.samples(self.samples)
-        clusters, y = context.clusters(chosen), subject.y[chosen]
+        clusters, y = context.clusters(chosen), subject.labels[chosen]
         known, filled = context.answers(chosen), context.evidence(imputed, chosen)["logits"]
         another = context.evidence(exchanged, chosen)["logits"]
         flips, more = [], []

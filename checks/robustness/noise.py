@@ -52,9 +52,8 @@ class Noise(Check):
         from audit.methods.corruptions import noisy
 
         subject = context.subject
-        assert subject.y is not None
         chosen = context.samples(self.samples)
-        clusters, y = context.clusters(chosen), subject.y[chosen]
+        clusters, y = context.clusters(chosen), subject.labels[chosen]
         before = context.answers(chosen)
         clean = subject.task.merit(subject, before, y).numpy()
         losses, flips, rows = [], [], []

@@ -72,10 +72,9 @@ class RandomisedSmoothing(Check):
         from audit.methods.smoothing import ALPHA, radius, smooth_attack, smoothed
 
         subject = context.subject
-        assert subject.y is not None
         sigma, eps = self.noise(subject), WorstCaseL2().size(subject)
         chosen = context.samples(self.samples)
-        clusters, y = context.clusters(chosen), subject.y.numpy()[chosen]
+        clusters, y = context.clusters(chosen), subject.labels.numpy()[chosen]
         found = context.evidence(
             smoothed, chosen, sigma=sigma, draws=self.draws, selecting=self.selecting
         )

@@ -67,10 +67,9 @@ class Rejection(Check):
         from audit.methods.attacks.search import square
 
         subject = context.subject
-        assert subject.y is not None
         eps = WorstCase(eps=self.eps).size(subject)
         chosen = context.samples(self.samples)
-        y = subject.y.numpy()
+        y = subject.labels.numpy()
         scores = np.sort(context.answers().double().numpy(), axis=1)
         lead = scores[:, -1] - scores[:, -2]
         right = context.predictions().correct

@@ -50,8 +50,7 @@ class Rewording(Evasion):
         candidates(subject, self.kind_of_change)
 
     def cost(self, subject: Subject) -> Cost:
-        assert subject.x is not None
-        options = subject.x.shape[1] + 48
+        options = subject.inputs.shape[1] + 48
         return Cost(forward=(min(self.samples, subject.n) * self.edits * 2 + FEW * MANY) * options)
 
     def gate(self, subject: Subject) -> tuple[Severity, bool]:

@@ -23,9 +23,8 @@ def quality(
         where: the change; None before any: the metric is then called clean.
     """
     subject, clusters = context.subject, context.clusters(samples)
-    assert subject.y is not None
     return subject.task.mean_quality(
-        subject, answers, subject.y[samples], clusters=clusters,
+        subject, answers, subject.labels[samples], clusters=clusters,
         prefix="clean_" if where is None else "", where=where or {},
     )
 

@@ -451,8 +451,7 @@ class WorstCase(NormBounded):
         subject = context.subject
         found = {name: labels[chosen] for name, labels in subject.sensitive.items()}
         if subject.task.decides:
-            assert subject.y is not None
-            found = {"class": np.array(subject.classes)[subject.y.numpy()[chosen]], **found}
+            found = {"class": np.array(subject.classes)[subject.labels.numpy()[chosen]], **found}
         return found
 
     def who_pays(

@@ -43,7 +43,7 @@ class Image(InputKind):
 
     def parts(self, subject: Subject) -> Parts:
         """Tiles of a grid."""
-        shape = tuple(subject.samples_of.shape[1:])
+        shape = tuple(subject.inputs.shape[1:])
         last = subject.channels_last
         height, width = (shape[0], shape[1]) if last else (shape[1], shape[2])
         rows, columns = (max(1, min(TILES, extent // 2)) for extent in (height, width))
@@ -55,7 +55,7 @@ class Image(InputKind):
     def corruptions(self, subject: Subject) -> dict[str, Corruption]:
         low, high = self.range_of(subject)
         last = subject.channels_last
-        shape = subject.samples_of.shape[1:]
+        shape = subject.inputs.shape[1:]
         channels = shape[-1] if last else shape[0]
 
         def disturb(kind: str) -> Corruption:
@@ -101,7 +101,7 @@ class Image(InputKind):
         low, high = self.range_of(subject)
         found["in −1 to 1"] = lambda _, x: 2 * (x - low) / (high - low) - 1
         found["inverted"] = lambda _, x: low + high - x
-        shape = subject.samples_of.shape
+        shape = subject.inputs.shape
         if 3 in (shape[1], shape[-1]):
             found["colours reversed"] = lambda _, x: x.flip(1 if x.shape[1] == 3 else -1)
         return found

@@ -162,5 +162,4 @@ def still_broken(subject: Subject, samples: NDArray[np.intp], points: Tensor) ->
 
 def l2_eps(subject: Subject, eps: float) -> float:
     """The L2 budget that belongs to an Linf budget of `eps`."""
-    assert subject.x is not None
-    return float(f"{L2_SHARE * eps * subject.x[0].numel() ** 0.5:.12g}")
+    return float(f"{L2_SHARE * eps * subject.inputs[0].numel() ** 0.5:.12g}")

@@ -42,8 +42,7 @@ def surrogate(subject: Subject) -> nn.Module:
     """
     if subject.surrogate is not None:
         return subject.surrogate
-    assert subject.x is not None
-    x = full(subject.x[:MOST]).to(subject.device)
+    x = full(subject.inputs[:MOST]).to(subject.device)
     with torch.no_grad():
         y = torch.cat([subject.logits(part).argmax(1) for part in x.split(subject.batch_size)])
     std = subject.kind.spread(subject)

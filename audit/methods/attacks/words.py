@@ -110,11 +110,10 @@ def candidates(subject: Subject, kind: Kind) -> Tensor:
     vocabulary = subject.meta.input.vocabulary
     if vocabulary is None:
         raise NotApplicable("the words are not known ([subject.input] vocabulary)")
-    assert subject.x is not None
-    if len(vocabulary) <= int(subject.x.max()):
+    if len(vocabulary) <= int(subject.inputs.max()):
         raise NotApplicable(
             f"the vocabulary has {len(vocabulary)} words and the data hold the number "
-            f"{int(subject.x.max())}"
+            f"{int(subject.inputs.max())}"
         )
     return typos(tuple(vocabulary)) if kind == "typos" else substitutes(subject, vocabulary)
 

@@ -91,7 +91,7 @@ def linear_forms(subject: Subject) -> int:
 def boundable(subject: Subject) -> None:
     """Raise NotApplicable, with the layer's name, where the network's answers cannot be bounded."""
     network = network_of(subject)
-    with torch.no_grad(), computing_in(subject.samples_of.dtype):
+    with torch.no_grad(), computing_in(subject.inputs.dtype):
         x, y = subject.batch(range(min(subject.n, FEW)))
         ball = budget(subject, 0.0).around(x)
         low, high = intervals(network, ball)[network.output]

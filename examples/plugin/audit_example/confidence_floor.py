@@ -18,7 +18,7 @@ class ConfidenceFloor(Check):
     floor: float = 0.5
 
     def applies(self, subject):
-        subject.require_classification()
+        subject.require("has_probabilities")
 
     def examine(self, context):
         unsure = context.predictions().confidence < self.floor

@@ -23,7 +23,7 @@ class Spectrum(InputKind):
         return torch.rand(n, 12, generator=generator), {"range": (0, 1), "eps": 0.05}
 
     def parts(self, subject):
-        bands = subject.samples_of.shape[1]
+        bands = subject.inputs.shape[1]
         count = min(8, bands)
         names = [f"bands {i + 1} of {count}" for i in range(count)]
         return Parts(blocks(bands, count), names, (1, count))
