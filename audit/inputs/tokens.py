@@ -20,7 +20,7 @@ PADDING = ("<pad>", "[PAD]", "")
 class Tokens(InputKind):
     """Texts."""
 
-    noun: ClassVar[str] = "words"
+    noun: ClassVar[str] = "tokens"
     value: ClassVar[str] = "word"
     continuous: ClassVar[bool] = False
     edits: ClassVar[tuple[str, ...]] = ("typos", "substitutions")
