@@ -117,8 +117,9 @@ def followed_back(subject: Subject) -> bool:
 
     handles = [subject.core.get_submodule(name).register_forward_hook(hook) for name in layers(subject)]
     try:
+        x = subject.batch([0, 1])[0].clone()
         with torch.enable_grad():
-            answers = subject.logits(subject.batch([0, 1])[0])
+            answers = subject.logits(x.requires_grad_(True) if x.is_floating_point() else x)
     finally:
         for handle in handles:
             handle.remove()
