@@ -103,7 +103,7 @@ class Reliability(Check):
                 f"{number(m.value)} ({span(m.low, m.high)}) within {m.slice['by']}" for m in apart
             ) + "."  # fmt: skip
         low, high = over.low or 0.0, over.high or 0.0
-        lean = "overconfident" if low > 0 else "underconfident"
+        lean = "too confident" if low > 0 else "not confident enough"
         settled = low > 0 or high < 0
         guidance = Guidance(
             title="The model's confidence does not match its accuracy",

@@ -26,7 +26,7 @@ def subject(k: float, n: int = 2000) -> audit.Subject:
 
 
 @pytest.mark.parametrize(("k", "state", "lean"), [
-    (1.0, "met", None), (4.0, "failed", "overconfident"), (0.25, "failed", "underconfident"),
+    (1.0, "met", None), (4.0, "failed", "too confident"), (0.25, "failed", "not confident enough"),
 ])  # fmt: skip
 def test_planted_miscalibration_is_found(k, state, lean):
     record = audit.run(subject(k), ["calibration.reliability"])
