@@ -181,9 +181,10 @@ def publish(rows: list[dict[str, Any]]) -> None:
     alarms, models = (sum(int(found[i]) for found in counted if found) for i in (1, 2))
     lines = [
         "# How strong a fault must be", "",
-        "Each fault planted at each dose from ten training seeds, at dose zero from the number of seeds",
-        "in the last column; its check asked at profile quick. Shares with Wilson 95 % intervals. Made",
-        "by `python benchmarks/detection.py`; what each fault is: `audit selftest --list`. How it is with",
+        "Each fault planted at each dose from as many training seeds as are told, its check asked at",
+        "profile quick. Shares with Wilson 95 % intervals. Made by `python benchmarks/detection.py`; what",
+        "each fault is: `audit selftest --list`. A fault is measured anew when its check changes: rows",
+        "with 100 clean models were measured with earlier checks than those with fewer. How it is with",
         "faults of the same kind that no check was tuned on: [neighbours](neighbours.md).", "",
         "| fault | check | dose counts | in words | false alarms at dose zero |",
         "|---|---|---|---|---|", *(table[name] for name in sorted(table)), "",

@@ -13,9 +13,8 @@ mean confidence minus accuracy, the temperature that would calibrate the model (
 Bounds on each of the three: .05 (medium) and .15 (high). A calibrated model of 500 samples ends below
 .15 with its whole interval, and reaches less than .1 beyond .05.
 
-Planted and looked for (`benchmarks/detection`): logits times 2 are found in 10 of 10 seeds, times
-1.5 in none; times 0.4 in 10 of 10, times 0.5 in 7, times 0.6 in none. No false alarm on 100 clean
-models (at most 3.7 %).
+Planted and looked for (`benchmarks/detection`): logits times 2 are found in 6 of 6 seeds, times 1.5
+in none; times 0.5 in 6 of 6, times 0.6 in none. No false alarm on 20 clean models (at most 16.1 %).
 """
 
 from __future__ import annotations

@@ -16,8 +16,8 @@ shown for both answers until `[subject] favourable` says it, and no ratio gates.
 matters depends on the use; no number here is a legal finding.
 
 Planted and looked for (`benchmarks/detection`): a group of which 90 % was withheld in training is
-found in 10 of 10 seeds, at 80 % in 2, at 50 % in none; labels of a group biased for half of its
-members in 10 of 10, for a quarter in 6. No false alarm on 100 clean models of each (at most 3.7 %).
+found in 6 of 6 seeds, at 80 % in 4, at 50 % in none; labels of a group biased for a quarter of its
+members in 6 of 6. No false alarm on 20 clean models of each (at most 16.1 %).
 """
 
 from __future__ import annotations

@@ -8,8 +8,7 @@ corrected for the number of classes, lies below the bound: small classes are sai
 tell.
 
 Planted and looked for (`benchmarks/detection`): a class of which 98 % was withheld in training is
-found in 10 of 10 seeds, at 95 % in 3, at 80 % in none. No false alarm on 100 clean models (at most
-3.7 %).
+found in 6 of 6 seeds, at 95 % in none. No false alarm on 20 clean models (at most 16.1 %).
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ baselines; Meeus et al. 2024). Where such a guesser does (columns swapped, featu
 year), nothing is concluded.
 
 Planted and looked for (`benchmarks/detection`): a network that has learnt 40 % of random labels by
-heart is found in 10 of 10 seeds, 30 % in 7, 10 % in none. No false alarm on 100 clean models (at
-most 3.7 %).
+heart is found in 6 of 6 seeds, 30 % in 3, 20 % in 1, 10 % in none. No false alarm on 20 clean models
+(at most 16.1 %).
 """
 
 from __future__ import annotations

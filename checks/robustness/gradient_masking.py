@@ -6,9 +6,9 @@ search that needs no gradient flips than projected gradient descent does (Carlin
 5.3), paired, with Tango's score interval. Robustness reported by gradient attacks on such a model is not
 robustness.
 
-Planted and looked for (`benchmarks/detection`): inputs rounded to steps of 0.0001, and a softmax of
-logits times 3 whose tails are cut off, are found in 10 of 10 seeds. No false alarm on 100 clean
-models (at most 3.7 %).
+Planted and looked for (`benchmarks/detection`): inputs rounded to steps of 0.0001 are found in 10 of 10
+seeds, the logarithm of a softmax of logits times 10, cut off at 1e-9, in 6 of 6; of logits times 3 it
+hides nothing from the attack, and is found in none. No false alarm on 20 clean models (at most 16.1 %).
 """
 
 from __future__ import annotations
