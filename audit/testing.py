@@ -173,7 +173,8 @@ def counting(core: nn.Module) -> Iterator[list[int]]:
     """The samples of every call of a network, and of the copies that are made of it meanwhile."""
     passes: list[int] = []
     handle = core.register_forward_pre_hook(
-        lambda _, given: passes.append(len(given[0])) if given else None
+        # Who only traces the network asks it nothing.
+        lambda _, given: passes.append(len(given[0])) if given and isinstance(given[0], Tensor) else None
     )
     try:
         yield passes

@@ -74,7 +74,11 @@ class Certified(Check):
         from audit.methods.certificates.search import OCTAVES, linear_forms
 
         budgets = min(self.samples, subject.n) * (OCTAVES * self.per_octave).bit_length()
-        return Cost(forward=8 * budgets, backward=linear_forms(subject) * budgets)
+        other = self.attack("standard").cost(subject)  # the other side: what an attack leaves
+        return Cost(
+            forward=8 * budgets + other.forward,
+            backward=linear_forms(subject) * budgets + other.backward,
+        )
 
     def examine(self, context: Context) -> Measurement:
         from audit.methods.certificates.search import certified_eps

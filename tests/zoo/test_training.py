@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 import audit
+from audit.cli import measured_quality
 from audit.entrypoints import zoo
-
-from .test_cards import quality
 
 # Trained again here; the others take longer and are made by the same loop.
 AGAIN = ["adult-mlp", "crime-regression", "digits-cnn", "digits-transfer", "shuttle-autoencoder",
@@ -26,7 +25,7 @@ def test_training_again_performs_as_what_ships(name, tmp_path):
     made = audit.load(tmp_path / "w.safetensors", data=None, arch=entry.arch, weights_only=True)
     train, test = entry.data()
     again = audit.Subject(made.core, test.x, test.y, train=(train.x, train.y), meta=entry.meta)
-    assert abs(quality(audit.load(f"zoo:{name}")).value - quality(again).value) <= 0.02
+    assert abs(measured_quality(audit.load(f"zoo:{name}")).value - measured_quality(again).value) <= 0.02
 
 
 def test_weights_and_data_stay_small():
