@@ -7,9 +7,9 @@ layer's is starved: training cannot move what lies before it (Glorot and Bengio 
 65,504 (Micikevicius et al. 2018): beyond it, mixed-precision training and half-precision deployment
 give Inf. Shares of samples, with Wilson intervals.
 
-Planted and looked for (`benchmarks/detection`): a stack of eight layers of sigmoids is found in 10
-of 10 seeds, of six in 7, of four in none; outputs multiplied by 100,000 in 10 of 10, by 10,000 in
-none. No false alarm on 100 clean models of each (at most 3.7 %).
+Planted and looked for (`benchmarks/detection`): a stack of ten layers of sigmoids is found in 4 of 4
+seeds, of eight in 3, of six in none; outputs multiplied by 100,000 in 10 of 10, by 10,000 in none. No
+false alarm on 8 clean models of one layer of sigmoids, and on 100 of whose outputs nothing is multiplied.
 """
 
 from __future__ import annotations
