@@ -1,7 +1,8 @@
 """Tasks and input kinds: one file each, found by entry point, known by name before any is imported.
 
-An entry point of the group `audit.tasks` or `audit.inputs` names a package, each of whose modules is a
-room called like the module, or a single module, which is called like the entry point.
+Ours are the modules of `audit.tasks` and `audit.inputs`. Others come by entry points of these groups,
+which name a package, each of whose modules is a room called like the module, or a single module, which
+is called like the entry point.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ def rooms(group: str) -> dict[str, str]:
         AuditError: two rooms have one name.
     """
     found: dict[str, str] = {}
-    for entry in sorted(entry_points(group=group), key=lambda e: (e.name, e.value)):
+    # Our own are the package that the group is called after, whatever an old installation has on file.
+    own = EntryPoint("built in", group, group)
+    for entry in (own, *sorted(entry_points(group=group), key=lambda e: (e.name, e.value))):
         for name, module in modules_of(entry).items():
             if found.get(name, module) != module:
                 raise AuditError(

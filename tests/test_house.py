@@ -90,3 +90,12 @@ def test_the_tree_that_is_drawn_is_the_tree():
         for path in (ROOT / folder).iterdir():
             if path.is_dir() and any(path.glob("*.py")):
                 assert f"{path.name}/" in drawn, f"{path.relative_to(ROOT)} is not drawn"
+
+
+def test_our_own_rooms_need_no_entry_point(monkeypatch):
+    """An installation from before there were any goes on after its sources were updated."""
+    import audit.rooms
+
+    monkeypatch.setattr(audit.rooms, "entry_points", lambda group: ())
+    found = audit.rooms.rooms.__wrapped__(INPUTS)
+    assert set(found) == {p.stem for p in (ROOT / "audit/inputs").iterdir() if p.stem[0] != "_"}
