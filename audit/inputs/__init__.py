@@ -224,7 +224,7 @@ class InputKind(ABC):
 
     def displacement(self, degrees: float, shift: str) -> tuple[str, str]:
         """('Turning a picture by at most … and shifting it by …', 'turned by …, shifted by …')."""
-        raise NotImplementedError
+        raise NotApplicable(f"{self.noun} have no place that could be another")
 
     def rescalings(self, subject: Subject) -> Ways:
         """Mistakes in preparing inputs that people make: name → the inputs [n, ...] in that form."""
