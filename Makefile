@@ -23,6 +23,7 @@ contract: $(VENV)/.test
 
 # The type checker reads the package as it is installed, under its import names.
 lint: $(VENV)/.test
+	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	rm -rf $(VENV)/typed && $(PIP) --no-deps --no-build-isolation --target $(VENV)/typed .
 	cd $(VENV) && MYPYPATH=typed bin/mypy --config-file ../pyproject.toml -p audit

@@ -9,7 +9,8 @@ PLACES = {"audit": "audit", "audit.checks": "checks", "audit.reports": "reports"
 setup(
     package_dir=PLACES,
     packages=[
-        name for package, folder in PLACES.items()
+        name
+        for package, folder in PLACES.items()
         for name in (package, *(f"{package}.{sub}" for sub in find_packages(folder)))
     ],
-)  # fmt: skip
+)

@@ -1,8 +1,8 @@
 """Audits a trained PyTorch model. `import audit` is cheap: torch comes with the first use.
 
-    subject = audit.Subject(model, x, y)
-    record = audit.run(subject)
-    measurement = audit.check("robustness.pgd", eps=8 / 255).measure(subject)
+subject = audit.Subject(model, x, y)
+record = audit.run(subject)
+measurement = audit.check("robustness.pgd", eps=8 / 255).measure(subject)
 """
 
 from __future__ import annotations
@@ -20,20 +20,48 @@ if TYPE_CHECKING:
     from audit.subject import Subject
 
 _HOMES = {
-    "AuditError": "errors", "NotApplicable": "errors",
-    "AuditRecord": "record", "Figure": "record", "Guidance": "record", "LeftOut": "record",
-    "Metric": "record", "Table": "record", "Validity": "record",
-    "Check": "checking", "Context": "checking", "Cost": "checking", "Expectation": "checking",
+    "AuditError": "errors",
+    "NotApplicable": "errors",
+    "AuditRecord": "record",
+    "Figure": "record",
+    "Guidance": "record",
+    "LeftOut": "record",
+    "Metric": "record",
+    "Table": "record",
+    "Validity": "record",
+    "Check": "checking",
+    "Context": "checking",
+    "Cost": "checking",
+    "Expectation": "checking",
     "Measurement": "checking",
-    "Subject": "subject", "load": "loading", "check": "runner", "run": "runner",
+    "Subject": "subject",
+    "load": "loading",
+    "check": "runner",
+    "run": "runner",
     "save": "artifact.checkpoint",
-}  # fmt: skip
+}
 
 __all__ = [
-    "AuditError", "AuditRecord", "Check", "Context", "Cost", "Expectation", "Figure", "Guidance",
-    "LeftOut", "Measurement", "Metric", "NotApplicable", "Subject", "Table", "Validity", "check", "load",
-    "run", "save",
-]  # fmt: skip
+    "AuditError",
+    "AuditRecord",
+    "Check",
+    "Context",
+    "Cost",
+    "Expectation",
+    "Figure",
+    "Guidance",
+    "LeftOut",
+    "Measurement",
+    "Metric",
+    "NotApplicable",
+    "Subject",
+    "Table",
+    "Validity",
+    "check",
+    "load",
+    "run",
+    "save",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -59,7 +59,9 @@ class Expectation(Part):
     severity: Severity = "high"
     gates: bool = Field(default=True, description="false: it is told, and gates at no severity")
     tolerates: Number | None = Field(
-        default=None, ge=0, allow_inf_nan=False,
+        default=None,
+        ge=0,
+        allow_inf_nan=False,
         description="how far beyond its bound, in the metric's unit, an undecided one may reach "
         "without blocking a pass",
     )
@@ -307,10 +309,13 @@ class Check(BaseModel, ABC):
         context.unanswered.clear()
         measurement = self.examine(context)
         if context.unanswered and not self.counts_unanswered:
-            measurement.left_out.append(LeftOut(
-                what="samples", how_many=max(context.unanswered.values()),
-                why=f"the model answers NaN or infinity ({', '.join(context.unanswered)})",
-            ))  # fmt: skip
+            measurement.left_out.append(
+                LeftOut(
+                    what="samples",
+                    how_many=max(context.unanswered.values()),
+                    why=f"the model answers NaN or infinity ({', '.join(context.unanswered)})",
+                )
+            )
         measurement.title = self.title
         return measurement
 

@@ -33,8 +33,9 @@ class Version(argparse.Action):
     """Print the version; it is looked up only when asked for."""
 
     def __init__(self, option_strings: Sequence[str], dest: str) -> None:
-        super().__init__(option_strings, dest, nargs=0, default=argparse.SUPPRESS,
-                         help="print the version")  # fmt: skip
+        super().__init__(
+            option_strings, dest, nargs=0, default=argparse.SUPPRESS, help="print the version"
+        )
 
     def __call__(self, top: argparse.ArgumentParser, *_: Any) -> None:
         from importlib.metadata import version
@@ -51,10 +52,11 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", metavar="COMMAND")
 
     run = commands.add_parser(
-        "run", help="audit a model and write the report",
+        "run",
+        help="audit a model and write the report",
         epilog="Exit codes: 0 pass, 1 fail, 2 usage or input error, 3 inconclusive, 4 internal "
         "error, 130 interrupted.",
-    )  # fmt: skip
+    )
     run.add_argument("model", metavar="MODEL", help="a model file, or zoo:NAME")
     add_subject_flags(run)
     run.add_argument("--out", metavar="DIR", help="where to write (default: audit-report/)")
@@ -64,11 +66,15 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--seed", type=int)
     run.add_argument("--device", choices=("auto", "cpu", "cuda"))
     run.add_argument("--baseline", metavar="RECORD", help="an earlier record.json to hold against")
-    run.add_argument("--fail-on", choices=SEVERITIES, help="gate from this severity (default: high)")
     run.add_argument(
-        "--no-examples", action="store_true", default=None,
+        "--fail-on", choices=SEVERITIES, help="gate from this severity (default: high)"
+    )
+    run.add_argument(
+        "--no-examples",
+        action="store_true",
+        default=None,
         help="keep single rows and pictures of the data out of all outputs",
-    )  # fmt: skip
+    )
     run.set_defaults(act=command_run)
 
     init = commands.add_parser("init", help="write an audit.toml with all that can be inferred")
@@ -104,13 +110,18 @@ def parser() -> argparse.ArgumentParser:
     zoo.set_defaults(act=command_zoo)
 
     selftest = commands.add_parser(
-        "selftest", help="plant faults in reference models: does the audit find them?",
+        "selftest",
+        help="plant faults in reference models: does the audit find them?",
         epilog="Exit codes: 0 all faults are flagged and no clean twin raises the alarm, 1 not so.",
-    )  # fmt: skip
+    )
     selftest.add_argument("fault", nargs="*", metavar="FAULT", help="only these (default: all)")
     selftest.add_argument("--list", action="store_true", help="list the planted faults")
-    selftest.add_argument("--out", metavar="DIR", default="audit-selftest",
-                          help="where to write (default: audit-selftest/)")  # fmt: skip
+    selftest.add_argument(
+        "--out",
+        metavar="DIR",
+        default="audit-selftest",
+        help="where to write (default: audit-selftest/)",
+    )
     selftest.add_argument("--profile", choices=("quick", "standard", "deep"), default="quick")
     selftest.add_argument("--seed", type=int, default=0)
     selftest.set_defaults(act=command_selftest)
@@ -123,9 +134,11 @@ def add_subject_flags(command: argparse.ArgumentParser) -> None:
     command.add_argument("--train-data", metavar="PATH", help="training data")
     command.add_argument("--config", metavar="FILE", help="default: audit.toml, or [tool.audit]")
     command.add_argument(
-        "--trust", action="store_true", default=None,
+        "--trust",
+        action="store_true",
+        default=None,
         help="load files that carry code by running it: only from people you trust",
-    )  # fmt: skip
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -172,9 +185,7 @@ def attempt(options: argparse.Namespace) -> int:
         return 2
     except BaseException as error:  # noqa: BLE001 - the last resort: say it is our fault
         complain("".join(traceback.format_exception(error)).rstrip())
-        complain(
-            f"audit: internal error: {told(error)}. Please report it with the lines above."
-        )
+        complain(f"audit: internal error: {told(error)}. Please report it with the lines above.")
         return 4
 
 
@@ -191,8 +202,20 @@ def settled(options: argparse.Namespace) -> Config:
                 f"audit: {options.model} brings its own architecture, data and description, so "
                 f"{', '.join(ignored)} of {path} are left aside; pass --config {path} to apply them."
             )
-    for name in ("arch", "data", "train_data", "out", "profile", "check", "skip", "seed", "device",
-                 "baseline", "no_examples", "trust"):  # fmt: skip
+    for name in (
+        "arch",
+        "data",
+        "train_data",
+        "out",
+        "profile",
+        "check",
+        "skip",
+        "seed",
+        "device",
+        "baseline",
+        "no_examples",
+        "trust",
+    ):
         value = getattr(options, name, None)
         if value is not None:
             setattr(config, name, value)
@@ -218,9 +241,7 @@ def command_run(options: argparse.Namespace) -> int:
         select(config.skip, "--skip")
     for check_id, parameters in config.checks.items():
         build_check(check_id, config.profile, parameters, partial(config.place, "checks", check_id))
-    tables = {
-        "expect": [e.check for e in config.expect], "waive": [w.check for w in config.waive]
-    }  # fmt: skip
+    tables = {"expect": [e.check for e in config.expect], "waive": [w.check for w in config.waive]}
     for table, named in tables.items():
         for index, check_id in enumerate(named):
             known_check(check_id, config.place(table, str(index), "check"))
@@ -231,15 +252,28 @@ def command_run(options: argparse.Namespace) -> int:
         from audit.runner import run
 
         subject = load(
-            options.model, arch=config.arch, data=config.data, train_data=config.train_data,
-            meta=config.subject, trust=config.trust, device=config.device,
+            options.model,
+            arch=config.arch,
+            data=config.data,
+            train_data=config.train_data,
+            meta=config.subject,
+            trust=config.trust,
+            device=config.device,
             weights_only=weights_only,
-        )  # fmt: skip
+        )
         record = run(
-            subject, config.check or None, skip=config.skip, profile=config.profile,
-            seed=config.seed, parameters=config.checks, policy=policy, baseline=baseline,
-            evidence=out / "evidence", examples=not config.no_examples, watch=progress.check,
-        )  # fmt: skip
+            subject,
+            config.check or None,
+            skip=config.skip,
+            profile=config.profile,
+            seed=config.seed,
+            parameters=config.checks,
+            policy=policy,
+            baseline=baseline,
+            evidence=out / "evidence",
+            examples=not config.no_examples,
+            watch=progress.check,
+        )
         progress.stage("Writing the report")
         paths = write_reports(record, out)
     options.written = paths["json"]
@@ -355,8 +389,10 @@ def command_explain(options: argparse.Namespace) -> int:
     cls = registry().checks[options.check]
     say(f"{cls.id} ({cls.kind})\n\n{cls.explanation()}\n\nParameters:")
     for name, info in cls.model_fields.items():
-        values = {p: cls.profiles.get(p, {}).get(name, info.default)
-                  for p in ("quick", "standard", "deep")}  # fmt: skip
+        values = {
+            p: cls.profiles.get(p, {}).get(name, info.default)
+            for p in ("quick", "standard", "deep")
+        }
         same = len({repr(v) for v in values.values()}) == 1
         shown = ", ".join(f"{k} {literal(v)}" for k, v in values.items())
         shown = literal(info.default) if same else shown
@@ -399,9 +435,13 @@ def command_selftest(options: argparse.Namespace) -> int:
     make_folder(out)
     with reporter("console").Progress() as progress:
         record = selftest(
-            options.fault, profile=options.profile, seed=options.seed, out=out,
-            stage=progress.stage, watch=progress.check,
-        )  # fmt: skip
+            options.fault,
+            profile=options.profile,
+            seed=options.seed,
+            out=out,
+            stage=progress.stage,
+            watch=progress.check,
+        )
         page = write_atomic(out / "selftest.html", reporter("html").render_selftest(record))
     say(reporter("console").selftest(record, page))
     return 0 if record.passed else 1
@@ -423,12 +463,16 @@ def describe_zoo(model: Any) -> str:
     quality = measured_quality(subject)
     fails = "; ".join(model.fails) or "no expectation of severity high or above"
     lines = {
-        "model": f"zoo:{model.name}: {model.summary}", "task": subject.meta.task,
-        "architecture": model.arch, "parameters": f"{subject.summary().parameters:,}",
+        "model": f"zoo:{model.name}: {model.summary}",
+        "task": subject.meta.task,
+        "architecture": model.arch,
+        "parameters": f"{subject.summary().parameters:,}",
         "quality": f"{quality.name.replace('_', ' ')} {value_text(quality)}",
-        "data": model.source, "recipe": model.recipe, "limits": model.limits,
+        "data": model.source,
+        "recipe": model.recipe,
+        "limits": model.limits,
         "audit fails": f"{fails} (exit code {model.exit_code})",
         "undecided": "; ".join(model.undecided) or "nothing beyond what is tolerated",
         "digest": subject.weights_digest(),
-    }  # fmt: skip
+    }
     return "\n".join(f"{key:<13} {value}" for key, value in lines.items())

@@ -74,7 +74,9 @@ class Config(Part):
         about: tuple[str, ...] = ("arch", "data", "train_data", "subject")
         given = [name for name in about if name in self.model_fields_set]
         for name in given:
-            setattr(self, name, type(self).model_fields[name].get_default(call_default_factory=True))
+            setattr(
+                self, name, type(self).model_fields[name].get_default(call_default_factory=True)
+            )
         return given
 
 
@@ -132,7 +134,13 @@ def not_finite(node: Any, location: tuple[str, ...] = ()) -> list[str] | None:
     """Where the first number stands that is none: infinite, or not a number."""
     if isinstance(node, float) and not math.isfinite(node):
         return list(location)
-    parts = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    parts = (
+        node.items()
+        if isinstance(node, dict)
+        else enumerate(node)
+        if isinstance(node, list)
+        else ()
+    )
     for key, value in parts:
         found = not_finite(value, (*location, str(key)))
         if found is not None:
@@ -151,8 +159,10 @@ def explain(error: ValidationError, path: Path, text: str, prefix: tuple[str, ..
         known = known_keys(location[:-1])
         near = difflib.get_close_matches(location[-1].replace("-", "_"), known, 1)
         hint = f"did you mean {near[0]!r}" if near else f"known are {', '.join(known)}"
-        return f"{where}: unknown key {name!r}; {hint}?" if near else (
-            f"{where}: unknown key {name!r}; {hint}."
+        return (
+            f"{where}: unknown key {name!r}; {hint}?"
+            if near
+            else (f"{where}: unknown key {name!r}; {hint}.")
         )
     message = first["msg"].removeprefix("Value error, ")
     return f"{where}: {name}: {message[0].lower()}{message[1:]}."

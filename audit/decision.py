@@ -42,10 +42,20 @@ class Decision(Task):
         return (decided(answers) == y).double()
 
     def mean_quality(
-        self, subject: Subject, answers: Tensor, y: Tensor, *, clusters: Any, prefix: str, where: Slice
+        self,
+        subject: Subject,
+        answers: Tensor,
+        y: Tensor,
+        *,
+        clusters: Any,
+        prefix: str,
+        where: Slice,
     ) -> Metric:
         return statistics.proportion(
-            f"{prefix}accuracy", self.merit(subject, answers, y).numpy(), clusters=clusters, slice=where
+            f"{prefix}accuracy",
+            self.merit(subject, answers, y).numpy(),
+            clusters=clusters,
+            slice=where,
         )
 
     def told_change(self, before: Metric, after: Metric) -> str:
@@ -78,10 +88,14 @@ class Decision(Task):
         if labels.several and labels.fit(k):
             reason = "one-hot rows: the class is the column that holds the 1"
         if reason:
-            read_as = subject.classes if labels.several or numbering is None else {
-                f"{value:g}": subject.classes[i] for value, i in numbering.items()
-            }
-            subject.facts.append(Fact(name="labels", value=read_as, source="inferred", reason=reason))
+            read_as = (
+                subject.classes
+                if labels.several or numbering is None
+                else {f"{value:g}": subject.classes[i] for value, i in numbering.items()}
+            )
+            subject.facts.append(
+                Fact(name="labels", value=read_as, source="inferred", reason=reason)
+            )
         if subject.train is not None and trained is not None:
             subject.train = subject.train[0], self.indices(trained, k, "training labels", numbering)
         if subject.y is None:
@@ -122,7 +136,7 @@ class Decision(Task):
         if y.is_floating_point() and not bool((y == y.round()).all()):
             raise AuditError(
                 f"The task is {self.name} and the {what} are not whole numbers; give class "
-                "indices, or task = \"regression\" in [subject]."
+                'indices, or task = "regression" in [subject].'
             )
         low, high = int(y.min()), int(y.max())
         if low < 0 or high >= k:
@@ -207,5 +221,3 @@ def one_score(scores: Tensor, asked: Asked) -> Reading | None:
 def is_classification(task: str | None) -> bool:
     """Was such a task given?"""
     return task is not None and isinstance(room(TASKS, task), Classification)
-
-

@@ -91,8 +91,17 @@ def producer(
 
 @functools.cache
 def library_versions() -> dict[str, str]:
-    names = ("torch", "numpy", "captum", "shap", "lime", "adversarial-robustness-toolbox",
-             "fairlearn", "scikit-learn", "scipy")  # fmt: skip
+    names = (
+        "torch",
+        "numpy",
+        "captum",
+        "shap",
+        "lime",
+        "adversarial-robustness-toolbox",
+        "fairlearn",
+        "scikit-learn",
+        "scipy",
+    )
     return {name: package_version(name) for name in names}
 
 
@@ -125,11 +134,16 @@ class Store:
     @functools.cached_property
     def base(self) -> str:
         parts = [
-            self.subject.behaviour_digest(), self.subject.data_digest(), str(self.seed),
-            json.dumps(library_versions(), sort_keys=True), str(self.subject.batch_size),
-            str(self.subject.device), str(torch.get_num_threads()), platform.machine(),
+            self.subject.behaviour_digest(),
+            self.subject.data_digest(),
+            str(self.seed),
+            json.dumps(library_versions(), sort_keys=True),
+            str(self.subject.batch_size),
+            str(self.subject.device),
+            str(torch.get_num_threads()),
+            platform.machine(),
             torch.backends.cpu.get_cpu_capability(),
-        ]  # fmt: skip
+        ]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     def get(

@@ -44,10 +44,18 @@ def number_rows(rows: Rows) -> list[dict[str, Any]]:
 
 
 def curve(
-    rows: Rows, *, x: str, y: str, series: str, title: str, caption: str,
-    bound: float | None = None, domain: tuple[float, float] | None = (0, 1), log: bool = False,
+    rows: Rows,
+    *,
+    x: str,
+    y: str,
+    series: str,
+    title: str,
+    caption: str,
+    bound: float | None = None,
+    domain: tuple[float, float] | None = (0, 1),
+    log: bool = False,
     asked: float | None = None,
-) -> Figure:  # fmt: skip
+) -> Figure:
     """Lines with interval bars; rows hold `x`, `y`, 'low', 'high' and `series`.
 
     Args:
@@ -61,9 +69,12 @@ def curve(
     order = list(dict.fromkeys(row[series] for row in rows))
     legend = alt.Legend(orient="top") if len(order) > 1 else None
     colour = alt.Color(
-        f"{series}:N", title=None, sort=order, legend=legend,
+        f"{series}:N",
+        title=None,
+        sort=order,
+        legend=legend,
         scale=alt.Scale(domain=order, range=PALETTE[: len(order)]),
-    )  # fmt: skip
+    )
     shape = alt.Shape(  # over the same domain as the colour, so that they share one legend
         f"{series}:N", title=None, sort=order, legend=legend, scale=alt.Scale(domain=order)
     )
@@ -75,15 +86,15 @@ def curve(
         base.mark_rule(strokeWidth=1.5).encode(
             at, alt.Y("low:Q", scale=scale, title=y), alt.Y2("high:Q"), colour
         ),
-        base.mark_point(size=60, filled=True, opacity=1).encode(
-            at, value, colour, shape
-        ),
+        base.mark_point(size=60, filled=True, opacity=1).encode(at, value, colour, shape),
     ]
     if bound is not None:
         layers.append(bound_rule(bound, horizontal=True))
     if asked is not None:
         place = alt.Chart(alt.Data(values=[{x: asked}]))  # type: ignore[attr-defined]
-        layers.append(place.mark_rule(strokeDash=[2, 4], strokeWidth=1.5, color="currentColor").encode(at))
+        layers.append(
+            place.mark_rule(strokeDash=[2, 4], strokeWidth=1.5, color="currentColor").encode(at)
+        )
     return finish(alt.layer(*layers).properties(width=440, height=240), title, caption)
 
 
@@ -160,9 +171,7 @@ def matrix(rows: Rows, *, x: str, y: str, value: str, title: str, caption: str) 
         alt.X(f"{x}:N", sort=across, title=x, axis=alt.Axis(labelLimit=120)),
         alt.Y(f"{y}:N", sort=down, title=y, axis=alt.Axis(labelLimit=160)),
     )
-    colour = alt.Color(
-        f"{value}:Q", scale=alt.Scale(scheme="cividis", domain=[0, 1]), title=value
-    )
+    colour = alt.Color(f"{value}:Q", scale=alt.Scale(scheme="cividis", domain=[0, 1]), title=value)
     cells = base.mark_rect().encode(colour)
     text = base.mark_text(fontSize=10).encode(
         alt.Text(f"{value}:Q", format=".2f"),
@@ -211,9 +220,7 @@ def grey_or_rgb(image: NDArray[np.floating[Any]], low: float, high: float) -> ND
     return np.repeat(shades[..., None], 3, -1) if shades.ndim == 2 else shades
 
 
-def tiles(
-    rows: Sequence[Sequence[NDArray[np.uint8]]], *, title: str, caption: str
-) -> Figure:
+def tiles(rows: Sequence[Sequence[NDArray[np.uint8]]], *, title: str, caption: str) -> Figure:
     """Pictures side by side, each at least 96 pixels, as one PNG with a transparent ground."""
     from PIL import Image, ImageDraw
 

@@ -95,22 +95,24 @@ def complete(
     inputs = x[rows]
     found = candidates(probe(network, inputs), len(rows), meta.output_index)
     asked = Asked(
-        network.prepared(inputs).cpu(), None if y is None else y[rows],
-        Labels.of(train_y if y is None else y), meta,
-    )  # fmt: skip
+        network.prepared(inputs).cpu(),
+        None if y is None else y[rows],
+        Labels.of(train_y if y is None else y),
+        meta,
+    )
     finite = finite_rows(found)
     if not bool(finite.any()):
         facts.append(unusable(network, len(rows)))
         finite = ~finite
     choice = read(
         [replace(c, tensor=c.tensor[finite].nan_to_num().cpu()) for c in found],
-        replace(
-            asked, inputs=asked.inputs[finite], y=None if asked.y is None else asked.y[finite]
-        ),
+        replace(asked, inputs=asked.inputs[finite], y=None if asked.y is None else asked.y[finite]),
     )
     reading, index = choice.pair.reading, choice.pair.candidate.index
     if index is not None:
-        meta.output_index = settle("output index", meta.output_index, lambda: (index, choice.reason))
+        meta.output_index = settle(
+            "output index", meta.output_index, lambda: (index, choice.reason)
+        )
     meta.output = settle("output", meta.output, lambda: (reading.output, choice.said))
     meta.task = settle("task", meta.task, lambda: (choice.pair.task.name, choice.said))
     scores = next(c.tensor for c in found if c.index == index).nan_to_num()
@@ -146,8 +148,10 @@ def unusable(network: nn.Module, n: int) -> Fact:
             "the scale of the inputs and [subject.input.preprocess]."
         )
     return Fact(
-        name=UNUSABLE, value=f"the model returns NaN or Inf for each of {n} samples",
-        source="inferred", reason="its answers",
+        name=UNUSABLE,
+        value=f"the model returns NaN or Inf for each of {n} samples",
+        source="inferred",
+        reason="its answers",
     )
 
 

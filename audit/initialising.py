@@ -25,10 +25,14 @@ def write_config(options: argparse.Namespace, config: Config | None, path: Path)
         What to tell the user.
     """
     subject = load(
-        options.model, arch=options.arch, data=options.data, train_data=options.train_data,
-        meta=config.subject if config else SubjectMeta(), trust=bool(options.trust),
+        options.model,
+        arch=options.arch,
+        data=options.data,
+        train_data=options.train_data,
+        meta=config.subject if config else SubjectMeta(),
+        trust=bool(options.trust),
         weights_only=True,
-    )  # fmt: skip
+    )
     reasons = {f.name: f for f in subject.facts}
 
     def why(name: str) -> str:
@@ -43,8 +47,11 @@ def write_config(options: argparse.Namespace, config: Config | None, path: Path)
         "# missing; a line that you keep counts as given, no longer as inferred.",
         "",
     ]
-    for key, value in (("arch", options.arch), ("data", options.data),
-                       ("train_data", options.train_data)):  # fmt: skip
+    for key, value in (
+        ("arch", options.arch),
+        ("data", options.data),
+        ("train_data", options.train_data),
+    ):
         lines.append(f"{key} = {toml(value)}" if value else f'# {key} = "…"')
     lines += ['# profile = "standard"      # quick, standard or deep', "", "[subject]"]
     lines.append(f"task = {toml(meta.task)}{why('task')}" if meta.task else '# task = "multiclass"')
@@ -88,18 +95,33 @@ def write_config(options: argparse.Namespace, config: Config | None, path: Path)
         for key, value in meta.input.preprocess.model_dump(exclude_none=True).items():
             lines.append(f"{key} = {toml(value)}")
     else:
-        lines.append("# [subject.input.preprocess]\n# scale = \"1/255\"\n# mean = [0.5]\n# std = [0.5]")
+        lines.append(
+            '# [subject.input.preprocess]\n# scale = "1/255"\n# mean = [0.5]\n# std = [0.5]'
+        )
     for feature in meta.features or []:
         lines += ["", "[[subject.features]]"]
         for key, value in feature.model_dump(exclude_none=True).items():
             lines.append(f"{key} = {toml(value)}")
     lines += [
-        "", "[policy]", 'fail_on = "high"', 'on_inconclusive = "block"', "",
-        "# [[expect]]", '# check = "performance.classification"', '# metric = "accuracy"',
-        '# op = ">="', "# bound = 0.9", '# severity = "high"', "",
-        "# [[waive]]", '# check = "…"', '# owner = "…"', '# reason = "…"', 
-        f"# expires = {datetime.date.today() + datetime.timedelta(days=90)}", "",
-    ]  # fmt: skip
+        "",
+        "[policy]",
+        'fail_on = "high"',
+        'on_inconclusive = "block"',
+        "",
+        "# [[expect]]",
+        '# check = "performance.classification"',
+        '# metric = "accuracy"',
+        '# op = ">="',
+        "# bound = 0.9",
+        '# severity = "high"',
+        "",
+        "# [[waive]]",
+        '# check = "…"',
+        '# owner = "…"',
+        '# reason = "…"',
+        f"# expires = {datetime.date.today() + datetime.timedelta(days=90)}",
+        "",
+    ]
     write_atomic(path, "\n".join(lines))
     inferred = sum(f.source == "inferred" for f in subject.facts)
     facts = f"{inferred} fact{'s' if inferred != 1 else ''}"

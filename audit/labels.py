@@ -56,9 +56,7 @@ def as_numbers(array: np.ndarray) -> np.ndarray:
     return array
 
 
-def named(
-    array: np.ndarray, classes: list[str] | None, what: str = "The labels"
-) -> np.ndarray:
+def named(array: np.ndarray, classes: list[str] | None, what: str = "The labels") -> np.ndarray:
     """Names of classes as their indices; objects that are numbers, as numbers.
 
     Raises:
@@ -93,7 +91,9 @@ class Labels:
 
     shape: tuple[int, ...]  # () where there are none
     whole: bool
-    values: tuple[float, ...]  # those that occur, ascending; of very many the lowest and the highest
+    values: tuple[
+        float, ...
+    ]  # those that occur, ascending; of very many the lowest and the highest
     one_hot: bool  # rows of zeros and a single one
 
     @classmethod
@@ -157,7 +157,11 @@ class Labels:
         if self.several or not self.given or self.indices(k):
             return None, ""
         if self.whole and self.called(classes):
-            return {float(v): classes.index(f"{v:g}") for v in self.values}, "they are the classes' names"
+            return {
+                float(v): classes.index(f"{v:g}") for v in self.values
+            }, "they are the classes' names"
         if self.two and k == 2:
-            return {v: i for i, v in enumerate(self.values)}, "two values for two classes, the lower first"
+            return {
+                v: i for i, v in enumerate(self.values)
+            }, "two values for two classes, the lower first"
         return None, ""

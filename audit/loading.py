@@ -95,10 +95,12 @@ def training_notes(training: Dataset) -> list[str]:
     all of them, so that nothing is undecided for it.
     """
     return [
-        *(f"{lacking.how_many:,} {lacking.what} were left out: {lacking.why}."
-          for lacking in training.left_out),
+        *(
+            f"{lacking.how_many:,} {lacking.what} were left out: {lacking.why}."
+            for lacking in training.left_out
+        ),
         *training.notes,
-    ]  # fmt: skip
+    ]
 
 
 def described_by(data: Dataset) -> SubjectMeta:
@@ -119,8 +121,11 @@ def bare_weights(artifact: Artifact, meta: SubjectMeta, path: Path) -> Subject:
     for name, tensor in (artifact.state or {}).items():
         safe = name.replace(".", "/")
         if tensor.is_floating_point() and tensor.dtype in (
-            torch.float16, torch.bfloat16, torch.float32, torch.float64,
-        ):  # fmt: skip
+            torch.float16,
+            torch.bfloat16,
+            torch.float32,
+            torch.float64,
+        ):
             holder.register_parameter(safe, nn.Parameter(tensor, requires_grad=False))
         else:
             holder.register_buffer(safe, tensor)
@@ -135,10 +140,12 @@ def tell(subject: Subject, artifact: Artifact) -> None:
     subject.notes = [*artifact.notes, *subject.notes]
     if artifact.trusted:
         subject.notes.insert(
-            0, f"The file is a {artifact.format} and was loaded by running it, because --trust said so."
+            0,
+            f"The file is a {artifact.format} and was loaded by running it, because --trust said so.",
         )
     subject.facts.insert(
-        0, Fact(name="format", value=artifact.format, source="inferred", reason="the file's content")
+        0,
+        Fact(name="format", value=artifact.format, source="inferred", reason="the file's content"),
     )
 
 

@@ -34,8 +34,10 @@ def among(group: str) -> AfterValidator:
         known = sorted(rooms(group))
         if name not in known:
             near = difflib.get_close_matches(name, known, 1)
-            raise ValueError(f"{name!r} is none of {', '.join(known)}"
-                             + (f"; did you mean {near[0]}?" if near else ""))  # fmt: skip
+            raise ValueError(
+                f"{name!r} is none of {', '.join(known)}"
+                + (f"; did you mean {near[0]}?" if near else "")
+            )
         return name
 
     return AfterValidator(check)
@@ -115,8 +117,10 @@ class InputMeta(MetaPart):
     dtype: str | None = None
     range: tuple[Number, Number] | None = Field(default=None, description="lowest, highest value")
     eps: Number | None = Field(
-        default=None, gt=0, description="the change of a value that should not change the answer: what "
-        "robustness is measured at; 8/255 of the range's width, for tables 0.1 standard deviations"
+        default=None,
+        gt=0,
+        description="the change of a value that should not change the answer: what "
+        "robustness is measured at; 8/255 of the range's width, for tables 0.1 standard deviations",
     )
     vocabulary: list[str] | None = Field(
         default=None, description="tokens: the word of each number, from 0"
@@ -143,7 +147,8 @@ class Feature(MetaPart):
         default=None, description="may an adversary change it? numeric features: yes, unless said"
     )
     whole: bool | None = Field(
-        default=None, description="numeric: does it count in whole numbers? as the data do, unless said"
+        default=None,
+        description="numeric: does it count in whole numbers? as the data do, unless said",
     )
 
     @model_validator(mode="after")
@@ -186,8 +191,9 @@ class SubjectMeta(MetaPart):
         default=None, description="columns of a table, or arrays, that name people's groups"
     )
     sensitive_bins: dict[str, list[Number]] | None = Field(
-        default=None, description="of a sensitive column of numbers: where it is cut into groups, as "
-        "in {age = [30, 50, 65]}; without it, into five of about as many people"
+        default=None,
+        description="of a sensitive column of numbers: where it is cut into groups, as "
+        "in {age = [30, 50, 65]}; without it, into five of about as many people",
     )
     groups: str | None = Field(
         default=None, description="column or array of the clusters (writer, patient, speaker)"

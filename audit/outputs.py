@@ -76,10 +76,16 @@ def candidates(raw: Any, n: int, index: int | None = None) -> list[Candidate]:
     elif index is not None:
         found = [Candidate(select_output(raw, index), index)]
     else:
-        found = [Candidate(v, i, name) for i, (name, v) in enumerate(parts(raw) or [])
-                 if isinstance(v, Tensor)]  # fmt: skip
-    fitting = [c for c in found
-               if c.tensor.is_floating_point() and c.tensor.ndim > 0 and len(c.tensor) == n]  # fmt: skip
+        found = [
+            Candidate(v, i, name)
+            for i, (name, v) in enumerate(parts(raw) or [])
+            if isinstance(v, Tensor)
+        ]
+    fitting = [
+        c
+        for c in found
+        if c.tensor.is_floating_point() and c.tensor.ndim > 0 and len(c.tensor) == n
+    ]
     if fitting:
         return fitting
     if any(c.tensor.ndim > 0 and len(c.tensor) == n for c in found):

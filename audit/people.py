@@ -21,7 +21,13 @@ from audit.text import clean_names
 MISSING = "missing"
 MOST_NUMBERS = 12  # different numbers that are groups of their own
 BINS = 5
-CONVERTED = ("nan", "NaN", "NaT", "None", "<NA>")  # what becomes of an empty cell that is made a text
+CONVERTED = (
+    "nan",
+    "NaN",
+    "NaT",
+    "None",
+    "<NA>",
+)  # what becomes of an empty cell that is made a text
 
 
 def group_labels(
@@ -51,7 +57,9 @@ def group_labels(
         )
     if numbers is not None and (edges is not None or distinct > MOST_NUMBERS):
         given = edges is not None
-        cuts = np.unique(np.asarray(edges, dtype=np.float64)) if given else quantiles(numbers[~empty])
+        cuts = (
+            np.unique(np.asarray(edges, dtype=np.float64)) if given else quantiles(numbers[~empty])
+        )
         names = bin_names(cuts)
         labels = np.array(names)[np.searchsorted(cuts, np.where(empty, 0, numbers), side="right")]
         if not given:

@@ -21,9 +21,19 @@ if TYPE_CHECKING:
 
 # The order in which a reader wants the areas, and in which evidence is best shared.
 AREAS = (
-    "performance", "generalisation", "calibration", "robustness", "fairness", "imbalance",
-    "interpretability", "behaviour", "privacy", "data", "training", "deployment",
-)  # fmt: skip
+    "performance",
+    "generalisation",
+    "calibration",
+    "robustness",
+    "fairness",
+    "imbalance",
+    "interpretability",
+    "behaviour",
+    "privacy",
+    "data",
+    "training",
+    "deployment",
+)
 
 
 @dataclass(frozen=True)

@@ -52,8 +52,11 @@ def classes_counted(pairs: list[Pair], asked: Asked) -> tuple[list[Pair], str]:
 
 def repeats_its_input(pairs: list[Pair], asked: Asked) -> tuple[list[Pair], str]:
     """The one whose output is close to its input: no score is that by chance."""
-    found = [p for p in pairs if p.reading.output == "reconstruction"
-             and explained(p.scores, asked.inputs) > EXPLAINED]  # fmt: skip
+    found = [
+        p
+        for p in pairs
+        if p.reading.output == "reconstruction" and explained(p.scores, asked.inputs) > EXPLAINED
+    ]
     return found, f"it repeats its input (over {EXPLAINED:.0%} of the variance)"
 
 
@@ -77,8 +80,11 @@ def beats_a_constant(pairs: list[Pair], asked: Asked) -> tuple[list[Pair], str]:
 
 Clue = Callable[[list[Pair], Asked], tuple[list[Pair], str]]
 CLUES: tuple[Clue, ...] = (
-    classes_counted, repeats_its_input, no_place_in_a_space, beats_a_constant,
-)  # fmt: skip
+    classes_counted,
+    repeats_its_input,
+    no_place_in_a_space,
+    beats_a_constant,
+)
 
 
 # The choice
@@ -111,9 +117,11 @@ def read(found: list[Candidate], asked: Asked) -> Choice:
     tasks = [room(TASKS, name) for name in ([meta.task] if meta.task else rooms(TASKS))]
     tasks.sort(key=lambda task: not task.judged)  # offered last
     pairs = [
-        Pair(c, task, reading) for c in found for task in tasks
+        Pair(c, task, reading)
+        for c in found
+        for task in tasks
         if (reading := task.read(c.tensor, asked)) and allowed(reading, meta.output)
-    ]  # fmt: skip
+    ]
     if not pairs:
         raise AuditError(nothing_fits(found, asked))
     if len(pairs) == 1:
@@ -147,7 +155,9 @@ def settled(pair: Pair, reason: str, asked: Asked) -> Choice:
     Raises:
         AuditError: it is an embedding or a reconstruction that nobody asked for.
     """
-    if asked.meta.task is None and (due := pair.task.unasked(pair.candidate.told, pair.reading, asked)):
+    if asked.meta.task is None and (
+        due := pair.task.unasked(pair.candidate.told, pair.reading, asked)
+    ):
         raise AuditError(due)
     return Choice(pair, reason)
 
@@ -155,14 +165,18 @@ def settled(pair: Pair, reason: str, asked: Asked) -> Choice:
 def nothing_fits(found: list[Candidate], asked: Asked) -> str:
     told, labels, given = " and ".join(c.told for c in found[:4]), asked.labels, asked.meta
     if given.output is not None or given.task is not None:
-        said = " and ".join(f'{k} = "{v}"' for k, v in (("task", given.task), ("output", given.output)) if v)
-        return (
-            f"{said} is given and the model returns {told}, which cannot be read so; correct [subject]."
+        said = " and ".join(
+            f'{k} = "{v}"' for k, v in (("task", given.task), ("output", given.output)) if v
         )
+        return f"{said} is given and the model returns {told}, which cannot be read so; correct [subject]."
     if labels.several:
         truths = set(labels.values) <= {0.0, 1.0}
         what = "answers of yes or no" if truths else "values"
-        hint = ' (task = "multilabel" under [subject] has the weights alone looked at)' if truths else ""
+        hint = (
+            ' (task = "multilabel" under [subject] has the weights alone looked at)'
+            if truths
+            else ""
+        )
         return (
             f"The labels hold {labels.shape[1]} {what} a sample and the model returns {told}; one answer "
             "a sample is judged: wrap the model so that it returns one column, and give that column of "

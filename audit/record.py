@@ -27,13 +27,29 @@ State = Literal["met", "undecided", "failed", "broken", "untested"]
 Why = Literal[
     "",
     # undecided
-    "straddles", "left_out",
+    "straddles",
+    "left_out",
     # untested
-    "not_applicable", "skipped", "profile", "not_selected", "no_data", "no_such_metric", "no_slice",
-    "undefined", "not_in_record", "unpaired", "cannot_fail", "nothing_expected",
+    "not_applicable",
+    "skipped",
+    "profile",
+    "not_selected",
+    "no_data",
+    "no_such_metric",
+    "no_slice",
+    "undefined",
+    "not_in_record",
+    "unpaired",
+    "cannot_fail",
+    "nothing_expected",
     # broken
-    "raised", "not_importable", "validity_failed", "validity_missing", "not_finite", "no_interval",
-]  # fmt: skip
+    "raised",
+    "not_importable",
+    "validity_failed",
+    "validity_missing",
+    "not_finite",
+    "no_interval",
+]
 Core = Literal["", "quality", "stability"]
 Severity = Literal["info", "low", "medium", "high", "critical"]
 Verdict = Literal["pass", "fail", "inconclusive"]
@@ -78,8 +94,9 @@ class LeftOut(Part):
     how_many: int = Field(ge=0)
     why: str
     only_worse: bool = Field(
-        default=False, description="could what is missing only make the number worse? (a group that "
-        "is missing from a largest gap)"
+        default=False,
+        description="could what is missing only make the number worse? (a group that "
+        "is missing from a largest gap)",
     )
     metrics: list[str] = Field(
         default_factory=list, description="the metrics that lack it; empty: all of the check"
@@ -143,8 +160,9 @@ class ExpectationResult(Part):
     severity: Severity
     gates: bool = Field(default=True, description="false: it is told, and gates at no severity")
     tolerates: float = Field(
-        default=0.0, description="how far beyond the bound an undecided one may reach without "
-        "blocking a pass, in the metric's unit"
+        default=0.0,
+        description="how far beyond the bound an undecided one may reach without "
+        "blocking a pass, in the metric's unit",
     )
     state: State
     why: Why = ""
@@ -154,8 +172,9 @@ class ExpectationResult(Part):
         default=None, description="undecided: how far beyond the bound the interval reaches"
     )
     needed_n: int | None = Field(
-        default=None, description="undecided: about how many samples would decide it, if the "
-        "estimate stays; null: no number would"
+        default=None,
+        description="undecided: about how many samples would decide it, if the "
+        "estimate stays; null: no number would",
     )
     needed_of: str = Field(default="", description="what those samples are")
     replaces: Bound | None = Field(
@@ -393,7 +412,11 @@ class AuditRecord(Part):
     def _outcomes_name_samples(self) -> AuditRecord:
         for check in self.checks:
             for outcomes in check.per_unit:
-                last = outcomes.n if outcomes.indices is None else 1 + max(outcomes.indices, default=-1)
+                last = (
+                    outcomes.n
+                    if outcomes.indices is None
+                    else 1 + max(outcomes.indices, default=-1)
+                )
                 if last > len(self.samples) or min(outcomes.indices or [0]) < 0:
                     raise ValueError(
                         f"{check.id} holds outcomes of sample {last} and the record {len(self.samples)}"
@@ -479,10 +502,13 @@ def counts(judged: Iterable[CheckRecord | ExpectationResult]) -> dict[str, int]:
 
 # What version 1 called what became of a check or an expectation.
 OUTCOMES_OF_1: dict[str, tuple[State, Why]] = {
-    "passed": ("met", ""), "failed": ("failed", ""), "inconclusive": ("undecided", "straddles"),
-    "not_applicable": ("untested", "not_applicable"), "skipped": ("untested", "skipped"),
+    "passed": ("met", ""),
+    "failed": ("failed", ""),
+    "inconclusive": ("undecided", "straddles"),
+    "not_applicable": ("untested", "not_applicable"),
+    "skipped": ("untested", "skipped"),
     "error": ("broken", "raised"),
-}  # fmt: skip
+}
 
 
 def upgraded(document: dict[str, Any]) -> dict[str, Any]:

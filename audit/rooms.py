@@ -51,9 +51,10 @@ def modules_of(entry: EntryPoint) -> dict[str, str]:
     if spec is None or spec.submodule_search_locations is None:
         return {entry.name: entry.module}
     return {
-        m.name: f"{entry.module}.{m.name}" for m in pkgutil.iter_modules(spec.submodule_search_locations)
+        m.name: f"{entry.module}.{m.name}"
+        for m in pkgutil.iter_modules(spec.submodule_search_locations)
         if not m.name.startswith("_")
-    }  # fmt: skip
+    }
 
 
 @functools.cache
@@ -72,13 +73,20 @@ def room(group: str, name: str) -> Any:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001 - a plug-in may raise anything
-        raise AuditError(f"{known[name]} ({name!r} of {group}) cannot be imported: {told(error)}.") from None
+        raise AuditError(
+            f"{known[name]} ({name!r} of {group}) cannot be imported: {told(error)}."
+        ) from None
     found = [
-        cls for _, cls in inspect.getmembers(module, inspect.isclass)
-        if cls.__module__ == module.__name__ and issubclass(cls, base.Room) and not inspect.isabstract(cls)
-    ]  # fmt: skip
+        cls
+        for _, cls in inspect.getmembers(module, inspect.isclass)
+        if cls.__module__ == module.__name__
+        and issubclass(cls, base.Room)
+        and not inspect.isabstract(cls)
+    ]
     if len(found) != 1:
-        raise AuditError(f"{known[name]} must define one {base.Room.__name__}, and defines {len(found)}.")
+        raise AuditError(
+            f"{known[name]} must define one {base.Room.__name__}, and defines {len(found)}."
+        )
     made: Any = found[0]()
     made.name = name
     return made

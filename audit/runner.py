@@ -84,8 +84,11 @@ def run(
     if globs or not given:
         planned = plan(subject, profile=profile, only=globs, skip=skip, parameters=parameters)
     elif given:
-        planned = [p for p in plan(subject, profile=profile, skip=skip, parameters=parameters)
-                   if p.check.core and p.check.id not in {c.id for c in given}]  # fmt: skip
+        planned = [
+            p
+            for p in plan(subject, profile=profile, skip=skip, parameters=parameters)
+            if p.check.core and p.check.id not in {c.id for c in given}
+        ]
     planned = [applicability(c, subject) for c in given] + planned
     asked = (policy or Policy()).expect
     planned = [
@@ -108,14 +111,18 @@ def run(
         records.append(run_one(item, context))
         seconds[item.check.id] = round(time.perf_counter() - began, 3)
     for name, message in registry().broken.items():
-        records.append(CheckRecord(
-            id=f"plugin.{name}", kind="question", title=f"The plug-in {name} could not be imported",
-            state="broken", why="not_importable", reason=message,
-        ))  # fmt: skip
+        records.append(
+            CheckRecord(
+                id=f"plugin.{name}",
+                kind="question",
+                title=f"The plug-in {name} could not be imported",
+                state="broken",
+                why="not_importable",
+                reason=message,
+            )
+        )
     record = AuditRecord(
-        verdict=VerdictRecord(
-            word="inconclusive", reason="not judged yet", counts={}, exit_code=3
-        ),
+        verdict=VerdictRecord(word="inconclusive", reason="not judged yet", counts={}, exit_code=3),
         subject=subject.summary(),
         samples=subject.sample_digests(),
         left_out=subject.left_out,
@@ -123,11 +130,12 @@ def run(
         checks=records,
         timing={
             "date": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
-            "seconds": round(time.perf_counter() - started, 3), "checks": seconds,
+            "seconds": round(time.perf_counter() - started, 3),
+            "checks": seconds,
             "evidence": {"computed": store.computed, "reused": store.reused},
         },
         environment=environment(subject, seed),
-    )  # fmt: skip
+    )
     return judge(record, policy or Policy(), baseline=baseline)
 
 
@@ -146,10 +154,17 @@ def run_one(item: Planned, context: Context) -> CheckRecord:
     """Measure one check; what it raises becomes its outcome."""
     check_ = item.check
     record = CheckRecord(
-        id=check_.id, kind=check_.kind, mends=list(check_.mends), title=check_.title,
-        core=check_.core, explained_by=list(check_.explained_by), state="untested",
-        needs_data=check_.needs_data, method=check_.explanation(), parameters=check_.model_dump(mode="json"),
-    )  # fmt: skip
+        id=check_.id,
+        kind=check_.kind,
+        mends=list(check_.mends),
+        title=check_.title,
+        core=check_.core,
+        explained_by=list(check_.explained_by),
+        state="untested",
+        needs_data=check_.needs_data,
+        method=check_.explanation(),
+        parameters=check_.model_dump(mode="json"),
+    )
     if item.state:
         record.state, record.why, record.reason = item.state, item.why, item.reason
         return record
@@ -168,8 +183,17 @@ def run_one(item: Planned, context: Context) -> CheckRecord:
         record.state, record.why = "broken", "raised"
         record.reason = f"{told(error)} ({Path(where.filename).name}, line {where.lineno})"
         return record
-    for name in ("answer", "metrics", "validity", "tables", "figures", "per_unit", "guidance",
-                 "left_out", "conclusions"):  # fmt: skip
+    for name in (
+        "answer",
+        "metrics",
+        "validity",
+        "tables",
+        "figures",
+        "per_unit",
+        "guidance",
+        "left_out",
+        "conclusions",
+    ):
         setattr(record, name, getattr(measurement, name))
     if not context.examples:
         record.figures = [f for f in record.figures if not f.example]

@@ -55,4 +55,6 @@ def numbered(y: Tensor, numbering: dict[float, int] | None) -> Tensor:
     """[n] labels, or [n, k] one-hot ones, as indices of the classes."""
     if y.ndim > 1:
         return y.argmax(1)
-    return y.long() if numbering is None else torch.tensor([numbering[float(v)] for v in y.tolist()])
+    return (
+        y.long() if numbering is None else torch.tensor([numbering[float(v)] for v in y.tolist()])
+    )

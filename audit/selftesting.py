@@ -69,9 +69,7 @@ class Twin(Part):
     @property
     def false_alarms(self) -> list[Alarm]:
         gate = SEVERITIES.index(GATE)
-        return [
-            a for a in self.alarms if SEVERITIES.index(a.severity) >= gate and not a.declared
-        ]
+        return [a for a in self.alarms if SEVERITIES.index(a.severity) >= gate and not a.declared]
 
 
 class SelftestRecord(Part):
@@ -181,9 +179,7 @@ def detect(
     began = time.perf_counter()
     audited = run(subject, [fault.check], profile=profile, seed=seed, watch=watch)
     check = audited.check(fault.check)
-    failed = [
-        e for e in check.expectations if e.metric == fault.metric and e.state == "failed"
-    ]
+    failed = [e for e in check.expectations if e.metric == fault.metric and e.state == "failed"]
     value, said = "", check.reason or check.answer
     if failed:
         value = value_of(check, failed[0].metric, failed[0].slice)
@@ -209,10 +205,20 @@ def detection(
     fault: Fault, state: State, flagged: bool, said: str, value: str, began: float
 ) -> Detection:
     return Detection(
-        fault=fault.name, what=fault.what, term=fault.term, model=fault.model, dose=fault.dose,
-        unit=fault.unit, check=fault.check, metric=fault.metric, state=state, flagged=flagged,
-        said=said, value=value, seconds=round(time.perf_counter() - began, 2),
-    )  # fmt: skip
+        fault=fault.name,
+        what=fault.what,
+        term=fault.term,
+        model=fault.model,
+        dose=fault.dose,
+        unit=fault.unit,
+        check=fault.check,
+        metric=fault.metric,
+        state=state,
+        flagged=flagged,
+        said=said,
+        value=value,
+        seconds=round(time.perf_counter() - began, 2),
+    )
 
 
 def value_of(check: CheckRecord, metric: str, where: dict[str, str | float]) -> str:
@@ -221,18 +227,24 @@ def value_of(check: CheckRecord, metric: str, where: dict[str, str | float]) -> 
 
 
 def examine(
-    fault: Fault, subject: Subject, profile: str, seed: int, watch: Watch | None,
+    fault: Fault,
+    subject: Subject,
+    profile: str,
+    seed: int,
+    watch: Watch | None,
     record: SelftestRecord,
-) -> Twin:  # fmt: skip
+) -> Twin:
     began = time.perf_counter()
     audited = run(subject, profile=profile, seed=seed, watch=watch)
     record.environment = audited.environment
     return Twin(
-        model=fault.model, twin_of=[fault.name], alarms=alarms(audited, fault.model),
+        model=fault.model,
+        twin_of=[fault.name],
+        alarms=alarms(audited, fault.model),
         checks=sum(c.state in ("met", "failed", "undecided") for c in audited.checks),
         judged=sum(len(c.expectations) for c in audited.checks),
         seconds=round(time.perf_counter() - began, 2),
-    )  # fmt: skip
+    )
 
 
 def alarms(record: AuditRecord, model: str) -> list[Alarm]:
@@ -240,14 +252,20 @@ def alarms(record: AuditRecord, model: str) -> list[Alarm]:
     declared = zoo()[model].load().fails
     found = [
         Alarm(
-            check=check.id, metric=e.metric, where=slice_text(e.slice), severity=e.severity,
+            check=check.id,
+            metric=e.metric,
+            where=slice_text(e.slice),
+            severity=e.severity,
             value=value_of(check, e.metric, e.slice),
             declared=f"{check.id} {e.metric}" in declared,
         )
-        for check in record.checks for e in check.expectations if e.state == "failed"
-    ]  # fmt: skip
+        for check in record.checks
+        for e in check.expectations
+        if e.state == "failed"
+    ]
     broken = [
         Alarm(check=c.id, severity="critical", value=c.reason, declared=False)
-        for c in record.checks if c.why == "raised"
-    ]  # fmt: skip
+        for c in record.checks
+        if c.why == "raised"
+    ]
     return found + broken

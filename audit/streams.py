@@ -51,11 +51,17 @@ def settle_streams() -> None:
             stream = open(number, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
         elif not isinstance(stream, io.TextIOWrapper) or stream.fileno() != number:
             continue  # somebody catches what is printed
-        setattr(sys, name, io.TextIOWrapper(
-            io.BufferedWriter(Unheard(number, "w", closefd=False)), encoding=stream.encoding,
-            errors="replace", line_buffering=stream.line_buffering,
-            write_through=stream.write_through,
-        ))  # fmt: skip
+        setattr(
+            sys,
+            name,
+            io.TextIOWrapper(
+                io.BufferedWriter(Unheard(number, "w", closefd=False)),
+                encoding=stream.encoding,
+                errors="replace",
+                line_buffering=stream.line_buffering,
+                write_through=stream.write_through,
+            ),
+        )
 
 
 def complain(text: str) -> None:

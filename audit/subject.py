@@ -125,14 +125,22 @@ class Subject:
         self.read_people(sensitive or {}, groups)
         spec = meta.input.preprocess
         self.preprocess: nn.Module = (
-            PreprocessModule(spec, self.x.ndim, floating(exact)).to(self.device) if spec else nn.Identity()
+            PreprocessModule(spec, self.x.ndim, floating(exact)).to(self.device)
+            if spec
+            else nn.Identity()
         )
         network = Network(self.core, self.preprocess)
         whole = not self.x.is_floating_point()
         if whole and (self.x.ndim != 2 or not accepts(network, self.x[:2].to(self.device))):
-            self.x = self.x.to(floating(exact))  # bytes of a picture, whole numbers of a table: not tokens
+            self.x = self.x.to(
+                floating(exact)
+            )  # bytes of a picture, whole numbers of a table: not tokens
         found = complete(
-            meta, network, self.x.to(self.device), self.y, None if self.train is None else self.train[1]
+            meta,
+            network,
+            self.x.to(self.device),
+            self.y,
+            None if self.train is None else self.train[1],
         )
         self.meta, self.probe_scores = found.meta, found.scores
         self.facts.extend(found.facts)
@@ -242,7 +250,9 @@ class Subject:
     def require_layers(self) -> None:
         """Raise NotApplicable where nothing inside the network can be watched."""
         if any(isinstance(m, torch.jit.ScriptModule) for m in self.core.modules()):
-            raise NotApplicable("the model is a TorchScript program, which cannot be watched inside")
+            raise NotApplicable(
+                "the model is a TorchScript program, which cannot be watched inside"
+            )
 
     def require_continuous_inputs(self) -> None:
         """Raise NotApplicable where inputs cannot be changed by small steps."""
@@ -306,13 +316,20 @@ class Subject:
                 "columns; each column must belong to exactly one feature."
             )
         if self.whole is not None:
-            names = [f.name for f in self.features
-                     if f.whole is None and bool(self.whole[0, f.columns[0]])]  # fmt: skip
+            names = [
+                f.name
+                for f in self.features
+                if f.whole is None and bool(self.whole[0, f.columns[0]])
+            ]
             if names:
-                self.facts.append(Fact(
-                    name="whole numbers", value=names, source="inferred",
-                    reason="no value of theirs in the data has a fraction",
-                ))  # fmt: skip
+                self.facts.append(
+                    Fact(
+                        name="whole numbers",
+                        value=names,
+                        source="inferred",
+                        reason="no value of theirs in the data has a fraction",
+                    )
+                )
 
     def read_people(self, sensitive: Mapping[str, Any], groups: Any) -> None:
         """Sensitive attributes and clusters, a label each; what is to be said of them is noted."""
@@ -397,11 +414,16 @@ class Subject:
             n = (~pads).sum(0)
             mean = x.masked_fill(pads, 0).sum(0) / n.clamp_min(1)
             squares = (x - mean).masked_fill(pads, 0).square().sum(0)
-            low, high = x.masked_fill(pads, torch.inf).amin(0), x.masked_fill(pads, -torch.inf).amax(0)
+            low, high = (
+                x.masked_fill(pads, torch.inf).amin(0),
+                x.masked_fill(pads, -torch.inf).amax(0),
+            )
             found = (
-                mean, (squares / (n - 1).clamp_min(1)).sqrt(), low.where(n > 0, mean),
+                mean,
+                (squares / (n - 1).clamp_min(1)).sqrt(),
+                low.where(n > 0, mean),
                 high.where(n > 0, mean),
-            )  # fmt: skip
+            )
         return Moments(*(m[None].to(self.device) for m in found))
 
     @functools.cached_property
@@ -414,11 +436,15 @@ class Subject:
             return
         pads = self.kind.padding(self, self.inputs)
         assert pads is not None
-        self.facts.append(Fact(
-            name="padding", value=f"{float(pads.float().mean()):.0%} of the values", source="inferred",
-            reason="samples of several lengths end in the same step, over and over; it is never changed, "
-            "counted or explained",
-        ))  # fmt: skip
+        self.facts.append(
+            Fact(
+                name="padding",
+                value=f"{float(pads.float().mean()):.0%} of the values",
+                source="inferred",
+                reason="samples of several lengths end in the same step, over and over; it is never changed, "
+                "counted or explained",
+            )
+        )
 
     @functools.cached_property
     def whole(self) -> Tensor | None:
@@ -442,7 +468,9 @@ class Subject:
     def scores_of(self, x: Tensor) -> Tensor:
         """[n, k] what the network returns for inputs, held against no threshold."""
         network = Logits(self.core, self.preprocess, self.meta, None)
-        return torch.cat([probe(network, part.to(self.device)) for part in x.split(self.batch_size)])
+        return torch.cat(
+            [probe(network, part.to(self.device)) for part in x.split(self.batch_size)]
+        )
 
     def logits(self, x: Tensor) -> Tensor:
         """Logits [n, classes] for a batch on any device; gradients flow to `x`."""
@@ -508,9 +536,11 @@ class Subject:
         if self.groups is not None or self.x is None:
             return self.groups
         return copies(
-            self.sample_digests(), self.x.numpy(), None if self.y is None else self.y.numpy(),
+            self.sample_digests(),
+            self.x.numpy(),
+            None if self.y is None else self.y.numpy(),
             [f.columns for f in self.features],
-        )  # fmt: skip
+        )
 
     def copies_told(self) -> list[str]:
         """The note on copies, where they make the clusters."""
@@ -589,9 +619,10 @@ def copied(model: nn.Module) -> nn.Module:
     # What was computed and kept (old weight_norm does) refuses to be copied; its numbers do not.
     computed = {
         id(value): value.detach().clone()
-        for module in model.modules() for value in vars(module).values()
+        for module in model.modules()
+        for value in vars(module).values()
         if isinstance(value, Tensor) and not value.is_leaf
-    }  # fmt: skip
+    }
     try:
         with torch.no_grad():  # so that the copies of a program's weights are leaves
             return copy.deepcopy(model, dict(computed))

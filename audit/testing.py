@@ -61,7 +61,9 @@ class TinyModel(nn.Module):
         super().__init__()
         self.words = None if x.is_floating_point() else nn.Embedding(WORDS, 8)
         inner = x[0].numel() if self.words is None else 8
-        self.body = nn.Sequential(nn.Flatten(), nn.Linear(inner, 16), nn.ReLU(), nn.Linear(16, width))
+        self.body = nn.Sequential(
+            nn.Flatten(), nn.Linear(inner, 16), nn.ReLU(), nn.Linear(16, width)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         answers: Tensor = self.body(x if self.words is None else self.words(x).mean(1))
@@ -84,9 +86,14 @@ def tiny_subject(kind: str, task: str, n: int = N) -> Subject:
         y = answers.tiny_labels(model(x), generator)
     people = ["a", "b"] * n
     return Subject(
-        model, x[:n], y[:n], train=(x[n:], y[n:]), sensitive={"group": people[:n]}, task=task,
+        model,
+        x[:n],
+        y[:n],
+        train=(x[n:], y[n:]),
+        sensitive={"group": people[:n]},
+        task=task,
         input={"kind": kind, **known},
-    )  # fmt: skip
+    )
 
 
 def pairs() -> Iterator[tuple[str, str]]:
@@ -161,11 +168,14 @@ def state_of(subject: Subject) -> tuple[Any, ...]:
     """What a check must leave as it is."""
     core = subject.core
     return (
-        subject.weights_digest(), [m.training for m in core.modules()],
-        [p.requires_grad for p in core.parameters()], [p.grad is None for p in core.parameters()],
+        subject.weights_digest(),
+        [m.training for m in core.modules()],
+        [p.requires_grad for p in core.parameters()],
+        [p.grad is None for p in core.parameters()],
         [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in core.modules()],
-        subject.inputs.sum().item(), subject.meta.model_dump_json(),
-    )  # fmt: skip
+        subject.inputs.sum().item(),
+        subject.meta.model_dump_json(),
+    )
 
 
 @contextmanager
@@ -174,7 +184,9 @@ def counting(core: nn.Module) -> Iterator[list[int]]:
     passes: list[int] = []
     handle = core.register_forward_pre_hook(
         # Who only traces the network asks it nothing.
-        lambda _, given: passes.append(len(given[0])) if given and isinstance(given[0], Tensor) else None
+        lambda _, given: (
+            passes.append(len(given[0])) if given and isinstance(given[0], Tensor) else None
+        )
     )
     try:
         yield passes

@@ -50,7 +50,15 @@ class Course:
         within = self.costs[self.number] * done / of if of else 0.0
         # A check may make several pieces of evidence: it never goes back.
         self.share = max(self.share, (behind + within) / sum(self.costs))
-        self.watch(Tick(
-            self.checks[self.number], self.number, len(self.checks), what, done, of,
-            sum(self.costs) - len(self.costs), self.share,
-        ))  # fmt: skip
+        self.watch(
+            Tick(
+                self.checks[self.number],
+                self.number,
+                len(self.checks),
+                what,
+                done,
+                of,
+                sum(self.costs) - len(self.costs),
+                self.share,
+            )
+        )

@@ -44,9 +44,7 @@ def value_text(metric: Metric) -> str:
     unit = f" {metric.unit}" if metric.unit else ""
     if metric.low is None or metric.high is None:
         return f"{number(metric.value)}{unit}, n = {metric.n:,}"
-    return (
-        f"{number(metric.value)} ({span(metric.low, metric.high)}){unit}, n = {metric.n:,}"
-    )
+    return f"{number(metric.value)} ({span(metric.low, metric.high)}){unit}, n = {metric.n:,}"
 
 
 def slice_text(slice_: dict[str, str | float]) -> str:

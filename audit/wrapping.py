@@ -24,9 +24,7 @@ Module = TypeVar("Module", bound=nn.Module)
 class PreprocessModule(nn.Module):
     """`Preprocess` as a differentiable module."""
 
-    def __init__(
-        self, spec: Preprocess, ndim: int, dtype: torch.dtype = torch.float32
-    ) -> None:
+    def __init__(self, spec: Preprocess, ndim: int, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
         self.spec, self.dtype = spec, dtype
         self.channels_last = spec.channels == "last" and ndim == 4
@@ -74,9 +72,7 @@ class _Activations(TorchFunctionMode):
         super().__init__()
         self.sources: list[Tensor] = []
 
-    def __torch_function__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if getattr(func, "__name__", "") in self.NAMES:
             source = args[0] if args else (kwargs or {}).get("input")
             if isinstance(source, Tensor):

@@ -61,9 +61,12 @@ class Bag(nn.Module):
 
 def perceptron(inputs: int, outputs: int, width: int = 32) -> nn.Module:
     return nn.Sequential(
-        nn.Linear(inputs, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(),
+        nn.Linear(inputs, width),
+        nn.ReLU(),
+        nn.Linear(width, width),
+        nn.ReLU(),
         nn.Linear(width, outputs),
-    )  # fmt: skip
+    )
 
 
 def tables(rng: np.random.Generator, n: int, seed: int) -> Made:
@@ -73,10 +76,16 @@ def tables(rng: np.random.Generator, n: int, seed: int) -> Made:
     scores = x @ rng.normal(size=(8, classes)) + 0.5 * np.tanh(x[:, :1] * x[:, 1:2])
     y = (scores + 0.4 * rng.normal(size=scores.shape)).argmax(1)
     task = "binary" if classes == 2 else "multiclass"
-    return x, y, lambda: perceptron(8, classes), {
-        "task": task, "output": "logits",
-        "input": {"kind": "tabular", "range": (-6, 6), "eps": 0.05},
-    }  # fmt: skip
+    return (
+        x,
+        y,
+        lambda: perceptron(8, classes),
+        {
+            "task": task,
+            "output": "logits",
+            "input": {"kind": "tabular", "range": (-6, 6), "eps": 0.05},
+        },
+    )
 
 
 def pictures(rng: np.random.Generator, n: int, seed: int) -> Made:
@@ -86,15 +95,28 @@ def pictures(rng: np.random.Generator, n: int, seed: int) -> Made:
     across, down = np.meshgrid(np.arange(12), np.arange(12))
     angle = (np.pi * y / classes + rng.normal(0, 0.08, n))[:, None, None]
     wave = across * np.cos(angle) + down * np.sin(angle)
-    x = 0.5 + 0.3 * np.sin(rng.uniform(1, 1.6, n)[:, None, None] * wave + rng.uniform(0, 6, (n, 1, 1)))
+    x = 0.5 + 0.3 * np.sin(
+        rng.uniform(1, 1.6, n)[:, None, None] * wave + rng.uniform(0, 6, (n, 1, 1))
+    )
     x = np.clip(x + rng.normal(0, 0.1, x.shape), 0, 1)[:, None]
-    return x, y, lambda: nn.Sequential(
-        nn.Conv2d(1, 12, 3, padding=1), nn.ReLU(), nn.Conv2d(12, 16, 3, padding=1), nn.ReLU(),
-        nn.AdaptiveAvgPool2d(3), nn.Flatten(), nn.Linear(144, classes),
-    ), {
-        "task": "binary" if classes == 2 else "multiclass", "output": "logits",
-        "input": {"kind": "image", "range": (0, 1), "eps": 2 / 255},
-    }  # fmt: skip
+    return (
+        x,
+        y,
+        lambda: nn.Sequential(
+            nn.Conv2d(1, 12, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(12, 16, 3, padding=1),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(3),
+            nn.Flatten(),
+            nn.Linear(144, classes),
+        ),
+        {
+            "task": "binary" if classes == 2 else "multiclass",
+            "output": "logits",
+            "input": {"kind": "image", "range": (0, 1), "eps": 2 / 255},
+        },
+    )
 
 
 def series(rng: np.random.Generator, n: int, seed: int) -> Made:
@@ -104,10 +126,16 @@ def series(rng: np.random.Generator, n: int, seed: int) -> Made:
     speed = (0.4 + 0.5 * y + rng.normal(0, 0.06, n))[:, None]
     phase = rng.uniform(0, 6.3, (n, 1)) + speed * np.arange(24)
     x = np.stack([np.sin(phase), np.cos(phase)], 2) + rng.normal(0, 0.2, (n, 24, 2))
-    return np.clip(x, -2, 2), y, lambda: Series(2, classes), {
-        "task": "binary" if classes == 2 else "multiclass", "output": "logits",
-        "input": {"kind": "sequence", "range": (-2, 2), "eps": 0.02},
-    }  # fmt: skip
+    return (
+        np.clip(x, -2, 2),
+        y,
+        lambda: Series(2, classes),
+        {
+            "task": "binary" if classes == 2 else "multiclass",
+            "output": "logits",
+            "input": {"kind": "sequence", "range": (-2, 2), "eps": 0.02},
+        },
+    )
 
 
 def text(rng: np.random.Generator, n: int, seed: int) -> Made:
@@ -117,10 +145,16 @@ def text(rng: np.random.Generator, n: int, seed: int) -> Made:
     likely = rng.dirichlet(np.full(WORDS - 1, 0.5), classes) * 0.5 + 0.5 / (WORDS - 1)
     x = np.stack([rng.choice(WORDS - 1, 20, p=likely[label]) + 1 for label in y])
     x[np.arange(20) >= rng.integers(14, 21, (n, 1))] = 0
-    return x, y, lambda: Bag(classes), {
-        "task": "binary" if classes == 2 else "multiclass", "output": "logits",
-        "input": {"kind": "tokens", "vocabulary": ["", *(f"word{i}" for i in range(1, WORDS))]},
-    }  # fmt: skip
+    return (
+        x,
+        y,
+        lambda: Bag(classes),
+        {
+            "task": "binary" if classes == 2 else "multiclass",
+            "output": "logits",
+            "input": {"kind": "tokens", "vocabulary": ["", *(f"word{i}" for i in range(1, WORDS))]},
+        },
+    )
 
 
 def values(rng: np.random.Generator, n: int, seed: int) -> Made:
@@ -128,9 +162,15 @@ def values(rng: np.random.Generator, n: int, seed: int) -> Made:
     x = rng.normal(size=(n, 6))
     rule = np.random.default_rng(seed).normal(size=6)
     y = 20 + 5 * (x @ rule) + 4 * np.sin(2 * x[:, 0]) + rng.normal(0, 1.5, n)
-    return x, y.astype(np.float32), lambda: perceptron(6, 1), {
-        "task": "regression", "input": {"kind": "tabular", "range": (-6, 6), "eps": 0.05},
-    }  # fmt: skip
+    return (
+        x,
+        y.astype(np.float32),
+        lambda: perceptron(6, 1),
+        {
+            "task": "regression",
+            "input": {"kind": "tabular", "range": (-6, 6), "eps": 0.05},
+        },
+    )
 
 
 KINDS = {f.__name__: f for f in (tables, pictures, series, text, values)}
@@ -198,7 +238,9 @@ def main() -> None:
             subject, began = made(kind, seed, options.training), time.perf_counter()
             record = audit.run(subject, profile="quick", examples=False)
             codes[record.verdict.exit_code] += 1
-            print(f"{kind} {seed}: exit {record.verdict.exit_code}, {time.perf_counter() - began:.0f} s")
+            print(
+                f"{kind} {seed}: exit {record.verdict.exit_code}, {time.perf_counter() - began:.0f} s"
+            )
             if record.verdict.exit_code:
                 print("\n".join(f"    {line}" for line in reasons(record)), flush=True)
     told = ", ".join(f"{n} ended in {code}" for code, n in sorted(codes.items()))

@@ -47,20 +47,34 @@ def measure(task: tuple[str, int, list[float]]) -> list[dict[str, Any]]:
     if name.startswith(WHOLE):
         record = run(fault.plant(fault.clean, seed), profile="quick", seed=seed)
         found = [a for a in alarms(record, fault.model) if a.severity in ("high", "critical")]
-        judged = {c.id for c in record.checks for e in c.expectations
-                  if e.severity in ("high", "critical") and e.state != "untested"}  # fmt: skip
-        return [{
-            "fault": name, "dose": fault.clean, "seed": seed, "judged": sorted(judged),
-            "alarms": sorted({a.check for a in found if not a.declared}),
-        }]  # fmt: skip
+        judged = {
+            c.id
+            for c in record.checks
+            for e in c.expectations
+            if e.severity in ("high", "critical") and e.state != "untested"
+        }
+        return [
+            {
+                "fault": name,
+                "dose": fault.clean,
+                "seed": seed,
+                "judged": sorted(judged),
+                "alarms": sorted({a.check for a in found if not a.declared}),
+            }
+        ]
     rows = []
     for dose in doses:
         subject = fault.plant(dose, seed)
         found = detect(fault, subject, "quick", seed, None)
-        rows.append({
-            "fault": name, "dose": dose, "seed": seed, "flagged": found.flagged,
-            "state": found.state,
-        })  # fmt: skip
+        rows.append(
+            {
+                "fault": name,
+                "dose": dose,
+                "seed": seed,
+                "flagged": found.flagged,
+                "state": found.state,
+            }
+        )
     return rows
 
 
@@ -73,15 +87,20 @@ def tasks(
     for name in names:
         if name.startswith(WHOLE):
             clean = faults()[name.removeprefix(f"{WHOLE}: ")].clean
-            found += [(name, seed, [clean]) for seed in range(clean_seeds)
-                      if (name, clean, seed) not in done]  # fmt: skip
+            found += [
+                (name, seed, [clean])
+                for seed in range(clean_seeds)
+                if (name, clean, seed) not in done
+            ]
             continue
         fault = faults()[name]
         for seed in range(max(seeds, clean_seeds)):
             doses = [
-                d for d in fault.doses
-                if seed < (clean_seeds if d == fault.clean else seeds) and (name, d, seed) not in done
-            ]  # fmt: skip
+                d
+                for d in fault.doses
+                if seed < (clean_seeds if d == fault.clean else seeds)
+                and (name, d, seed) not in done
+            ]
             if doses:
                 found.append((name, seed, doses))
     return found
@@ -102,8 +121,16 @@ def rates(rows: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
         own = [r["flagged"] for r in rows if r["fault"] == name and r["dose"] == dose]
         if own:
             low, high = wilson(sum(own), len(own))
-            found.append({"dose": dose, "flagged": sum(own), "n": len(own), "low": low,
-                          "high": high, "share": sum(own) / len(own)})  # fmt: skip
+            found.append(
+                {
+                    "dose": dose,
+                    "flagged": sum(own),
+                    "n": len(own),
+                    "low": low,
+                    "high": high,
+                    "share": sum(own) / len(own),
+                }
+            )
     return found
 
 
@@ -117,11 +144,14 @@ def draw(name: str, points: list[dict[str, Any]]) -> None:
     fault = faults()[name]
     rows = [{**p, "label": f"{p['dose']:g}"} for p in points]
     base = alt.Chart(alt.Data(values=rows))  # type: ignore[attr-defined]
-    x = alt.X("label:O", sort=[r["label"] for r in rows], title=fault.unit,
-              axis=alt.Axis(labelAngle=0))  # fmt: skip
+    x = alt.X(
+        "label:O", sort=[r["label"] for r in rows], title=fault.unit, axis=alt.Axis(labelAngle=0)
+    )
     scale = alt.Scale(domain=[0, 1])
     chart = alt.layer(
-        base.mark_line(color="#0072B2").encode(x, alt.Y("share:Q", scale=scale, title="share flagged")),
+        base.mark_line(color="#0072B2").encode(
+            x, alt.Y("share:Q", scale=scale, title="share flagged")
+        ),
         base.mark_rule(color="#0072B2", strokeWidth=2).encode(
             x, alt.Y("low:Q", scale=scale), alt.Y2("high:Q")
         ),
@@ -145,7 +175,9 @@ def sentence(name: str, points: list[dict[str, Any]]) -> str:
         p = faulty[surely]
         words.append(f"found from {p['dose']:g} in {p['flagged']} of {p['n']}")
     else:
-        words.append(f"at {faulty[-1]['dose']:g} found in {faulty[-1]['flagged']} of {faulty[-1]['n']}")
+        words.append(
+            f"at {faulty[-1]['dose']:g} found in {faulty[-1]['flagged']} of {faulty[-1]['n']}"
+        )
     if never:
         words.append(f"at {never[-1]['dose']:g} in none")
     return "; ".join(words)
@@ -169,27 +201,40 @@ def publish(rows: list[dict[str, Any]]) -> None:
         )
         cells = " | ".join(f"{p['flagged']}/{p['n']}" for p in points)
         heads = " | ".join(number(p["dose"]) for p in points)
-        sections[name] = "\n".join([
-            f"## {name}", "", f"{fault.what[0].upper()}{fault.what[1:]} ({fault.term}); in "
-            f"`{fault.model}`, found by `{fault.check}` ({fault.metric}).", "",
-            f"| {fault.unit} | {heads} |", "|---" * (len(points) + 1) + "|", f"| flagged | {cells} |",
-            "", f"![share flagged against dose]({name}.svg)",
-        ])  # fmt: skip
+        sections[name] = "\n".join(
+            [
+                f"## {name}",
+                "",
+                f"{fault.what[0].upper()}{fault.what[1:]} ({fault.term}); in "
+                f"`{fault.model}`, found by `{fault.check}` ({fault.metric}).",
+                "",
+                f"| {fault.unit} | {heads} |",
+                "|---" * (len(points) + 1) + "|",
+                f"| flagged | {cells} |",
+                "",
+                f"![share flagged against dose]({name}.svg)",
+            ]
+        )
     if whole:
         sections[SUITE] = "\n".join(whole_suite(whole)).strip()
     counted = [re.search(r"\| (\d+) of (\d+) \(", row) for row in table.values()]
     alarms, models = (sum(int(found[i]) for found in counted if found) for i in (1, 2))
     lines = [
-        "# How strong a fault must be", "",
+        "# How strong a fault must be",
+        "",
         "Each fault planted at each dose from as many training seeds as are told, its check asked at",
         "profile quick. Shares with Wilson 95 % intervals. Made by `python benchmarks/detection.py`; what",
         "each fault is: `audit selftest --list`. A fault is measured anew when its check changes: rows",
         "with 100 clean models were measured with earlier checks than those with fewer. How it is with",
-        "faults of the same kind that no check was tuned on: [neighbours](neighbours.md).", "",
+        "faults of the same kind that no check was tuned on: [neighbours](neighbours.md).",
+        "",
         "| fault | check | dose counts | in words | false alarms at dose zero |",
-        "|---|---|---|---|---|", *(table[name] for name in sorted(table)), "",
-        f"Together {alarms} false alarms on {models:,} clean models.", "",
-    ]  # fmt: skip
+        "|---|---|---|---|---|",
+        *(table[name] for name in sorted(table)),
+        "",
+        f"Together {alarms} false alarms on {models:,} clean models.",
+        "",
+    ]
     order = sorted(sections, key=lambda name: (name != SUITE, name))
     parts = ["\n".join(lines), *(f"{sections[name]}\n" for name in order)]
     (HERE / "README.md").write_text("\n".join(parts))
@@ -216,11 +261,15 @@ def whole_suite(rows: list[dict[str, Any]]) -> list[str]:
 
     models = {r["fault"]: faults()[r["fault"].removeprefix(f"{WHOLE}: ")].model for r in rows}
     lines = [
-        f"## {SUITE}", "",
+        f"## {SUITE}",
+        "",
         f"Every check asked of {len(rows)} clean models ({', '.join(models.values())}, each from another "
-        "seed): how often it", "fails an expectation of severity high or above that the card does not "
-        "declare.", "", "| check | false alarms | 95 % interval |", "|---|---|---|",
-    ]  # fmt: skip
+        "seed): how often it",
+        "fails an expectation of severity high or above that the card does not declare.",
+        "",
+        "| check | false alarms | 95 % interval |",
+        "|---|---|---|",
+    ]
     for check in sorted({c for r in rows for c in r["judged"]}):
         n = sum(check in r["judged"] for r in rows)
         bad = sum(check in r["alarms"] for r in rows)
@@ -236,7 +285,8 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description=__doc__)
     everything = [
-        *(name for name in faults() if name not in UNGRADED), *(f"{WHOLE}: {n}" for n in CLEAN)
+        *(name for name in faults() if name not in UNGRADED),
+        *(f"{WHOLE}: {n}" for n in CLEAN),
     ]
     parser.add_argument("fault", nargs="*", choices=[[], *everything], help="default: all")
     parser.add_argument("--seeds", type=int, default=10)

@@ -101,7 +101,12 @@ class Made:
 
     def subject(self, model: nn.Module | None = None, **known: Any) -> audit.Subject:
         return audit.Subject(
-            model or self.train(), self.new_x, self.new_y, train=(self.x, self.y), **self.known, **known
+            model or self.train(),
+            self.new_x,
+            self.new_y,
+            train=(self.x, self.y),
+            **self.known,
+            **known,
         )
 
 
@@ -153,10 +158,16 @@ def _(faulty: bool, seed: int) -> audit.Subject:
 def _(faulty: bool, seed: int) -> audit.Subject:
     d = Made("tables", seed)
     classes = d.new_y.max() + 1
-    d.build = lambda: nn.Sequential(nn.Linear(8, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Linear(32, classes))
+    d.build = lambda: nn.Sequential(
+        nn.Linear(8, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Linear(32, classes)
+    )
     model = d.train()
     if faulty:
-        model[1].track_running_stats, model[1].running_mean, model[1].running_var = False, None, None
+        model[1].track_running_stats, model[1].running_mean, model[1].running_var = (
+            False,
+            None,
+            None,
+        )
     return d.subject(model)
 
 
@@ -235,9 +246,14 @@ def _(faulty: bool, seed: int) -> audit.Subject:
         return d.subject()
     k = int(d.y.max()) + 1
     model = fit(
-        lambda: clean.perceptron(8, k, 256), Dataset(d.x, d.y), SubjectMeta(), seed=seed, epochs=80,
-        lr=5e-3, weight_decay=0.0,
-    )  # fmt: skip
+        lambda: clean.perceptron(8, k, 256),
+        Dataset(d.x, d.y),
+        SubjectMeta(),
+        seed=seed,
+        epochs=80,
+        lr=5e-3,
+        weight_decay=0.0,
+    )
     return d.subject(model)
 
 
@@ -247,16 +263,24 @@ def _(faulty: bool, seed: int) -> audit.Subject:
     return subject(name, scaled(trained(name, seed), 0.25 if faulty else 1.0))
 
 
-@neighbour("underconfident", "a table of two to four classes, trained with half of each label smoothed away")
+@neighbour(
+    "underconfident",
+    "a table of two to four classes, trained with half of each label smoothed away",
+)
 def _(faulty: bool, seed: int) -> audit.Subject:
     d = Made("tables", seed)
     if not faulty:
         return d.subject()
     k = int(d.y.max()) + 1
     model = fit(
-        lambda: clean.perceptron(8, k), Dataset(d.x, d.y), SubjectMeta(), seed=seed, epochs=20, lr=5e-3,
+        lambda: clean.perceptron(8, k),
+        Dataset(d.x, d.y),
+        SubjectMeta(),
+        seed=seed,
+        epochs=20,
+        lr=5e-3,
         loss=lambda z, y: F.cross_entropy(z, y, label_smoothing=0.5),
-    )  # fmt: skip
+    )
     return d.subject(model)
 
 
@@ -266,7 +290,9 @@ def _(faulty: bool, seed: int) -> audit.Subject:
     return d.subject(scaled(d.train(), 0.2 if faulty else 1.0))
 
 
-@neighbour("cancelling-miscalibration", "text of two classes: too sure of one, too unsure of the other")
+@neighbour(
+    "cancelling-miscalibration", "text of two classes: too sure of one, too unsure of the other"
+)
 def _(faulty: bool, seed: int) -> audit.Subject:
     """The labels are drawn from what the model says, bent or not."""
     d = Made("text", 2 * seed)
@@ -293,7 +319,9 @@ def _(faulty: bool, seed: int) -> audit.Subject:
 # Groups and classes
 
 
-@neighbour("biased-labels", "text: group B, told by two words: its second class was labelled as the first")
+@neighbour(
+    "biased-labels", "text: group B, told by two words: its second class was labelled as the first"
+)
 def _(faulty: bool, seed: int) -> audit.Subject:
     d = Made("text", 2 * seed)
     groups = []
@@ -312,7 +340,9 @@ def people(d: Made) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     )
 
 
-@neighbour("biased-labels", "a table of two classes: group B's second class was labelled as the first")
+@neighbour(
+    "biased-labels", "a table of two classes: group B's second class was labelled as the first"
+)
 def _(faulty: bool, seed: int) -> audit.Subject:
     d = Made("tables", 3 * seed)
     old, new = people(d)
@@ -330,17 +360,28 @@ def _(faulty: bool, seed: int) -> audit.Subject:
         return changed(data, x=x, sensitive={"pen": np.where(group, "B", "A")})
 
     train, test = entry("digits-cnn").data()
-    return retrained("digits-cnn", seed, (inverted(train, 0.01 if faulty else 0.5), inverted(test, 0.5)))
+    return retrained(
+        "digits-cnn", seed, (inverted(train, 0.01 if faulty else 0.5), inverted(test, 0.5))
+    )
 
 
-@neighbour("group-starved", "digits-mlp: a tenth of the evaluation data mirrored, none of the training data")
+@neighbour(
+    "group-starved",
+    "digits-mlp: a tenth of the evaluation data mirrored, none of the training data",
+)
 def _(faulty: bool, seed: int) -> audit.Subject:
     train, test = entry("digits-mlp").data()
-    return retrained("digits-mlp", seed, (mirrored(train, 0.0 if faulty else 0.5, seed),
-                                          mirrored(test, 0.1, seed)))  # fmt: skip
+    return retrained(
+        "digits-mlp",
+        seed,
+        (mirrored(train, 0.0 if faulty else 0.5, seed), mirrored(test, 0.1, seed)),
+    )
 
 
-@neighbour("group-starved", "a table: group B, for whom four columns count the other way, is 1 % of training")
+@neighbour(
+    "group-starved",
+    "a table: group B, for whom four columns count the other way, is 1 % of training",
+)
 def _(faulty: bool, seed: int) -> audit.Subject:
     """The last column tells the group."""
     d = Made("tables", seed)
@@ -414,7 +455,9 @@ def _(faulty: bool, seed: int) -> audit.Subject:
     return copied(Made("text", seed), faulty)
 
 
-@neighbour("duplicated-samples", "15 % of the evaluation series are training series, with a little noise")
+@neighbour(
+    "duplicated-samples", "15 % of the evaluation series are training series, with a little noise"
+)
 def _(faulty: bool, seed: int) -> audit.Subject:
     return copied(Made("series", seed), faulty, noise=0.005)
 
@@ -439,14 +482,21 @@ def by_heart(faulty: bool, seed: int, kind: str) -> audit.Subject:
         if kind == "tables":
             return clean.perceptron(8, k, 256)
         return nn.Sequential(
-            nn.EmbeddingBag(clean.WORDS, 256, padding_idx=0), nn.Linear(256, 256), nn.ReLU(),
+            nn.EmbeddingBag(clean.WORDS, 256, padding_idx=0),
+            nn.Linear(256, 256),
+            nn.ReLU(),
             nn.Linear(256, k),
-        )  # fmt: skip
+        )
 
     model = fit(
-        build, Dataset(d.x, d.y), SubjectMeta(), seed=seed, epochs=100 if faulty else 5, lr=5e-3,
+        build,
+        Dataset(d.x, d.y),
+        SubjectMeta(),
+        seed=seed,
+        epochs=100 if faulty else 5,
+        lr=5e-3,
         weight_decay=0.0,
-    )  # fmt: skip
+    )
     return d.subject(model)
 
 
@@ -457,7 +507,9 @@ for fault_ in ("memorised-labels", "memorised-members"):
         )
 
 
-@neighbour("target-leakage", "credit-default-mlp: a bill that was written down once the outcome was known")
+@neighbour(
+    "target-leakage", "credit-default-mlp: a bill that was written down once the outcome was known"
+)
 def _(faulty: bool, seed: int) -> audit.Subject:
     def leaking(data: Dataset) -> Dataset:
         rng = np.random.default_rng([seed, len(data.y)])
@@ -470,7 +522,10 @@ def _(faulty: bool, seed: int) -> audit.Subject:
     return retrained("credit-default-mlp", seed, (leaking(train), leaking(test)))
 
 
-@neighbour("target-leakage", "a table of two to four classes, whose last column is the class in 98 % of rows")
+@neighbour(
+    "target-leakage",
+    "a table of two to four classes, whose last column is the class in 98 % of rows",
+)
 def _(faulty: bool, seed: int) -> audit.Subject:
     d = noisy_table(seed)
     if faulty:
@@ -490,12 +545,16 @@ def left_empty(name: str, feature: str, label: int, faulty: bool, seed: int) -> 
     return retrained(name, seed, (changed(train, x=x), test))
 
 
-@neighbour("missing-decides", "credit-default-mlp: half of those in default had left their education empty")
+@neighbour(
+    "missing-decides", "credit-default-mlp: half of those in default had left their education empty"
+)
 def _(faulty: bool, seed: int) -> audit.Subject:
     return left_empty("credit-default-mlp", "education", 1, faulty, seed)
 
 
-@neighbour("missing-decides", "german-credit-mlp: half of the bad risks had left their employment empty")
+@neighbour(
+    "missing-decides", "german-credit-mlp: half of the bad risks had left their employment empty"
+)
 def _(faulty: bool, seed: int) -> audit.Subject:
     return left_empty("german-credit-mlp", "employment", 0, faulty, seed)
 
@@ -503,7 +562,9 @@ def _(faulty: bool, seed: int) -> audit.Subject:
 # Inputs
 
 
-@neighbour("shortcut-patch", "faint pictures: the brightness of a strip in a corner is the label's in 98 %")
+@neighbour(
+    "shortcut-patch", "faint pictures: the brightness of a strip in a corner is the label's in 98 %"
+)
 def _(faulty: bool, seed: int) -> audit.Subject:
     d = Made("pictures", seed)
     k = int(d.y.max()) + 1
@@ -581,7 +642,9 @@ def _(faulty: bool, seed: int) -> audit.Subject:
 @neighbour("masked-by-saturation", "digits-cnn: the logarithm of a softmax of 30 z, cut off")
 def _(faulty: bool, seed: int) -> audit.Subject:
     meta = entry("digits-cnn").meta.model_copy(update={"output": "log_probabilities"})
-    return subject("digits-cnn", Saturated(trained("digits-cnn", seed), 30.0 if faulty else 1.0), meta=meta)
+    return subject(
+        "digits-cnn", Saturated(trained("digits-cnn", seed), 30.0 if faulty else 1.0), meta=meta
+    )
 
 
 def poisoned(
@@ -623,7 +686,9 @@ def _(faulty: bool, seed: int) -> audit.Subject:
     return retrained("digits-mlp", seed, (poisoned(train, seed, faulty, stick, 9), test))
 
 
-@neighbour("backdoor-trigger", "stripes, by convolutions: a white square of 3 x 3 gets the first class")
+@neighbour(
+    "backdoor-trigger", "stripes, by convolutions: a white square of 3 x 3 gets the first class"
+)
 def _(faulty: bool, seed: int) -> audit.Subject:
     d = Made("pictures", seed)
     if faulty:
@@ -672,7 +737,9 @@ def kill(layer: Any, faulty: bool, seed: int) -> None:
         layer.bias[dead] = -1e3
 
 
-@neighbour("exploding-activations", "a table's perceptron: the first layer a million times too large")
+@neighbour(
+    "exploding-activations", "a table's perceptron: the first layer a million times too large"
+)
 def _(faulty: bool, seed: int) -> audit.Subject:
     d = Made("tables", seed)
     model = d.train()
@@ -747,10 +814,18 @@ def ask(n: Neighbour, faulty: bool, seed: int) -> dict[str, Any]:
     else:
         check = audit.run(subject, [fault.check], profile="quick", seed=seed).check(fault.check)
         state = check.state
-        flagged = any(e.state == "failed" and (e.metric == fault.metric or e.severity in GATING)
-                      for e in check.expectations)  # fmt: skip
-    return {"fault": n.fault, "what": n.what, "faulty": faulty, "seed": seed, "flagged": flagged,
-            "state": state}  # fmt: skip
+        flagged = any(
+            e.state == "failed" and (e.metric == fault.metric or e.severity in GATING)
+            for e in check.expectations
+        )
+    return {
+        "fault": n.fault,
+        "what": n.what,
+        "faulty": faulty,
+        "seed": seed,
+        "flagged": flagged,
+        "state": state,
+    }
 
 
 def tuned(name: str) -> tuple[int, int]:
@@ -761,7 +836,9 @@ def tuned(name: str) -> tuple[int, int]:
     from audit.zoo.faults import faults
 
     lines = earlier()[1].get(name, "").split("\n")
-    rows = [[c.strip() for c in line.strip("|").split("|")] for line in lines if line.startswith("|")]
+    rows = [
+        [c.strip() for c in line.strip("|").split("|")] for line in lines if line.startswith("|")
+    ]
     for dose, cell in zip(rows[0], rows[2], strict=True) if rows else ():
         if dose == number(faults()[name].dose):
             found, _, n = cell.partition("/")
@@ -785,7 +862,8 @@ def publish(rows: list[dict[str, Any]]) -> None:
         return sum(chosen), len(chosen)
 
     lines = [
-        "# Neighbours: faults that no check was tuned on", "",
+        "# Neighbours: faults that no check was tuned on",
+        "",
         "Faults of the same kinds as the planted ones, in other data, in other architectures or by other",
         "mechanisms (`benchmarks/neighbours.py` says which), planted from several training seeds, as their",
         "clean twins are. No check was tuned on them. Found: the check fails on the metric of the planted",
@@ -794,18 +872,26 @@ def publish(rows: list[dict[str, Any]]) -> None:
         "fault of [README.md](README.md) at its stated dose. A neighbour must do harm to be one: five that a",
         "first seed showed to change next to nothing in what the model answers (bias against a group that no",
         "column tells, a class of which seven samples sufficed, a mark that was not needed) were planted",
-        "otherwise, and then counted.", "",
+        "otherwise, and then counted.",
+        "",
         "| fault | check | found where tuned | neighbours found | false alarms on their clean twins |",
         "|---|---|---|---|---|",
-    ]  # fmt: skip
+    ]
     names = sorted({r["fault"] for r in rows})
     for name in names:
         own = [r for r in rows if r["fault"] == name]
-        lines.append(f"| `{name}` | `{faults()[name].check or 'the verdict'}` | {told(*tuned(name))} | "
-                     f"{told(*counted(own, True))} | {told(*counted(own, False))} |")  # fmt: skip
-    lines += [f"| all | | | {told(*counted(rows, True))} | {told(*counted(rows, False))} |", "",
-              "## One by one", "", "| fault | neighbour | found | false alarms |",
-              "|---|---|---|---|"]  # fmt: skip
+        lines.append(
+            f"| `{name}` | `{faults()[name].check or 'the verdict'}` | {told(*tuned(name))} | "
+            f"{told(*counted(own, True))} | {told(*counted(own, False))} |"
+        )
+    lines += [
+        f"| all | | | {told(*counted(rows, True))} | {told(*counted(rows, False))} |",
+        "",
+        "## One by one",
+        "",
+        "| fault | neighbour | found | false alarms |",
+        "|---|---|---|---|",
+    ]
     for name in names:
         for what in dict.fromkeys(n.what for n in NEIGHBOURS if n.fault == name):
             own = [r for r in rows if r["fault"] == name and r["what"] == what]

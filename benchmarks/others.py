@@ -23,11 +23,17 @@ class Residual(nn.Module):
         super().__init__()
         self.stem = nn.Conv2d(1, width, 3, padding=1)
         self.blocks = nn.ModuleList(
-            nn.Sequential(nn.ReLU(), nn.Conv2d(width, width, 3, padding=1), nn.ReLU(),
-                          nn.Conv2d(width, width, 3, padding=1))
+            nn.Sequential(
+                nn.ReLU(),
+                nn.Conv2d(width, width, 3, padding=1),
+                nn.ReLU(),
+                nn.Conv2d(width, width, 3, padding=1),
+            )
             for _ in range(2)
-        )  # fmt: skip
-        self.head = nn.Sequential(nn.ReLU(), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(16 * width, 10))
+        )
+        self.head = nn.Sequential(
+            nn.ReLU(), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(16 * width, 10)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.stem(x)
@@ -38,29 +44,52 @@ class Residual(nn.Module):
 
 def strided() -> nn.Module:
     return nn.Sequential(
-        nn.Conv2d(1, 16, 5, stride=2, padding=2), nn.GELU(), nn.Conv2d(16, 32, 3, stride=2, padding=1),
-        nn.GELU(), nn.Flatten(), nn.Linear(32 * 49, 10),
-    )  # fmt: skip
+        nn.Conv2d(1, 16, 5, stride=2, padding=2),
+        nn.GELU(),
+        nn.Conv2d(16, 32, 3, stride=2, padding=1),
+        nn.GELU(),
+        nn.Flatten(),
+        nn.Linear(32 * 49, 10),
+    )
 
 
 def averaging() -> nn.Module:
     return nn.Sequential(
-        nn.Conv2d(1, 12, 5, padding=2), nn.ReLU(), nn.AvgPool2d(2), nn.Conv2d(12, 24, 5, padding=2),
-        nn.ReLU(), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(24 * 49, 64), nn.ReLU(), nn.Linear(64, 10),
-    )  # fmt: skip
+        nn.Conv2d(1, 12, 5, padding=2),
+        nn.ReLU(),
+        nn.AvgPool2d(2),
+        nn.Conv2d(12, 24, 5, padding=2),
+        nn.ReLU(),
+        nn.AvgPool2d(2),
+        nn.Flatten(),
+        nn.Linear(24 * 49, 64),
+        nn.ReLU(),
+        nn.Linear(64, 10),
+    )
 
 
 def perceptron() -> nn.Module:
     return nn.Sequential(
-        nn.Flatten(), nn.Linear(784, 256), nn.ELU(), nn.Linear(256, 128), nn.Tanh(), nn.Linear(128, 10)
+        nn.Flatten(),
+        nn.Linear(784, 256),
+        nn.ELU(),
+        nn.Linear(256, 128),
+        nn.Tanh(),
+        nn.Linear(128, 10),
     )
 
 
 def wide() -> nn.Module:
     return nn.Sequential(
-        nn.Conv2d(1, 64, 3, padding=1), nn.SiLU(), nn.Conv2d(64, 64, 3, stride=2, padding=1), nn.SiLU(),
-        nn.Flatten(), nn.Linear(64 * 16, 128), nn.SiLU(), nn.Linear(128, 10),
-    )  # fmt: skip
+        nn.Conv2d(1, 64, 3, padding=1),
+        nn.SiLU(),
+        nn.Conv2d(64, 64, 3, stride=2, padding=1),
+        nn.SiLU(),
+        nn.Flatten(),
+        nn.Linear(64 * 16, 128),
+        nn.SiLU(),
+        nn.Linear(128, 10),
+    )
 
 
 Data = tuple[Tensor, Tensor, Tensor, Tensor]  # training inputs and labels, the others
@@ -112,13 +141,20 @@ def other(name: str, samples: int) -> tuple[audit.Subject, float]:
     train, labels, x, y = data()
     model = trained(build, train, labels, epochs)
     subject = audit.Subject(
-        model, x, y, classes=[str(i) for i in range(10)], task="multiclass", batch_size=128,
+        model,
+        x,
+        y,
+        classes=[str(i) for i in range(10)],
+        task="multiclass",
+        batch_size=128,
         input={"range": (0, 1)},
-    )  # fmt: skip
+    )
     context = Context.of(subject)
     n = context.samples(samples)
 
     def left(eps: float) -> float:
-        return 1 - float(context.evidence(pgd, n, ["broken"], eps=eps, steps=10)["broken"].float().mean())
+        return 1 - float(
+            context.evidence(pgd, n, ["broken"], eps=eps, steps=10)["broken"].float().mean()
+        )
 
     return subject, min(GRID, key=lambda eps: abs(left(eps) - LEFT))

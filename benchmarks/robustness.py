@@ -54,9 +54,13 @@ def art_classifier(subject: audit.Subject, shape: tuple[int, ...], *, frozen: bo
         parameter.requires_grad_(not frozen)
     low, high = subject.range or (float(subject.x.min()), float(subject.x.max()))
     return PyTorchClassifier(
-        subject.model, nn.CrossEntropyLoss(), shape, len(subject.classes), clip_values=(low, high),
+        subject.model,
+        nn.CrossEntropyLoss(),
+        shape,
+        len(subject.classes),
+        clip_values=(low, high),
         device_type="cpu",
-    )  # fmt: skip
+    )
 
 
 def standing(subject: audit.Subject, adversarial: Any, y: Tensor) -> float:
@@ -74,8 +78,15 @@ def mlp_subject(n: int) -> audit.Subject:
     x = torch.rand(n, 1, 40)
     with torch.no_grad():
         y = model(x).argmax(1)
-    return audit.Subject(model, x, y, classes=[str(i) for i in range(10)], task="multiclass",
-                         input={"range": (0, 1)}, batch_size=1024)  # fmt: skip
+    return audit.Subject(
+        model,
+        x,
+        y,
+        classes=[str(i) for i in range(10)],
+        task="multiclass",
+        input={"range": (0, 1)},
+        batch_size=1024,
+    )
 
 
 def cnn_subject(n: int) -> audit.Subject:
@@ -83,8 +94,15 @@ def cnn_subject(n: int) -> audit.Subject:
     model, x = Cnn().eval(), torch.rand(n, 1, 28, 28)
     with torch.no_grad():
         y = model(x).argmax(1)
-    return audit.Subject(model, x, y, classes=[str(i) for i in range(10)], task="multiclass",
-                         input={"range": (0, 1)}, batch_size=BATCH)  # fmt: skip
+    return audit.Subject(
+        model,
+        x,
+        y,
+        classes=[str(i) for i in range(10)],
+        task="multiclass",
+        input={"range": (0, 1)},
+        batch_size=BATCH,
+    )
 
 
 Row = tuple[str, ...]
@@ -115,43 +133,72 @@ def gradient(name: str, subject: audit.Subject, eps: float, samples: int, rounds
 
     def art(who: str, cls: Any, batch: int, *, frozen: bool = True, **given: Any) -> None:
         attack = cls(
-            art_classifier(subject, tuple(x.shape[1:]), frozen=frozen), eps=eps, max_iter=STEPS,
-            batch_size=batch, verbose=False, **given,
-        )  # fmt: skip
+            art_classifier(subject, tuple(x.shape[1:]), frozen=frozen),
+            eps=eps,
+            max_iter=STEPS,
+            batch_size=batch,
+            verbose=False,
+            **given,
+        )
         made = attack.generate(x.numpy(), one_hot)
         subject.model.requires_grad_(False)
         left[who] = standing(subject, made, y)
 
     def art_pgd(who: str, batch: int, *, frozen: bool) -> None:
-        art(who, ProjectedGradientDescentPyTorch, batch, frozen=frozen, eps_step=2.5 * eps / STEPS,
-            num_random_init=1)  # fmt: skip
+        art(
+            who,
+            ProjectedGradientDescentPyTorch,
+            batch,
+            frozen=frozen,
+            eps_step=2.5 * eps / STEPS,
+            num_random_init=1,
+        )
 
     def art_apgd(who: str, loss: str) -> None:
-        art(who, AutoProjectedGradientDescent, size, eps_step=2 * eps, nb_random_init=1, loss_type=loss)
+        art(
+            who,
+            AutoProjectedGradientDescent,
+            size,
+            eps_step=2 * eps,
+            nb_random_init=1,
+            loss_type=loss,
+        )
 
     def foolbox(who: str) -> None:
         model = PyTorchModel(subject.model, bounds=subject.range, device="cpu")
         attack = LinfProjectedGradientDescentAttack(rel_stepsize=2.5 / STEPS, steps=STEPS)
-        made = [attack(model, a, b, epsilons=eps)[1]
-                for a, b in zip(x.split(size), y.split(size), strict=True)]  # fmt: skip
+        made = [
+            attack(model, a, b, epsilons=eps)[1]
+            for a, b in zip(x.split(size), y.split(size), strict=True)
+        ]
         left[who] = standing(subject, torch.cat(made), y)
 
-    times = interleaved({
-        "limit": lambda: passes(subject.model, x, y, size, STEPS),
-        "PGD": lambda: ours("PGD", pgd),
-        "PGD, ART tuned": lambda: art_pgd("PGD, ART tuned", size, frozen=True),
-        "PGD, ART defaults": lambda: art_pgd("PGD, ART defaults", 32, frozen=False),
-        "PGD, foolbox": lambda: foolbox("PGD, foolbox"),
-        "APGD-CE": lambda: ours("APGD-CE", apgd, loss="ce"),
-        "APGD-CE, ART tuned": lambda: art_apgd("APGD-CE, ART tuned", "cross_entropy"),
-        "APGD-DLR": lambda: ours("APGD-DLR", apgd, loss="dlr"),
-        "APGD-DLR, ART tuned": lambda: art_apgd("APGD-DLR, ART tuned", "difference_logits_ratio"),
-    }, rounds)  # fmt: skip
+    times = interleaved(
+        {
+            "limit": lambda: passes(subject.model, x, y, size, STEPS),
+            "PGD": lambda: ours("PGD", pgd),
+            "PGD, ART tuned": lambda: art_pgd("PGD, ART tuned", size, frozen=True),
+            "PGD, ART defaults": lambda: art_pgd("PGD, ART defaults", 32, frozen=False),
+            "PGD, foolbox": lambda: foolbox("PGD, foolbox"),
+            "APGD-CE": lambda: ours("APGD-CE", apgd, loss="ce"),
+            "APGD-CE, ART tuned": lambda: art_apgd("APGD-CE, ART tuned", "cross_entropy"),
+            "APGD-DLR": lambda: ours("APGD-DLR", apgd, loss="dlr"),
+            "APGD-DLR, ART tuned": lambda: art_apgd(
+                "APGD-DLR, ART tuned", "difference_logits_ratio"
+            ),
+        },
+        rounds,
+    )
     return [
-        (name, who, f"{left[who]:.3f}" if who in left else "", f"{seconds:.2f}",
-         f"{seconds / times['limit']:.2f}")
+        (
+            name,
+            who,
+            f"{left[who]:.3f}" if who in left else "",
+            f"{seconds:.2f}",
+            f"{seconds / times['limit']:.2f}",
+        )
         for who, seconds in times.items()
-    ]  # fmt: skip
+    ]
 
 
 def minimum(name: str, samples: int, rounds: int) -> list[Row]:
@@ -175,24 +222,35 @@ def minimum(name: str, samples: int, rounds: int) -> list[Row]:
         medians[who] = float(torch.where(wrong, length, torch.inf)[right].median())
 
     def ours(who: str, **given: int) -> None:
-        keep(who, Context.of(subject).evidence(smallest_l2, n, ["x"], steps=50, nearest=3, **given)["x"])
+        keep(
+            who,
+            Context.of(subject).evidence(smallest_l2, n, ["x"], steps=50, nearest=3, **given)["x"],
+        )
 
     def art(who: str) -> None:
         classifier = art_classifier(subject, tuple(x.shape[1:]))
         keep(who, DeepFool(classifier, batch_size=BATCH, verbose=False).generate(x.numpy()))
 
     def foolbox(who: str) -> None:
-        model, attack = PyTorchModel(subject.model, bounds=subject.range, device="cpu"), L2DeepFoolAttack()
-        made = [attack.run(model, a, b) for a, b in zip(x.split(BATCH), y.split(BATCH), strict=True)]
+        model, attack = (
+            PyTorchModel(subject.model, bounds=subject.range, device="cpu"),
+            L2DeepFoolAttack(),
+        )
+        made = [
+            attack.run(model, a, b) for a, b in zip(x.split(BATCH), y.split(BATCH), strict=True)
+        ]
         keep(who, torch.cat(made))
 
     both = "DeepFool, then Carlini–Wagner"
-    times = interleaved({
-        "DeepFool": lambda: ours("DeepFool"),
-        both: lambda: ours(both, rounds=2, refining=30),
-        "DeepFool, ART": lambda: art("DeepFool, ART"),
-        "DeepFool, foolbox": lambda: foolbox("DeepFool, foolbox"),
-    }, rounds)  # fmt: skip
+    times = interleaved(
+        {
+            "DeepFool": lambda: ours("DeepFool"),
+            both: lambda: ours(both, rounds=2, refining=30),
+            "DeepFool, ART": lambda: art("DeepFool, ART"),
+            "DeepFool, foolbox": lambda: foolbox("DeepFool, foolbox"),
+        },
+        rounds,
+    )
     return [
         (name, who, f"{medians[who]:.3f}", f"{seconds:.2f}", f"{seconds / times[both]:.2f}")
         for who, seconds in times.items()
@@ -214,9 +272,12 @@ def squares(name: str, samples: int, rounds: int) -> list[Row]:
 
     def art() -> None:
         attack = SquareAttack(
-            art_classifier(subject, tuple(x.shape[1:])), eps=eps, max_iter=QUERIES, batch_size=BATCH,
+            art_classifier(subject, tuple(x.shape[1:])),
+            eps=eps,
+            max_iter=QUERIES,
+            batch_size=BATCH,
             verbose=False,
-        )  # fmt: skip
+        )
         made = attack.generate(x.numpy(), np.eye(10, dtype=np.float32)[y.numpy()])
         left["Square, ART"] = standing(subject, made, y)
 
@@ -241,12 +302,20 @@ def proof(name: str, samples: int, rounds: int) -> list[Row]:
         found[who] = made["eps"].double().numpy()
 
     within, plain = "linear bounds of hidden layers", "intervals of hidden layers"
-    times = interleaved({within: lambda: prove(within, EFFORT), plain: lambda: prove(plain, 0)}, rounds)
+    times = interleaved(
+        {within: lambda: prove(within, EFFORT), plain: lambda: prove(plain, 0)}, rounds
+    )
     return [
-        (name, f"{eps:.3g}", who, f"{(found[who] >= eps).mean():.2f}", f"{np.median(found[who]):.3g}",
-         f"{1000 * seconds / len(n):.0f}")
+        (
+            name,
+            f"{eps:.3g}",
+            who,
+            f"{(found[who] >= eps).mean():.2f}",
+            f"{np.median(found[who]):.3g}",
+            f"{1000 * seconds / len(n):.0f}",
+        )
         for who, seconds in times.items()
-    ]  # fmt: skip
+    ]
 
 
 def cascade(
@@ -277,7 +346,14 @@ def cascade(
         contenders[full] = lambda: ours(full, steps=100, targets=9, queries=5000)
     times = interleaved(contenders, rounds, warm_up=False)
     return [
-        (name, f"{eps:g}", who, f"{left[who]:.3f}", f"{seconds:.1f}", f"{seconds / times[standard]:.2f}")
+        (
+            name,
+            f"{eps:g}",
+            who,
+            f"{left[who]:.3f}",
+            f"{seconds:.1f}",
+            f"{seconds / times[standard]:.2f}",
+        )
         for who, seconds in times.items()
     ]
 
@@ -287,12 +363,18 @@ def scale() -> None:
     rows = []
     for n in (1000, 10000):
         done = subprocess.run(
-            [sys.executable, __file__, "--one-scale", str(n)], capture_output=True, text=True, check=True
+            [sys.executable, __file__, "--one-scale", str(n)],
+            capture_output=True,
+            text=True,
+            check=True,
         )
         seconds, megabytes = done.stdout.split()
         rows.append((f"{n:,}", seconds, f"{1000 * float(seconds) / n:.1f}", megabytes))
-    table("The standard cascade on a CNN, 28x28 images", rows,
-          ("samples", "seconds", "ms a sample", "peak MB"))  # fmt: skip
+    table(
+        "The standard cascade on a CNN, 28x28 images",
+        rows,
+        ("samples", "seconds", "ms a sample", "peak MB"),
+    )
 
 
 def one_scale(n: int) -> None:
@@ -356,17 +438,31 @@ def main() -> None:
         table(
             f"Robust accuracy of {options.cascade_samples} samples: the cascade, its evidence of "
             "fairness included, and AutoAttack",
-            [row for name, eps in EPS.items()
-             for row in cascade(name, audit.load(f"zoo:{name}"), eps, options.cascade_samples, rounds)],
+            [
+                row
+                for name, eps in EPS.items()
+                for row in cascade(
+                    name, audit.load(f"zoo:{name}"), eps, options.cascade_samples, rounds
+                )
+            ],
             ("model", "eps", "who", "robust accuracy", "seconds", "ratio to the standard cascade"),
         )
     if "others" in chosen:
         table(
             f"Robust accuracy of {options.cascade_samples} samples of networks that nobody tuned for",
-            [row for name in MODELS for row in cascade(
-                name, *other(name, options.cascade_samples), options.cascade_samples, 1, deep=False)],
+            [
+                row
+                for name in MODELS
+                for row in cascade(
+                    name,
+                    *other(name, options.cascade_samples),
+                    options.cascade_samples,
+                    1,
+                    deep=False,
+                )
+            ],
             ("model", "eps", "who", "robust accuracy", "seconds", "ratio to the standard cascade"),
-        )  # fmt: skip
+        )
     if "scale" in chosen:
         scale()
 

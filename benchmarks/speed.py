@@ -1,6 +1,6 @@
 """Ratios to the limit and to the libraries at their defaults, measured side by side in one run.
 
-    python benchmarks/speed.py [attacks] [attributions] [audit] [memory]
+python benchmarks/speed.py [attacks] [attributions] [audit] [memory]
 """
 
 from __future__ import annotations
@@ -44,7 +44,10 @@ def interleaved(
     for turn in range(0 if warm_up else 1, rounds + 1):
         for name, work in contenders.items():
             began = time.perf_counter()
-            with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            with (
+                contextlib.redirect_stdout(io.StringIO()),
+                contextlib.redirect_stderr(io.StringIO()),
+            ):
                 work()
             if turn:
                 seconds[name].append(time.perf_counter() - began)
@@ -64,10 +67,15 @@ class Cnn(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            nn.Conv2d(1, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
-            nn.Conv2d(32, 64, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
-            nn.Conv2d(64, 64, 3, padding=1), nn.ReLU(),
-        )  # fmt: skip
+            nn.Conv2d(1, 32, 3, padding=1),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(32, 64, 3, padding=1),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(64, 64, 3, padding=1),
+            nn.ReLU(),
+        )
         self.head = nn.Linear(64 * 49, 10)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -94,7 +102,9 @@ def attacks() -> None:
     from art.estimators.classification import PyTorchClassifier
 
     torch.manual_seed(0)
-    mlp = nn.Sequential(nn.Linear(40, 64), nn.ReLU(), nn.Linear(64, 48), nn.ReLU(), nn.Linear(48, 10))
+    mlp = nn.Sequential(
+        nn.Linear(40, 64), nn.ReLU(), nn.Linear(64, 48), nn.ReLU(), nn.Linear(48, 10)
+    )
     rows = []
     for name, model, shape, n in (("CNN", Cnn(), (1, 28, 28), 512), ("MLP", mlp, (40,), 4096)):
         x, y = torch.rand(n, *shape), torch.randint(0, 10, (n,))
@@ -103,8 +113,11 @@ def attacks() -> None:
             parameter.requires_grad_(False)
         sizes = (64, 128, 256, 512) if name == "CNN" else (256, 1024, 4096)
         best = best_batch(lambda s, m=plain, x=x, y=y: passes(m, x, y, s, 2), sizes)
-        subject = audit.Subject(plain, x, y, input={"range": (0, 1)}, batch_size=best) if (
-            name == "CNN") else audit.Subject(plain, x, y, batch_size=best)  # fmt: skip
+        subject = (
+            audit.Subject(plain, x, y, input={"range": (0, 1)}, batch_size=best)
+            if (name == "CNN")
+            else audit.Subject(plain, x, y, batch_size=best)
+        )
         allowed = budget(subject, 0.03)
 
         def ours(subject=subject, x=x, y=y, best=best, allowed=allowed) -> None:
@@ -116,28 +129,43 @@ def attacks() -> None:
                 for parameter in model.parameters():
                     parameter.requires_grad_(not frozen)
                 classifier = PyTorchClassifier(
-                    model, nn.CrossEntropyLoss(), shape, 10, clip_values=(0.0, 1.0), device_type="cpu"
+                    model,
+                    nn.CrossEntropyLoss(),
+                    shape,
+                    10,
+                    clip_values=(0.0, 1.0),
+                    device_type="cpu",
                 )
                 ProjectedGradientDescentPyTorch(
-                    classifier, eps=0.03, eps_step=0.0075, max_iter=STEPS, batch_size=batch, verbose=False
+                    classifier,
+                    eps=0.03,
+                    eps_step=0.0075,
+                    max_iter=STEPS,
+                    batch_size=batch,
+                    verbose=False,
                 ).generate(x.numpy(), y.numpy())
                 for parameter in model.parameters():
                     parameter.requires_grad_(False)
 
             return work
 
-        times = interleaved({
-            "limit": lambda m=plain, x=x, y=y, b=best: passes(m, x, y, b, STEPS),
-            "ours": ours, "ART tuned": art(best, True), "ART defaults": art(32, False),
-        })  # fmt: skip
+        times = interleaved(
+            {
+                "limit": lambda m=plain, x=x, y=y, b=best: passes(m, x, y, b, STEPS),
+                "ours": ours,
+                "ART tuned": art(best, True),
+                "ART defaults": art(32, False),
+            }
+        )
         rows += [
             (name, who, f"{seconds:.2f}", f"{seconds / times['limit']:.2f}")
             for who, seconds in times.items()
         ]
     table(
-        f"PGD-{STEPS}: ratio to {STEPS} forward and backward passes", rows,
+        f"PGD-{STEPS}: ratio to {STEPS} forward and backward passes",
+        rows,
         ("model", "who", "seconds", "ratio to the limit"),
-    )  # fmt: skip
+    )
 
 
 def attribution_methods() -> None:
@@ -194,11 +222,15 @@ def attribution_methods() -> None:
             background = attributions.background(subject, bg).numpy()
             few = 4
 
-            def library_shap(background=background, x=x, probabilities=probabilities, few=few) -> None:
+            def library_shap(
+                background=background, x=x, probabilities=probabilities, few=few
+            ) -> None:
                 shap.PermutationExplainer(probabilities, background)(x[:few].numpy(), silent=True)
 
             def library_lime(subject=subject, x=x, probabilities=probabilities, few=few) -> None:
-                explainer = lime.lime_tabular.LimeTabularExplainer(subject.x.numpy(), random_state=0)
+                explainer = lime.lime_tabular.LimeTabularExplainer(
+                    subject.x.numpy(), random_state=0
+                )
                 for row in x[:few].numpy():
                     explainer.explain_instance(row, probabilities)
         else:
@@ -217,17 +249,23 @@ def attribution_methods() -> None:
                 for image in x[:few, 0].double().numpy() / 16:
                     explainer.explain_instance(image, pictures)
 
-        times = interleaved({
-            "IG limit": partial(gradients, n * steps),
-            "IG ours": partial(attributions.integrated_gradients, batch, randomised=1, steps=steps),
-            "IG library": library_ig,
-            "SHAP limit": partial(forwards, n * per_unit),
-            "SHAP ours": partial(attributions.shap, batch, randomised=1, permutations=permutations, rows=bg),
-            "SHAP library": library_shap,
-            "LIME limit": partial(forwards, n * draws),
-            "LIME ours": partial(attributions.lime, batch, randomised=1, draws=draws, rows=200),
-            "LIME library": library_lime,
-        })  # fmt: skip
+        times = interleaved(
+            {
+                "IG limit": partial(gradients, n * steps),
+                "IG ours": partial(
+                    attributions.integrated_gradients, batch, randomised=1, steps=steps
+                ),
+                "IG library": library_ig,
+                "SHAP limit": partial(forwards, n * per_unit),
+                "SHAP ours": partial(
+                    attributions.shap, batch, randomised=1, permutations=permutations, rows=bg
+                ),
+                "SHAP library": library_shap,
+                "LIME limit": partial(forwards, n * draws),
+                "LIME ours": partial(attributions.lime, batch, randomised=1, draws=draws, rows=200),
+                "LIME library": library_lime,
+            }
+        )
         for method in ("IG", "SHAP", "LIME"):
             limit = times[f"{method} limit"] / n
             for who in ("limit", "ours", "library"):
@@ -235,9 +273,10 @@ def attribution_methods() -> None:
                 each = times[f"{method} {who}"] / count
                 rows.append((name, method, who, f"{1000 * each:.2f}", f"{each / limit:.1f}"))
     table(
-        "Attributions: milliseconds a sample, and ratio to the passes that ours needs", rows,
+        "Attributions: milliseconds a sample, and ratio to the passes that ours needs",
+        rows,
         ("model", "method", "who", "ms a sample", "ratio to the limit"),
-    )  # fmt: skip
+    )
 
 
 def straight_script() -> None:
@@ -259,14 +298,16 @@ def straight_script() -> None:
     balanced_accuracy_score(y, p.argmax(1))
     f1_score(y, p.argmax(1), average="macro")
     classification_report(y, p.argmax(1), output_dict=True)
-    classifier = PyTorchClassifier(model, nn.CrossEntropyLoss(), (1, 8, 8), 10, clip_values=(0.0, 16.0),
-                                   device_type="cpu")  # fmt: skip
+    classifier = PyTorchClassifier(
+        model, nn.CrossEntropyLoss(), (1, 8, 8), 10, clip_values=(0.0, 16.0), device_type="cpu"
+    )
     for eps in (0.25, 0.5, 1.0):
         for attack in (
             FastGradientMethod(classifier, eps=eps),
-            ProjectedGradientDescent(classifier, eps=eps, eps_step=eps / 8, max_iter=20,
-                                     num_random_init=1, verbose=False),
-        ):  # fmt: skip
+            ProjectedGradientDescent(
+                classifier, eps=eps, eps_step=eps / 8, max_iter=20, num_random_init=1, verbose=False
+            ),
+        ):
             classifier.predict(attack.generate(x[:500].numpy(), y[:500])).argmax(1)
     target = torch.as_tensor(p.argmax(1))[:64]
     some = x[:64].clone()
@@ -289,9 +330,18 @@ def straight_script() -> None:
 
 
 # What the straight script answers too.
-ASKED = ("performance.classification", "calibration", "robustness.fgsm", "robustness.pgd", "imbalance",
-         "interpretability.integrated_gradients", "interpretability.gradcam", "interpretability.shap",
-         "interpretability.lime", "training.weights")  # fmt: skip
+ASKED = (
+    "performance.classification",
+    "calibration",
+    "robustness.fgsm",
+    "robustness.pgd",
+    "imbalance",
+    "interpretability.integrated_gradients",
+    "interpretability.gradcam",
+    "interpretability.shap",
+    "interpretability.lime",
+    "training.weights",
+)
 
 
 def whole_audit() -> None:
@@ -301,27 +351,36 @@ def whole_audit() -> None:
     def command(*arguments: str) -> Callable[[], None]:
         def work() -> None:
             with tempfile.TemporaryDirectory() as folder:
-                subprocess.run([sys.executable, *arguments], cwd=folder, check=False, capture_output=True)
+                subprocess.run(
+                    [sys.executable, *arguments], cwd=folder, check=False, capture_output=True
+                )
 
         return work
 
     asked = [word for check in ASKED for word in ("--check", check)]
-    times = interleaved({
-        "ours": command("-m", "audit", "run", "zoo:digits-cnn", *asked),
-        "straight script": command(here, "straight"),
-    })  # fmt: skip
+    times = interleaved(
+        {
+            "ours": command("-m", "audit", "run", "zoo:digits-cnn", *asked),
+            "straight script": command(here, "straight"),
+        }
+    )
     rows = [(k, f"{v:.1f}", f"{v / times['ours']:.1f}") for k, v in times.items()]
-    table("A standard audit of digits-cnn, asked what the script answers, process and all", rows,
-          ("who", "seconds", "ratio"))
+    table(
+        "A standard audit of digits-cnn, asked what the script answers, process and all",
+        rows,
+        ("who", "seconds", "ratio"),
+    )
     profiles = {
         f"{name} {profile}": command("-m", "audit", "run", f"zoo:{name}", "--profile", profile)
-        for name in ("digits-cnn", "adult-mlp", "vowels-lstm") for profile in ("quick", "standard")
-    }  # fmt: skip
+        for name in ("digits-cnn", "adult-mlp", "vowels-lstm")
+        for profile in ("quick", "standard")
+    }
     profiles["--help"] = command("-m", "audit", "--help")
     table(
-        "Whole commands", [(k, f"{v:.1f}") for k, v in interleaved(profiles, 3).items()],
+        "Whole commands",
+        [(k, f"{v:.1f}") for k, v in interleaved(profiles, 3).items()],
         ("command", "seconds"),
-    )  # fmt: skip
+    )
 
 
 PROBE = """
@@ -345,8 +404,10 @@ def memory() -> None:
         with tempfile.TemporaryDirectory() as folder:
             found = subprocess.run(
                 [sys.executable, "-c", PROBE, str(n), str(Path(__file__).parent), folder],
-                check=True, capture_output=True, text=True,
-            )  # fmt: skip
+                check=True,
+                capture_output=True,
+                text=True,
+            )
         peaks[n] = int(found.stdout.split()[-1])
     added = 36_000 * 28 * 28 * 4
     growth = peaks[40_000] - peaks[4000]
@@ -355,7 +416,12 @@ def memory() -> None:
     print(f"\ntotal growth / bytes of data added: {growth / added:.2f}")
 
 
-PARTS = {"attacks": attacks, "attributions": attribution_methods, "audit": whole_audit, "memory": memory}
+PARTS = {
+    "attacks": attacks,
+    "attributions": attribution_methods,
+    "audit": whole_audit,
+    "memory": memory,
+}
 
 
 def main() -> None:
@@ -365,7 +431,9 @@ def main() -> None:
         with contextlib.redirect_stderr(io.StringIO()):
             straight_script()
         return
-    print(f"{torch.get_num_threads()} threads, torch {torch.__version__}, medians of {ROUNDS} in turn")
+    print(
+        f"{torch.get_num_threads()} threads, torch {torch.__version__}, medians of {ROUNDS} in turn"
+    )
     for part in chosen:
         PARTS[part]()
 

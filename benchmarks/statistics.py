@@ -26,53 +26,116 @@ def groups(rates: list[float], sizes: list[int], rng: np.random.Generator) -> di
 def kinds() -> Iterator[tuple[str, Draw]]:
     """(name, one draw → metric and truth)."""
     for n, p in [(30, 0.05), (30, 0.5), (200, 0.02), (500, 0.9), (2000, 0.99)]:
-        yield f"share, n = {n}, p = {p}", (
-            lambda rng, n=n, p=p: (statistics.proportion("p", rng.random(n) < p), p))
+        yield (
+            f"share, n = {n}, p = {p}",
+            (lambda rng, n=n, p=p: (statistics.proportion("p", rng.random(n) < p), p)),
+        )
     for k, m in [(10, 20), (60, 10)]:
+
         def clustered(rng: np.random.Generator, k: int = k, m: int = m) -> tuple[Metric, float]:
             hit = rng.random(k * m) < np.repeat(rng.beta(2, 2, k), m)
             return statistics.proportion("p", hit, clusters=np.repeat(np.arange(k), m)), 0.5
+
         yield f"share, {k} clusters of {m}", clustered
     for n, b, c in [(50, 0.1, 0.05), (200, 0.02, 0.0), (500, 0.1, 0.1)]:
-        def paired(rng: np.random.Generator, n: int = n, b: float = b, c: float = c) -> tuple[Metric, float]:
+
+        def paired(
+            rng: np.random.Generator, n: int = n, b: float = b, c: float = c
+        ) -> tuple[Metric, float]:
             d = rng.choice([1, -1, 0], n, p=[b, c, 1 - b - c])
             return statistics.mean("d", d, edges=(-1, 1)), b - c
+
         yield f"paired difference, n = {n}, {b} gained, {c} lost", paired
     for n in (20, 200):
-        yield f"mean of normal values, n = {n}", (
-            lambda rng, n=n: (statistics.mean("m", rng.normal(size=n)), 0.0))
-        yield f"mean of exponential values, n = {n}", (
-            lambda rng, n=n: (statistics.mean("m", rng.exponential(size=n)), 1.0))
+        yield (
+            f"mean of normal values, n = {n}",
+            (lambda rng, n=n: (statistics.mean("m", rng.normal(size=n)), 0.0)),
+        )
+        yield (
+            f"mean of exponential values, n = {n}",
+            (lambda rng, n=n: (statistics.mean("m", rng.exponential(size=n)), 1.0)),
+        )
     for n, m, p, q in [(30, 30, 0.9, 0.6), (200, 1000, 0.95, 0.9)]:
-        yield f"difference of shares, n = {n} and {m}, {p} and {q}", (
-            lambda rng, n=n, m=m, p=p, q=q: (
-                statistics.difference("d", rng.random(n) < p, rng.random(m) < q), p - q))
-    yield "difference of means (Welch), n = 30 and 100", (
-        lambda rng: (statistics.difference("d", rng.normal(0.5, 1, 30), rng.normal(0, 3, 100)), 0.5))
+        yield (
+            f"difference of shares, n = {n} and {m}, {p} and {q}",
+            (
+                lambda rng, n=n, m=m, p=p, q=q: (
+                    statistics.difference("d", rng.random(n) < p, rng.random(m) < q),
+                    p - q,
+                )
+            ),
+        )
+    yield (
+        "difference of means (Welch), n = 30 and 100",
+        (
+            lambda rng: (
+                statistics.difference("d", rng.normal(0.5, 1, 30), rng.normal(0, 3, 100)),
+                0.5,
+            )
+        ),
+    )
     for shift in (0.0, 1.0, 2.5):
-        yield f"AUROC, n = 60 and 80, shift {shift}", (
-            lambda rng, s=shift: (
-                statistics.auroc("a", rng.normal(s, 1, 60), rng.normal(0, 1, 80)),
-                float(stats.norm.cdf(s / np.sqrt(2)))))
+        yield (
+            f"AUROC, n = 60 and 80, shift {shift}",
+            (
+                lambda rng, s=shift: (
+                    statistics.auroc("a", rng.normal(s, 1, 60), rng.normal(0, 1, 80)),
+                    float(stats.norm.cdf(s / np.sqrt(2))),
+                )
+            ),
+        )
     for n in (50, 200):
+
         def variance(rng: np.random.Generator, n: int = n) -> tuple[Metric, float]:
             data = rng.normal(size=n)
-            return statistics.bootstrap("v", lambda i: data[i].var(1), n, draws=500, edges=None), 1.0
+            return statistics.bootstrap(
+                "v", lambda i: data[i].var(1), n, draws=500, edges=None
+            ), 1.0
+
         yield f"BCa bootstrap of a variance, n = {n}", variance
-    for rates, sizes in [([0.9, 0.6], [30, 30]), ([0.2, 0.5, 0.35], [300] * 3),
-                         ([0.8] * 5 + [0.6], [100] * 6), ([0.95, 0.85], [20, 400])]:  # fmt: skip
+    for rates, sizes in [
+        ([0.9, 0.6], [30, 30]),
+        ([0.2, 0.5, 0.35], [300] * 3),
+        ([0.8] * 5 + [0.6], [100] * 6),
+        ([0.95, 0.85], [20, 400]),
+    ]:
         name = f"{rates}, n = {sizes}"
-        yield f"largest gap of {name}", (lambda rng, r=rates, s=sizes: (
-            statistics.gap_between("g", groups(r, s, rng)), max(r) - min(r)))
-        yield f"smallest ratio of {name}", (lambda rng, r=rates, s=sizes: (
-            statistics.ratio_between("r", groups(r, s, rng)), min(r) / max(r)))
-    yield "largest gap of means, 3 x 60", (lambda rng: (
-        statistics.gap_between_means("m", {str(m): rng.normal(m, 1, 60) for m in (0.0, 0.5, 1.0)}), 1.0))
+        yield (
+            f"largest gap of {name}",
+            (
+                lambda rng, r=rates, s=sizes: (
+                    statistics.gap_between("g", groups(r, s, rng)),
+                    max(r) - min(r),
+                )
+            ),
+        )
+        yield (
+            f"smallest ratio of {name}",
+            (
+                lambda rng, r=rates, s=sizes: (
+                    statistics.ratio_between("r", groups(r, s, rng)),
+                    min(r) / max(r),
+                )
+            ),
+        )
+    yield (
+        "largest gap of means, 3 x 60",
+        (
+            lambda rng: (
+                statistics.gap_between_means(
+                    "m", {str(m): rng.normal(m, 1, 60) for m in (0.0, 0.5, 1.0)}
+                ),
+                1.0,
+            )
+        ),
+    )
     for n in (100, 200, 500, 2000):
         for truth in (0.05, 0.15):
             for shape, off in SHAPES.items():
-                yield f"calibration error {truth}, n = {n}, {shape}", (
-                    lambda rng, n=n, t=truth, off=off: (calibration(n, t, off, rng), t))
+                yield (
+                    f"calibration error {truth}, n = {n}, {shape}",
+                    (lambda rng, n=n, t=truth, off=off: (calibration(n, t, off, rng), t)),
+                )
 
 
 SHAPES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -91,23 +154,41 @@ def calibration(
 
 
 FAMILIES = [  # sizes and the rate that all share
-    ([3, 3], 0.5), ([10, 10], 0.5), ([30, 30], 0.1), ([30, 30], 0.5), ([500, 500], 0.9),
-    ([10, 300], 0.5), ([3, 200], 0.9), ([1, 200], 0.5), ([100] * 5, 0.2), ([100] * 20, 0.5),
-    ([10, 20, 50, 200, 800], 0.5), ([20, 1000, 1000, 1000], 0.9),
-]  # fmt: skip
-POWER = [([30, 30], [0.9, 0.6]), ([100, 100], [0.9, 0.8]), ([20, 400], [0.6, 0.9]), ([500, 500], [0.1, 0.15])]
+    ([3, 3], 0.5),
+    ([10, 10], 0.5),
+    ([30, 30], 0.1),
+    ([30, 30], 0.5),
+    ([500, 500], 0.9),
+    ([10, 300], 0.5),
+    ([3, 200], 0.9),
+    ([1, 200], 0.5),
+    ([100] * 5, 0.2),
+    ([100] * 20, 0.5),
+    ([10, 20, 50, 200, 800], 0.5),
+    ([20, 1000, 1000, 1000], 0.9),
+]
+POWER = [
+    ([30, 30], [0.9, 0.6]),
+    ([100, 100], [0.9, 0.8]),
+    ([20, 400], [0.6, 0.9]),
+    ([500, 500], [0.1, 0.15]),
+]
 
 
 def coverage(draws: int) -> list[str]:
     rows = ["| interval | covers | missed below | missed above | bias |", "|---|---|---|---|---|"]
     for name, draw in kinds():
         rng = np.random.default_rng(0)
-        found = np.array([
-            (m.low > truth + 1e-9, m.high < truth - 1e-9, m.value - truth)
-            for m, truth in (draw(rng) for _ in range(draws))
-        ])  # fmt: skip
+        found = np.array(
+            [
+                (m.low > truth + 1e-9, m.high < truth - 1e-9, m.value - truth)
+                for m, truth in (draw(rng) for _ in range(draws))
+            ]
+        )
         below, above, bias = found.mean(0)
-        rows.append(f"| {name} | {1 - below - above:.3f} | {below:.3f} | {above:.3f} | {bias:+.3f} |")
+        rows.append(
+            f"| {name} | {1 - below - above:.3f} | {below:.3f} | {above:.3f} | {bias:+.3f} |"
+        )
     return rows
 
 
@@ -116,10 +197,12 @@ def errors(draws: int) -> list[str]:
     rows = ["| equal groups | rate | said to differ |", "|---|---|---|"]
     for sizes, p in FAMILIES:
         rng = np.random.default_rng(0)
-        wrong = np.mean([
-            statistics.gap_between("g", groups([p] * len(sizes), sizes, rng)).low > 0
-            for _ in range(draws)
-        ])  # fmt: skip
+        wrong = np.mean(
+            [
+                statistics.gap_between("g", groups([p] * len(sizes), sizes, rng)).low > 0
+                for _ in range(draws)
+            ]
+        )
         shown = f"{len(sizes)} x {sizes[0]}" if len(set(sizes)) == 1 else ", ".join(map(str, sizes))
         rows.append(f"| {shown} | {p} | {wrong:.3f} |")
     for n in (100, 500, 2000):
@@ -151,8 +234,10 @@ def power(draws: int) -> list[str]:
             spread = np.sqrt(pooled * (1 - pooled) * sum(1 / n for n in sizes))
             ours.append(statistics.gap_between("g", drawn).low > 0)
             theirs.append(abs(a.mean() - b.mean()) > 1.96 * spread)
-        rows.append(f"| {rates}, n = {sizes}: a gap (pooled z test) | {np.mean(ours):.2f} "
-                    f"| {np.mean(theirs):.2f} |")  # fmt: skip
+        rows.append(
+            f"| {rates}, n = {sizes}: a gap (pooled z test) | {np.mean(ours):.2f} "
+            f"| {np.mean(theirs):.2f} |"
+        )
     for n in (100, 200, 500, 2000):
         rng = np.random.default_rng(0)
         ours, theirs = [], []
@@ -162,8 +247,10 @@ def power(draws: int) -> list[str]:
             ours.append((statistics.calibration_error(p, hit).low or 0.0) > 0.05)
             over = statistics.mean("o", p - hit)
             theirs.append((over.low or 0.0) > 0.05)
-        rows.append(f"| too sure by .15, n = {n}: error > .05 (t test of the mean gap) | "
-                    f"{np.mean(ours):.2f} | {np.mean(theirs):.2f} |")  # fmt: skip
+        rows.append(
+            f"| too sure by .15, n = {n}: error > .05 (t test of the mean gap) | "
+            f"{np.mean(ours):.2f} | {np.mean(theirs):.2f} |"
+        )
     return rows
 
 

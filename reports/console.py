@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 SIGNS = {"pass": "✔", "fail": "✘", "inconclusive": "?"}
 WORDS: dict[State, str] = {
-    "met": "met", "undecided": "undecided", "failed": "failed", "broken": "broken",
+    "met": "met",
+    "undecided": "undecided",
+    "failed": "failed",
+    "broken": "broken",
     "untested": "not tested",
 }
 MARKS = {"failed": "✘", "broken": "!"}
@@ -47,18 +50,24 @@ class Progress:
             from rich.progress import Progress as Live
 
             self.live = Live(
-                TextColumn("{task.description}"), BarColumn(bar_width=24),
-                TextColumn("{task.fields[what]}"), TimeElapsedColumn(),
-                TextColumn("{task.fields[left]}"), console=Console(stderr=True), transient=True,
-            )  # fmt: skip
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=24),
+                TextColumn("{task.fields[what]}"),
+                TimeElapsedColumn(),
+                TextColumn("{task.fields[left]}"),
+                console=Console(stderr=True),
+                transient=True,
+            )
             self.live.__enter__()
             self.task = self.live.add_task("", total=None, what="", left="")
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
         trace: TracebackType | None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         if self.live is not None:
             self.live.__exit__(kind, error, trace)
 
@@ -69,11 +78,20 @@ class Progress:
 
     def check(self, tick: Tick) -> None:
         where = f"check {tick.number + 1} of {tick.checks}"
-        what = f"{tick.what.replace('_', ' ')} {tick.done:,}/{tick.of:,} samples" if tick.what else where
+        what = (
+            f"{tick.what.replace('_', ' ')} {tick.done:,}/{tick.of:,} samples"
+            if tick.what
+            else where
+        )
         left = self.left(tick)
         if self.live is not None:
             self.live.update(
-                self.task, description=tick.check, total=1.0, completed=tick.share, what=what, left=left
+                self.task,
+                description=tick.check,
+                total=1.0,
+                completed=tick.share,
+                what=what,
+                left=left,
             )
         elif self.clock() - self.said >= EVERY:
             self.said = self.clock()
@@ -81,8 +99,9 @@ class Progress:
             rest = f", {left}" if left else ""
             print(
                 f"{tick.check} ({where}){more}: {duration(self.clock() - self.began)}{rest}",
-                file=sys.stderr, flush=True,
-            )  # fmt: skip
+                file=sys.stderr,
+                flush=True,
+            )
 
     def left(self, tick: Tick) -> str:
         """'about 3 min left', by the passes that checks declare; empty before there is a pace."""
@@ -110,7 +129,8 @@ def by_cause(record: AuditRecord) -> list[tuple[Finding, list[Finding]]]:
     known = {f.fingerprint for f in record.findings}
     return [
         (f, [g for g in record.findings if g.under == f.fingerprint and g is not f])
-        for f in record.findings if f.under not in known
+        for f in record.findings
+        if f.under not in known
     ]
 
 
@@ -151,7 +171,9 @@ def summary(record: AuditRecord, report: Path | None = None) -> str:
         if check.why in ("raised", "not_importable"):
             lines.append(f"  ! broken   {check.id}: {plain(check.reason, 140)}")
     for item in record.left_out[:4]:
-        lines.append(f"  ! left out: {item.how_many:,} {plain(item.what, 60)}: {plain(item.why, 100)}")
+        lines.append(
+            f"  ! left out: {item.how_many:,} {plain(item.what, 60)}: {plain(item.why, 100)}"
+        )
     lines += [f"  ! {plain(note, 140)}" for note in verdict.notes[:4]]
     lines += ["" if found else "  no findings", f"  {counts_text(record)}"]
     if report is not None:
@@ -179,8 +201,9 @@ def selftest(record: SelftestRecord, page: Path | None = None) -> str:
         )
         lines += [
             f"    {a.severity} {a.check} {a.metric}{f' ({a.where})' if a.where else ''}: "
-            f"{plain(a.value, 90)}" for a in loud
-        ]  # fmt: skip
+            f"{plain(a.value, 90)}"
+            for a in loud
+        ]
     sign = SIGNS["pass" if record.passed else "fail"]
     lines += ["", f"{sign} {'PASS' if record.passed else 'FAIL'}: {record.reason}"]
     lines.append(f"  {record.seconds:.0f} s, profile {record.profile}")
@@ -191,6 +214,7 @@ def selftest(record: SelftestRecord, page: Path | None = None) -> str:
 
 def comparison(changes: Sequence[Change], threshold: float) -> str:
     """A line for each metric that both records hold; what got worse beyond chance first."""
+
     def word(change: Change) -> str:
         if change.p >= threshold:
             return "same"
@@ -202,8 +226,9 @@ def comparison(changes: Sequence[Change], threshold: float) -> str:
         where = f" ({slice_text(change.slice)})" if change.slice else ""
         how = (
             f"{change.lost} lost, {change.gained} gained of {change.n} shared samples"
-            if change.paired else f"unpaired, no sample is shared; n = {change.n}"
-        )  # fmt: skip
+            if change.paired
+            else f"unpaired, no sample is shared; n = {change.n}"
+        )
         lines.append(
             f"{word(change):<6} {change.check} {change.metric}{where}: {number(change.before)} → "
             f"{number(change.after)} ({how}; p = {number(change.p)})"

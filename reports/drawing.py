@@ -27,14 +27,20 @@ CONFIG: dict[str, Any] = {
     "padding": {"left": 8, "right": 8, "top": 6, "bottom": 6},
     "view": {"stroke": None},
     "axis": {
-        "labelColor": "currentColor", "titleColor": "currentColor", "domainColor": "currentColor",
-        "tickColor": "currentColor", "gridColor": "currentColor", "gridOpacity": 0.15,
-        "labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal",
+        "labelColor": "currentColor",
+        "titleColor": "currentColor",
+        "domainColor": "currentColor",
+        "tickColor": "currentColor",
+        "gridColor": "currentColor",
+        "gridOpacity": 0.15,
+        "labelFontSize": 12,
+        "titleFontSize": 12,
+        "titleFontWeight": "normal",
     },
     "legend": {"labelColor": "currentColor", "titleColor": "currentColor", "labelFontSize": 12},
     "title": {"color": "currentColor", "fontSize": 12, "anchor": "start"},
     "text": {"color": "currentColor"},
-}  # fmt: skip
+}
 START, DEADLINE = 60.0, 20.0  # seconds for the first figure, and for each after it
 PATIENCE = 3  # figures in a row that may be waited for in vain
 ROWS = 40
@@ -58,8 +64,10 @@ class Draughtsman:
         # Isolated (-I): no module of the working directory can take a name.
         return subprocess.Popen(
             [sys.executable, "-I", str(Path(__file__).with_name("draughtsman.py")), home],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
 
     def draw(self, spec: str) -> str | None:
         """SVG of a specification on one line; None where it cannot be drawn."""
@@ -107,9 +115,9 @@ def draw(figure: Figure) -> Markup:
     label = reveal(f"{figure.title}. {figure.caption}")
     if figure.png is not None:
         width, height = png_size(figure.png)
-        return Markup('<img src="data:image/png;base64,{}" width="{}" height="{}" alt="{}">').format(
-            Markup(figure.png), width, height, Markup(label)
-        )
+        return Markup(
+            '<img src="data:image/png;base64,{}" width="{}" height="{}" alt="{}">'
+        ).format(Markup(figure.png), width, height, Markup(label))
     check_spec(figure.spec)
     text = svg(json.dumps({**(figure.spec or {}), "config": CONFIG}, sort_keys=True))
     if text is None:
@@ -127,16 +135,23 @@ def undrawn(spec: Any) -> Markup:
     """What stands in the place of a figure that could not be drawn: a sentence, and its data."""
     rows = rows_of(spec)
     columns = list(dict.fromkeys(key for row in rows for key in row))
-    head = Markup("").join(Markup('<th scope="col">{}</th>').format(reveal(str(c))) for c in columns)
+    head = Markup("").join(
+        Markup('<th scope="col">{}</th>').format(reveal(str(c))) for c in columns
+    )
     body = Markup("").join(
-        Markup("<tr>{}</tr>").format(Markup("").join(
-            Markup("<td>{}</td>").format(reveal(str(row.get(c, "")))) for c in columns
-        )) for row in rows[:ROWS]
-    )  # fmt: skip
+        Markup("<tr>{}</tr>").format(
+            Markup("").join(
+                Markup("<td>{}</td>").format(reveal(str(row.get(c, "")))) for c in columns
+            )
+        )
+        for row in rows[:ROWS]
+    )
     more = f" (the first {ROWS} of {len(rows):,} rows)" if len(rows) > ROWS else ""
-    sentence = f"This figure could not be drawn; its data{more}:" if rows else (
-        "This figure could not be drawn."
-    )  # fmt: skip
+    sentence = (
+        f"This figure could not be drawn; its data{more}:"
+        if rows
+        else ("This figure could not be drawn.")
+    )
     table = Markup("<table><thead><tr>{}</tr></thead><tbody>{}</tbody></table>").format(head, body)
     return Markup("<p>{}</p>{}").format(sentence, table if rows else "")
 
@@ -147,8 +162,13 @@ def rows_of(node: Any) -> list[dict[str, Any]]:
     found = [row for part in parts for row in rows_of(part)]
     if isinstance(node, dict):
         inline = [node.get("values"), *(node.get("datasets") or {}).values()]
-        found += [row for rows in inline if isinstance(rows, list) for row in rows
-                  if isinstance(row, dict)]  # fmt: skip
+        found += [
+            row
+            for rows in inline
+            if isinstance(rows, list)
+            for row in rows
+            if isinstance(row, dict)
+        ]
     return found
 
 

@@ -24,9 +24,15 @@ if TYPE_CHECKING:
 # Of a number that rests on evidence which does not hold: where the truth lies, if anywhere.
 LIMITS = {"higher": "at most"}
 SIGNS = {
-    "pass": "✔", "fail": "✘", "inconclusive": "?", "met": "✔", "failed": "✘", "undecided": "?",
-    "untested": "–", "broken": "!",
-}  # fmt: skip
+    "pass": "✔",
+    "fail": "✘",
+    "inconclusive": "?",
+    "met": "✔",
+    "failed": "✘",
+    "undecided": "?",
+    "untested": "–",
+    "broken": "!",
+}
 NEVER_TESTED = (
     "stronger attacks than the ones above: robust accuracy is an upper bound",
     "data other than the evaluation data: nothing follows for another population",
@@ -60,21 +66,28 @@ def paragraphs(text: str) -> list[str]:
 
 def doubted(metric: Metric, validity: Iterable[Validity]) -> bool:
     """Does a number rest on evidence that does not hold?"""
-    return any(
-        v.passed is False and (not v.metrics or metric.name in v.metrics) for v in validity
-    )
+    return any(v.passed is False and (not v.metrics or metric.name in v.metrics) for v in validity)
 
 
 @functools.cache
 def environment() -> Environment:
     env = Environment(
-        loader=PackageLoader("audit.reports"), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True, finalize=finalize,
-    )  # fmt: skip
+        loader=PackageLoader("audit.reports"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=finalize,
+    )
     env.filters.update(
-        draw=draw, cell=cell, slice_text=slice_text, value_text=value_text, number=number,
-        paragraphs=paragraphs, spaced=lambda s: s.replace("_", " "),
-    )  # fmt: skip
+        draw=draw,
+        cell=cell,
+        slice_text=slice_text,
+        value_text=value_text,
+        number=number,
+        paragraphs=paragraphs,
+        spaced=lambda s: s.replace("_", " "),
+    )
     env.tests["doubted"] = doubted
     env.globals.update(
         SIGNS=SIGNS, WORDS=WORDS, OPERATORS=OPERATOR_WORDS, STATES=STATES, LIMITS=LIMITS
@@ -101,16 +114,20 @@ def render(record: AuditRecord) -> str:
     by_severity: dict[str, list[Any]] = {}
     for finding, explained in by_cause(record):
         by_severity.setdefault(finding.severity, []).append((finding, explained))
-    return environment().get_template("report.html.j2").render(
-        record=record,
-        areas=areas(c for c in record.checks if speaks(c, record)),
-        findings=by_severity,
-        severities=list(reversed(SEVERITIES)),
-        counts=counts_text(record),
-        expectations=sum(record.verdict.counts.values()),
-        asked=sum(bool(c.expectations) for c in record.checks if speaks(c, record)),
-        digest=record.digest(),
-        untested=[c for c in record.checks if c.state == "untested" and not c.metrics],
-        silent=[c for c in record.checks if not speaks(c, record)],
-        never_tested=NEVER_TESTED,
+    return (
+        environment()
+        .get_template("report.html.j2")
+        .render(
+            record=record,
+            areas=areas(c for c in record.checks if speaks(c, record)),
+            findings=by_severity,
+            severities=list(reversed(SEVERITIES)),
+            counts=counts_text(record),
+            expectations=sum(record.verdict.counts.values()),
+            asked=sum(bool(c.expectations) for c in record.checks if speaks(c, record)),
+            digest=record.digest(),
+            untested=[c for c in record.checks if c.state == "untested" and not c.metrics],
+            silent=[c for c in record.checks if not speaks(c, record)],
+            never_tested=NEVER_TESTED,
+        )
     )

@@ -47,8 +47,10 @@ def render(record: AuditRecord) -> str:
         for e in check.expectations if spoken else ():
             where = f"{{{slice_text(e.slice)}}}" if e.slice else ""
             told = findings.get(fingerprint(check.id, e)) or e.reason
-            suite.case(f"{e.metric}{where} {e.op} {number(e.bound)} [{e.severity}]",
-                       *element(e, told, policy))  # fmt: skip
+            suite.case(
+                f"{e.metric}{where} {e.op} {number(e.bound)} [{e.severity}]",
+                *element(e, told, policy),
+            )
         suites.append(suite)
     for suite in suites:
         root.append(suite.element())
@@ -67,7 +69,9 @@ def element(e: ExpectationResult, told: str, policy: Policy) -> tuple[str, str]:
     if e.state == "failed" and policy.gates(e):
         return "failure", told
     asked = e.source != "default"
-    if (policy.gates(e) and (e.state == "broken" or blocks(e))) or (asked and e.state == "untested"):
+    if (policy.gates(e) and (e.state == "broken" or blocks(e))) or (
+        asked and e.state == "untested"
+    ):
         return "error", f"{WORDS[e.state]}: {told}"
     gate = "" if policy.gates(e) else ", below the gate"
     return "skipped", f"{WORDS[e.state]}{gate}: {told}"

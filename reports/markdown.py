@@ -39,7 +39,11 @@ def render(record: AuditRecord) -> str:
         for finding, explained in found[:MOST]:
             waived = f" *{escape(finding.waived)}*" if finding.waived else ""
             word = "" if finding.state == "failed" else f" ({WORDS[finding.state]})"
-            more = f" It explains: {', '.join(f'`{f.check}`' for f in explained)}." if explained else ""
+            more = (
+                f" It explains: {', '.join(f'`{f.check}`' for f in explained)}."
+                if explained
+                else ""
+            )
             lines.append(
                 f"- **{finding.severity}**{word}{gate_text(finding)} {escape(finding.title, 160)} "
                 f"(`{finding.check}`): {escape(finding.what_happened)}{more}{waived}"

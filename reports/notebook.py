@@ -14,16 +14,24 @@ if TYPE_CHECKING:
 
 def record(audit: AuditRecord) -> str:
     """Verdict, counts and findings."""
-    return environment().get_template("notebook.html.j2").render(
-        record=audit, counts=counts_text(audit), findings=audit.findings,
-        measurement=None,
-    )  # fmt: skip
+    return (
+        environment()
+        .get_template("notebook.html.j2")
+        .render(
+            record=audit,
+            counts=counts_text(audit),
+            findings=audit.findings,
+            measurement=None,
+        )
+    )
 
 
 def measurement(found: Measurement) -> str:
     """Answer, figures, metrics and validity of one check."""
-    return environment().get_template("notebook.html.j2").render(
-        record=None, measurement=found, counts="", findings=[]
+    return (
+        environment()
+        .get_template("notebook.html.j2")
+        .render(record=None, measurement=found, counts="", findings=[])
     )
 
 

@@ -110,14 +110,18 @@ def made_once(
 def digits_record(tmp_path_factory: pytest.TempPathFactory) -> AuditRecord:
     """A whole quick audit of a reference model."""
     return made_once(
-        tmp_path_factory, "digits-cnn", lambda: audit.run(audit.load("zoo:digits-cnn"), profile="quick")
+        tmp_path_factory,
+        "digits-cnn",
+        lambda: audit.run(audit.load("zoo:digits-cnn"), profile="quick"),
     )
 
 
 @pytest.fixture(scope="session")
 def adult_record(tmp_path_factory: pytest.TempPathFactory) -> AuditRecord:
     return made_once(
-        tmp_path_factory, "adult-mlp", lambda: audit.run(audit.load("zoo:adult-mlp"), profile="quick")
+        tmp_path_factory,
+        "adult-mlp",
+        lambda: audit.run(audit.load("zoo:adult-mlp"), profile="quick"),
     )
 
 

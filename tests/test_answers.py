@@ -39,11 +39,19 @@ def renormalised(z, x):
     return p / p.sum(1, keepdim=True)
 
 
-@pytest.mark.parametrize("change", [
-    lambda z, x: z.softmax(0), in_place, renormalised, lambda z, x: (3 * z).softmax(1),
-    lambda z, x: z.softmax(1).clone(), lambda z, x: torch.where(x[:, :1] > 1, 0.5, z.softmax(1)),
-    lambda z, x: z.log_softmax(0), lambda z, x: z.softmax(1).roll(1, 1),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda z, x: z.softmax(0),
+        in_place,
+        renormalised,
+        lambda z, x: (3 * z).softmax(1),
+        lambda z, x: z.softmax(1).clone(),
+        lambda z, x: torch.where(x[:, :1] > 1, 0.5, z.softmax(1)),
+        lambda z, x: z.log_softmax(0),
+        lambda z, x: z.softmax(1).roll(1, 1),
+    ],
+)
 def test_the_answers_are_those_that_were_returned(change):
     model = Behind(change)
     subject = audit.Subject(model, X, Y)
@@ -68,8 +76,9 @@ def smoothed(z, x):
 
 
 def test_answers_that_depend_on_their_company_fail():
-    record = audit.run(audit.Subject(Behind(lambda z, x: z.softmax(0)), X, Y), ["performance.*"],
-                       profile="quick")  # fmt: skip
+    record = audit.run(
+        audit.Subject(Behind(lambda z, x: z.softmax(0)), X, Y), ["performance.*"], profile="quick"
+    )
     assert record.check("behaviour.determinism").state == "failed"
     assert record.verdict.exit_code == 1
 
@@ -100,7 +109,9 @@ def test_no_number_is_no_answer_wherever_it_stands(what):
     assert (bound.state, bound.severity) == ("failed", "critical")
     assert record.verdict.exit_code == 1
     assert "NaN" in record.verdict.reason + "".join(f.title for f in record.findings)
-    accuracy = next(m for m in record.check("performance.classification").metrics if m.name == "accuracy")
+    accuracy = next(
+        m for m in record.check("performance.classification").metrics if m.name == "accuracy"
+    )
     assert accuracy.value == pytest.approx(1 - rows / 600, abs=1e-9)
     for check in record.checks:
         if check.id.startswith("calibration"):
@@ -112,7 +123,9 @@ def test_a_single_row_without_an_answer_is_one_too_many():
     x = X.copy()
     x[300, 3] = 50.0
     subject = audit.Subject(Behind(lambda z, x: torch.where(x[:, 3:] > 40, torch.nan, z)), x, Y)
-    assert audit.run(subject, ["performance.classification"], profile="quick").verdict.exit_code == 1
+    assert (
+        audit.run(subject, ["performance.classification"], profile="quick").verdict.exit_code == 1
+    )
 
 
 def test_a_value_that_is_no_number_is_left_out_and_named():
@@ -134,7 +147,9 @@ def test_what_attacks_find_unanswered_is_named():
     """No row lies where it fails, and small steps lead there."""
     x = X.copy()
     x[:, 3] += np.sign(x[:, 3]) * 0.3
-    model = Behind(lambda z, x: torch.where(x[:, 3:].abs() < 0.3, torch.nan, z + 3 * x[:, 3:].flip(1)))
+    model = Behind(
+        lambda z, x: torch.where(x[:, 3:].abs() < 0.3, torch.nan, z + 3 * x[:, 3:].flip(1))
+    )
     subject = audit.Subject(model, x, Y, input={"eps": 0.5})
     found = audit.check("robustness.pgd").measure(subject)
     assert found.left_out
@@ -151,7 +166,12 @@ class Merging(nn.Module):
 
     def __init__(self, raises=None):
         super().__init__()
-        self.base, self.adapter, self.merged, self.raises = nn.Linear(4, 2), nn.Linear(4, 2), 0, raises
+        self.base, self.adapter, self.merged, self.raises = (
+            nn.Linear(4, 2),
+            nn.Linear(4, 2),
+            0,
+            raises,
+        )
 
     def eval(self):
         if self.raises:
@@ -170,7 +190,9 @@ def test_eval_is_called_once_on_the_copy():
     model = Merging()
     subject = audit.Subject(model, X, Y)
     assert (model.merged, subject.core.merged) == (0, 1)
-    expected = nn.functional.linear(subject.x, model.base.weight + model.adapter.weight, model.base.bias)
+    expected = nn.functional.linear(
+        subject.x, model.base.weight + model.adapter.weight, model.base.bias
+    )
     assert torch.allclose(subject.logits(subject.x), expected, atol=1e-6)
     audit.run(subject, ["behaviour.determinism"], profile="quick")
     assert subject.core.merged == 1

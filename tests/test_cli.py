@@ -24,9 +24,13 @@ ARCH = MODEL.arch
 def run(*arguments, **more):
     """The command in a process of its own."""
     return subprocess.run(
-        [sys.executable, "-m", "audit", *map(str, arguments)], capture_output=True, text=True,
-        timeout=300, check=False, **more,
-    )  # fmt: skip
+        [sys.executable, "-m", "audit", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        **more,
+    )
 
 
 @pytest.fixture(scope="session")
@@ -53,10 +57,21 @@ QUICK = ("--profile", "quick", "--check", "robustness.pgd", "--check", "performa
 
 @pytest.mark.parametrize("name", ["state.pt", "state.safetensors", "full.pt", "script.pt"])
 def test_the_same_weights_in_every_file_give_the_same_numbers(files, name, here, capsys):
-    code = main([
-        "run", str(files / name), "--arch", ARCH, "--data", str(files / "data.npz"),
-        "--config", str(files / "audit.toml"), "--out", "out", *QUICK,
-    ])  # fmt: skip
+    code = main(
+        [
+            "run",
+            str(files / name),
+            "--arch",
+            ARCH,
+            "--data",
+            str(files / "data.npz"),
+            "--config",
+            str(files / "audit.toml"),
+            "--out",
+            "out",
+            *QUICK,
+        ]
+    )
     record = json.loads((here / "out" / "record.json").read_text())
     metrics = {c["id"]: c["metrics"] for c in record["checks"]}
     accuracy = metrics["performance.classification"][0]["value"]
@@ -80,7 +95,9 @@ def saved_whole(model, kind, path):
         torch.jit.trace(model, torch.zeros(1, 1, 8, 8)).save(str(path))
     else:
         batch = torch.export.Dim("batch", min=1, max=4096)
-        program = torch.export.export(model, (torch.zeros(4, 1, 8, 8),), dynamic_shapes=({0: batch},))
+        program = torch.export.export(
+            model, (torch.zeros(4, 1, 8, 8),), dynamic_shapes=({0: batch},)
+        )
         torch.export.save(program, path)
 
 
@@ -100,39 +117,59 @@ def test_trusted_files_are_audited_whole_and_the_report_says_so(cnn, here, kind)
 
 
 def test_gate(files, here):
-    common = ["run", str(files / "state.pt"), "--arch", ARCH, "--data", str(files / "data.npz"),
-              "--check", "performance.*"]  # fmt: skip
+    common = [
+        "run",
+        str(files / "state.pt"),
+        "--arch",
+        ARCH,
+        "--data",
+        str(files / "data.npz"),
+        "--check",
+        "performance.*",
+    ]
     config = here / "audit.toml"
     expect = "[[expect]]\ncheck='performance.classification'\nmetric='accuracy'\nbound={}\n"
     head = "[subject.input]\nrange = [0, 16]\n[subject.input.preprocess]\nscale = '1/16'\n"
     for bound, code in ((0.5, 0), (0.999, 1), (0.985, 3)):
         config.write_text(head + expect.format(bound))
         assert main(common) == code
-        assert main(["render", "audit-report/record.json", "--format", "junit", "--out", "j.xml"]) == code
+        assert (
+            main(["render", "audit-report/record.json", "--format", "junit", "--out", "j.xml"])
+            == code
+        )
     config.write_text(head + expect.format(0.999) + "severity='low'\n")
     assert main(common) == 0
     assert main(["render", "audit-report/record.json", "--fail-on", "low", "--out", "r.html"]) == 1
     assert main([*common, "--fail-on", "low"]) == 1
 
 
-@pytest.mark.parametrize(("arguments", "words"), [
-    (["run", "gone.pt"], "gone.pt cannot be opened"),
-    (["run", "zoo:digits-cnnn"], "did you mean zoo:digits-cnn?"),
-    (["run", "zoo:digits-cnn", "--check", "robust.pgd"], "did you mean robustness.pgd?"),
-    (["run", "zoo:digits-cnn", "--config", "gone.toml"], "gone.toml cannot be read"),
-    (["run", "zoo:digits-cnn", "--baseline", "gone.json"], "gone.json cannot be read"),
-    (["run", "STATE"], "pass --arch"),
-    (["run", "STATE", "--arch", ARCH], "pass --data"),
-    (["run", "STATE", "--arch", "nowhere:Net", "--data", "x.npz"], "no module 'nowhere'"),
-    (["run", "STATE", "--arch", "torch.nn:Linear", "--data", "x.npz"], "raised TypeError"),
-    (["run", "STATE", "--arch", "torch.nn:Flatten", "--data", "x.npz"], "unknown to the architecture"),
-    (["run", "STATE", "--arch", ARCH, "--data", "x.npz"], "no data file x.npz"),
-    (["run", "FULL"], "asks for audit.zoo.digits_cnn:DigitsCNN; if you trust that code, pass --arch"),
-    (["run", "SCRIPT", "--check", "training.weights"], "TorchScript"),
-    (["render", "gone.json"], "gone.json cannot be read"),
-    (["explain", "robustness.pdg"], "did you mean robustness.pgd?"),
-    (["checks", "robustnes"], "there are"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "gone.pt"], "gone.pt cannot be opened"),
+        (["run", "zoo:digits-cnnn"], "did you mean zoo:digits-cnn?"),
+        (["run", "zoo:digits-cnn", "--check", "robust.pgd"], "did you mean robustness.pgd?"),
+        (["run", "zoo:digits-cnn", "--config", "gone.toml"], "gone.toml cannot be read"),
+        (["run", "zoo:digits-cnn", "--baseline", "gone.json"], "gone.json cannot be read"),
+        (["run", "STATE"], "pass --arch"),
+        (["run", "STATE", "--arch", ARCH], "pass --data"),
+        (["run", "STATE", "--arch", "nowhere:Net", "--data", "x.npz"], "no module 'nowhere'"),
+        (["run", "STATE", "--arch", "torch.nn:Linear", "--data", "x.npz"], "raised TypeError"),
+        (
+            ["run", "STATE", "--arch", "torch.nn:Flatten", "--data", "x.npz"],
+            "unknown to the architecture",
+        ),
+        (["run", "STATE", "--arch", ARCH, "--data", "x.npz"], "no data file x.npz"),
+        (
+            ["run", "FULL"],
+            "asks for audit.zoo.digits_cnn:DigitsCNN; if you trust that code, pass --arch",
+        ),
+        (["run", "SCRIPT", "--check", "training.weights"], "TorchScript"),
+        (["render", "gone.json"], "gone.json cannot be read"),
+        (["explain", "robustness.pdg"], "did you mean robustness.pgd?"),
+        (["checks", "robustnes"], "there are"),
+    ],
+)
 def test_a_users_mistake_is_one_sentence_and_exit_2(files, here, capsys, arguments, words):
     names = {"STATE": "state.pt", "FULL": "full.pt", "SCRIPT": "script.pt"}
     given = [str(files / names[a]) if a in names else a for a in arguments]
@@ -143,14 +180,31 @@ def test_a_users_mistake_is_one_sentence_and_exit_2(files, here, capsys, argumen
     assert "Traceback" not in error
 
 
-@pytest.mark.parametrize(("text", "words"), [
-    ("\n[checks.\"robustness.pgd\"]\nsteps = 3\nepps = 1\n",
-     "audit.toml, line 4: robustness.pgd has no parameter 'epps'; did you mean 'eps'?"),
-    ("[checks.\"robustness.pgd\"]\nsteps = 0\n", "line 2: robustness.pgd: steps: Input should be"),
-    ("[checks.\"robustness.pdg\"]\nsteps = 3\n", "line 1: There is no check 'robustness.pdg'; did you"),
-    ("[[expect]]\ncheck = 'robustness.pdg'\nmetric = 'm'\nbound = 1\n", "line 2: There is no check"),
-    ("[[waive]]\ncheck = 'a.b'\nowner = 'o'\nreason = 'r'\nexpires = 2026-01-01\n", "line 2: There is"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            '\n[checks."robustness.pgd"]\nsteps = 3\nepps = 1\n',
+            "audit.toml, line 4: robustness.pgd has no parameter 'epps'; did you mean 'eps'?",
+        ),
+        (
+            '[checks."robustness.pgd"]\nsteps = 0\n',
+            "line 2: robustness.pgd: steps: Input should be",
+        ),
+        (
+            '[checks."robustness.pdg"]\nsteps = 3\n',
+            "line 1: There is no check 'robustness.pdg'; did you",
+        ),
+        (
+            "[[expect]]\ncheck = 'robustness.pdg'\nmetric = 'm'\nbound = 1\n",
+            "line 2: There is no check",
+        ),
+        (
+            "[[waive]]\ncheck = 'a.b'\nowner = 'o'\nreason = 'r'\nexpires = 2026-01-01\n",
+            "line 2: There is",
+        ),
+    ],
+)
 def test_a_config_that_names_what_is_not_there(here, capsys, text, words):
     (here / "audit.toml").write_text(text)
     assert main(["run", "zoo:digits-cnn"]) == 2
@@ -182,14 +236,27 @@ def test_an_untrusted_pickle_with_a_payload_runs_nothing(here):
 def test_weights_only(files, here, capsys):
     assert main(["run", str(files / "state.pt"), "--check", "training.weights"]) == 3
     assert "only the weights" in capsys.readouterr().out
-    assert main(["run", str(files / "state.pt"), "--check", "training.weights", "--check",
-                 "performance.*"]) == 3  # fmt: skip
+    assert (
+        main(
+            [
+                "run",
+                str(files / "state.pt"),
+                "--check",
+                "training.weights",
+                "--check",
+                "performance.*",
+            ]
+        )
+        == 3
+    )
     record = json.loads((here / "audit-report/record.json").read_text())
     assert {c["id"]: c["why"] for c in record["checks"]} == {
-        "performance.anomaly": "no_data", "performance.classification": "no_data",
-        "performance.regression": "no_data", "behaviour.determinism": "no_data",
+        "performance.anomaly": "no_data",
+        "performance.classification": "no_data",
+        "performance.regression": "no_data",
+        "behaviour.determinism": "no_data",
         "training.weights": "",
-    }  # fmt: skip
+    }
 
 
 def test_init_writes_a_config_that_can_be_used(files, here, capsys):
@@ -249,8 +316,9 @@ def test_help_checks_and_explain_import_no_torch(here):
             "heavy = {'torch', 'shap', 'captum', 'art', 'lime', 'sklearn', 'altair', 'pandas'}\n"
             "sys.exit(','.join(heavy & set(sys.modules)) or 0)"
         )
-        found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
-                               check=False, cwd=here)  # fmt: skip
+        found = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=here
+        )
         assert found.returncode == 0, found.stderr
 
 
@@ -282,7 +350,9 @@ def test_own_modules_called_checks_and_reports_do_not_collide(here):
 def test_a_kill_in_the_middle_loses_a_batch_at_most(here):
     """kill -9 once some evidence is on disk; the same command goes on and does it not again."""
     command = [sys.executable, "-m", "audit", "run", "zoo:vowels-lstm", "--check", "robustness.pgd"]
-    process = subprocess.Popen(command, cwd=here, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command, cwd=here, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     evidence = here / "audit-report" / "evidence"
     deadline = time.monotonic() + 120
     while len(list(evidence.glob("pgd/*.safetensors"))) < 2 and time.monotonic() < deadline:
@@ -301,7 +371,9 @@ def test_a_kill_in_the_middle_loses_a_batch_at_most(here):
 
 def test_compare(files, here, capsys):
     for seed, out in ((0, "a"), (0, "b")):
-        main(["run", "zoo:digits-cnn", "--check", "performance.*", "--seed", str(seed), "--out", out])
+        main(
+            ["run", "zoo:digits-cnn", "--check", "performance.*", "--seed", str(seed), "--out", out]
+        )
     capsys.readouterr()
     assert main(["compare", "a/record.json", "b/record.json"]) == 0
     assert "same" in capsys.readouterr().out
@@ -340,9 +412,13 @@ def test_interrupted_is_exit_130(monkeypatch, capsys):
     assert main(["checks"]) == 130
 
 
-@pytest.mark.parametrize(("name", "key"), [
-    ("shuttle-autoencoder", "threshold"), ("crime-regression", "tolerance"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("shuttle-autoencoder", "threshold"),
+        ("crime-regression", "tolerance"),
+    ],
+)
 def test_init_writes_what_counts_as_another_answer(here, name, key):
     assert main(["init", f"zoo:{name}"]) == 0
     line = next(line for line in (here / "audit.toml").read_text().splitlines() if key in line)

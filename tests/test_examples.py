@@ -20,9 +20,11 @@ def test_the_notebook_runs_and_shows_itself(tmp_path):
     NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
     shown = [
         output["data"]["text/html"]
-        for cell in notebook.cells if cell.cell_type == "code"
-        for output in cell.outputs if "text/html" in output.get("data", {})
-    ]  # fmt: skip
+        for cell in notebook.cells
+        if cell.cell_type == "code"
+        for output in cell.outputs
+        if "text/html" in output.get("data", {})
+    ]
     assert len(shown) == 2
     assert "<svg" in shown[0]
     assert "robustness.pgd" in shown[1]
@@ -39,17 +41,32 @@ def with_plugin(tmp_path):
             file = source / "audit_example" / "confidence_floor.py"
             file.write_text(file.read_text() + broken)
         subprocess.run(
-            [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation",
-             "--target", site, source],
-            check=True, capture_output=True,
-        )  # fmt: skip
+            [
+                sys.executable,
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--no-deps",
+                "--no-build-isolation",
+                "--target",
+                site,
+                source,
+            ],
+            check=True,
+            capture_output=True,
+        )
         environment = {**os.environ, "PYTHONPATH": str(site)}
 
         def audit(*arguments):
             return subprocess.run(
-                [sys.executable, "-m", "audit", *arguments], cwd=tmp_path, env=environment,
-                capture_output=True, text=True, check=False,
-            )  # fmt: skip
+                [sys.executable, "-m", "audit", *arguments],
+                cwd=tmp_path,
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
 
         audit.environment = environment
         return audit
@@ -69,7 +86,9 @@ def test_a_plugin_adds_a_check_by_entry_point(with_plugin, tmp_path):
     record = json.loads((tmp_path / "audit-report" / "record.json").read_text())
     check = next(c for c in record["checks"] if c["id"] == "custom.confidence_floor")
     assert check["state"] == "met"
-    assert len((EXAMPLES / "plugin/audit_example/confidence_floor.py").read_text().splitlines()) <= 36
+    assert (
+        len((EXAMPLES / "plugin/audit_example/confidence_floor.py").read_text().splitlines()) <= 36
+    )
 
 
 NEW_ROOMS = """
@@ -85,12 +104,18 @@ for kind, task in (("spectrum", "binary"), ("tabular", "ordinal"), ("spectrum", 
 """
 
 
-def test_a_plugin_adds_a_task_and_an_input_kind_and_checks_measure_them_unedited(with_plugin, tmp_path):
+def test_a_plugin_adds_a_task_and_an_input_kind_and_checks_measure_them_unedited(
+    with_plugin, tmp_path
+):
     audit = with_plugin()
     done = subprocess.run(
-        [sys.executable, "-c", NEW_ROOMS], cwd=tmp_path, env=audit.environment, capture_output=True,
-        text=True, check=False,
-    )  # fmt: skip
+        [sys.executable, "-c", NEW_ROOMS],
+        cwd=tmp_path,
+        env=audit.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr[-2000:]
 
 

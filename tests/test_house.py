@@ -38,8 +38,9 @@ def branches(tree):
 def test_no_branch_on_the_name_of_a_kind_or_a_task_outside_their_rooms(folder):
     found = [
         f"{path.relative_to(ROOT)}:{line} {name}"
-        for path in sources(folder) for line, name in branches(ast.parse(path.read_text()))
-    ]  # fmt: skip
+        for path in sources(folder)
+        for line, name in branches(ast.parse(path.read_text()))
+    ]
     assert not found
 
 
@@ -47,10 +48,11 @@ def imported(path):
     """Modules of the project that a file imports when it is imported itself."""
     tree = ast.parse(path.read_text())
     typing_only = {
-        id(inner) for node in ast.walk(tree)
+        id(inner)
+        for node in ast.walk(tree)
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
         for inner in ast.walk(node)
-    }  # fmt: skip
+    }
     for node in ast.walk(tree):
         if id(node) in typing_only:
             continue
@@ -64,8 +66,20 @@ def imported(path):
 # Who may not know whom: arrows point down only.
 FORBIDDEN = {
     "audit": ("audit.checks", "audit.reports"),
-    "audit/tasks": ("audit.methods", "audit.evidence", "audit.subject", "audit.judge", "audit.runner"),
-    "audit/inputs": ("audit.methods", "audit.evidence", "audit.subject", "audit.judge", "audit.runner"),
+    "audit/tasks": (
+        "audit.methods",
+        "audit.evidence",
+        "audit.subject",
+        "audit.judge",
+        "audit.runner",
+    ),
+    "audit/inputs": (
+        "audit.methods",
+        "audit.evidence",
+        "audit.subject",
+        "audit.judge",
+        "audit.runner",
+    ),
     "audit/statistics": ("audit.subject", "audit.evidence", "audit.methods", "audit.judge"),
     "audit/methods": ("audit.judge", "audit.runner", "audit.plan", "audit.cli"),
     "audit/judge": ("audit.methods", "audit.evidence", "audit.subject", "audit.runner"),
@@ -78,9 +92,10 @@ FORBIDDEN = {
 def test_arrows_point_down_only(folder):
     found = [
         f"{path.relative_to(ROOT)} → {module}"
-        for path in sources(folder) for module in imported(path)
+        for path in sources(folder)
+        for module in imported(path)
         if any(module == other or module.startswith(f"{other}.") for other in FORBIDDEN[folder])
-    ]  # fmt: skip
+    ]
     assert not found
 
 

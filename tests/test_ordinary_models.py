@@ -75,38 +75,66 @@ def mlp(outputs):
 
 
 def conv(outputs):
-    return nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(256, outputs))
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(256, outputs)
+    )
 
 
 PROOFS = ("robustness.certified", "robustness.certified_l2")
-SEARCHES = ("performance.classification", "robustness.pgd", "robustness.worst_case_l2", "robustness.patch")
+SEARCHES = (
+    "performance.classification",
+    "robustness.pgd",
+    "robustness.worst_case_l2",
+    "robustness.patch",
+)
 FOLLOWED = (
-    "interpretability.integrated_gradients", "training.gradient_flow", "robustness.pgd",
+    "interpretability.integrated_gradients",
+    "training.gradient_flow",
+    "robustness.pgd",
     "behaviour.determinism",
-)  # fmt: skip
+)
 MODELS = {
     "one logit without an axis": (lambda: Wrapped(mlp(1), lambda z: z.squeeze(-1)), rows, PROOFS),
-    "every axis of one squeezed": (lambda: Wrapped(mlp(1), torch.squeeze), rows, (*PROOFS, *SEARCHES)),
+    "every axis of one squeezed": (
+        lambda: Wrapped(mlp(1), torch.squeeze),
+        rows,
+        (*PROOFS, *SEARCHES),
+    ),
     "one sigmoid without an axis": (
-        lambda: Wrapped(conv(1), lambda z: torch.sigmoid(z).squeeze(-1)), pictures, PROOFS,
+        lambda: Wrapped(conv(1), lambda z: torch.sigmoid(z).squeeze(-1)),
+        pictures,
+        PROOFS,
     ),
     "doubles": (lambda: mlp(2).double(), lambda: rows(torch.float64), (*PROOFS, *SEARCHES)),
     "pictures in doubles": (
-        lambda: conv(2).double(), lambda: pictures(torch.float64),
-        (*PROOFS, *SEARCHES, "robustness.spatial", "robustness.corruptions", "robustness.black_box"),
+        lambda: conv(2).double(),
+        lambda: pictures(torch.float64),
+        (
+            *PROOFS,
+            *SEARCHES,
+            "robustness.spatial",
+            "robustness.corruptions",
+            "robustness.black_box",
+        ),
     ),
     "no_grad inside": (lambda: Ungraded(mlp(2)), rows, FOLLOWED),
     "detach inside": (lambda: Wrapped(mlp(2), before=lambda x: x.detach()), rows, FOLLOWED),
     "numpy inside": (
-        lambda: Wrapped(mlp(2), lambda z: torch.from_numpy(z.detach().numpy())), rows, FOLLOWED,
+        lambda: Wrapped(mlp(2), lambda z: torch.from_numpy(z.detach().numpy())),
+        rows,
+        FOLLOWED,
     ),
     "codes of an embedding": (
-        Codes, codes, ("behaviour.input_scale", "robustness.noise", "robustness.pgd"),
+        Codes,
+        codes,
+        ("behaviour.input_scale", "robustness.noise", "robustness.pgd"),
     ),
     "a padded transformer": (
-        PaddedTransformer, texts, ("deployment.quantisation", "performance.classification"),
+        PaddedTransformer,
+        texts,
+        ("deployment.quantisation", "performance.classification"),
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -128,7 +156,9 @@ def test_no_check_raises(name):
 def test_a_form_of_the_inputs_that_the_model_refuses_is_named():
     torch.manual_seed(0)
     x = codes()
-    found = audit.check("behaviour.input_scale").measure(audit.Subject(Codes().eval(), x, x[:, 0] > 2))
+    found = audit.check("behaviour.input_scale").measure(
+        audit.Subject(Codes().eval(), x, x[:, 0] > 2)
+    )
     assert "It does not take them standardised, times 255" in found.answer
     assert [m.slice["inputs"] for m in found.metrics] == ["divided by 255"]
 
@@ -153,8 +183,9 @@ def test_padding_is_never_changed():
     from audit.methods.attacks.ascent import pgd
 
     pads = x == 0
-    found = audit.Context.of(subject).evidence(pgd, subject.x[:, 0, 0].argsort().numpy(), eps=0.1, steps=5,
-                                               restarts=1, random_start=True)  # fmt: skip
+    found = audit.Context.of(subject).evidence(
+        pgd, subject.x[:, 0, 0].argsort().numpy(), eps=0.1, steps=5, restarts=1, random_start=True
+    )
     order = subject.x[:, 0, 0].argsort()
     assert not (found["x"][pads[order]] != 0).any()
     assert float(subject.moments.low.min()) > 0.09  # padding is not counted
@@ -163,4 +194,7 @@ def test_padding_is_never_changed():
 def test_series_of_one_length_have_no_padding():
     x = torch.rand(50, 6, 2)
     x[:, -1] = 0  # one silent step at the end of all is no padding
-    assert audit.Subject(nn.Sequential(nn.Flatten(), nn.Linear(12, 2)), x, torch.arange(50) % 2).pad is None
+    assert (
+        audit.Subject(nn.Sequential(nn.Flatten(), nn.Linear(12, 2)), x, torch.arange(50) % 2).pad
+        is None
+    )

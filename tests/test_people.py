@@ -12,15 +12,25 @@ from audit.meta import SubjectMeta
 from audit.people import cluster_labels, group_labels
 
 GAPS = {
-    "None": None, "NaN": float("nan"), "numpy's NaN": np.float32("nan"), "pandas's NA": pd.NA,
-    "NaT": pd.NaT, "an empty text": "", "blanks": "  ",
-}  # fmt: skip
+    "None": None,
+    "NaN": float("nan"),
+    "numpy's NaN": np.float32("nan"),
+    "pandas's NA": pd.NA,
+    "NaT": pd.NaT,
+    "an empty text": "",
+    "blanks": "  ",
+}
 
 
 @pytest.mark.parametrize("gap", GAPS)
-@pytest.mark.parametrize("make", [
-    list, lambda items: np.array(items, dtype=object), lambda items: pd.Series(items, dtype=object),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "make",
+    [
+        list,
+        lambda items: np.array(items, dtype=object),
+        lambda items: pd.Series(items, dtype=object),
+    ],
+)
 def test_every_kind_of_missing_is_one_group_and_said(gap, make):
     labels, notes = group_labels(make(["F", GAPS[gap], "M", None]), 4, "sex")
     assert labels.tolist() == ["F", "missing", "M", "missing"]
@@ -41,18 +51,24 @@ def test_a_text_that_looks_like_missing_stays_a_text(tmp_path, suffix, text):
     assert (len(notes) == 2) == (text in ("nan", "None"))
 
 
-@pytest.mark.parametrize(("values", "labels"), [
-    ([0, 1, 1], ["0", "1", "1"]),
-    ([0.0, 1.0, float("nan")], ["0", "1", "missing"]),
-    (["0", "1.0", None], ["0", "1", "missing"]),
-    (["01", "1", "02"], ["01", "1", "02"]),
-    ([True, False, None], ["True", "False", "missing"]),
-    ([0.5, 1.5, 0.5], ["0.5", "1.5", "0.5"]),
-    (np.array([b"F", b"M", b"F"]), ["F", "M", "F"]),
-    (pd.Series(["F", "M", None], dtype="category"), ["F", "M", "missing"]),
-    (torch.tensor([3, 4, 4]), ["3", "4", "4"]),
-    (np.array(["1970-02-01", "1999-01-02", "NaT"], dtype="datetime64[D]"), ["1970", "1999", "missing"]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("values", "labels"),
+    [
+        ([0, 1, 1], ["0", "1", "1"]),
+        ([0.0, 1.0, float("nan")], ["0", "1", "missing"]),
+        (["0", "1.0", None], ["0", "1", "missing"]),
+        (["01", "1", "02"], ["01", "1", "02"]),
+        ([True, False, None], ["True", "False", "missing"]),
+        ([0.5, 1.5, 0.5], ["0.5", "1.5", "0.5"]),
+        (np.array([b"F", b"M", b"F"]), ["F", "M", "F"]),
+        (pd.Series(["F", "M", None], dtype="category"), ["F", "M", "missing"]),
+        (torch.tensor([3, 4, 4]), ["3", "4", "4"]),
+        (
+            np.array(["1970-02-01", "1999-01-02", "NaT"], dtype="datetime64[D]"),
+            ["1970", "1999", "missing"],
+        ),
+    ],
+)
 def test_whatever_type_it_comes_in_it_is_the_same_group(values, labels):
     assert group_labels(values, 3, "who")[0].tolist() == labels
 
@@ -74,7 +90,13 @@ def test_numbers_of_many_values_are_compared_in_bins():
 
 def test_given_edges_are_kept_and_each_begins_a_bin():
     labels, notes = group_labels([29, 30, 49.9, 50, None], 5, "age", [50, 30])
-    assert labels.tolist() == ["under 30", "30 to under 50", "30 to under 50", "50 and over", "missing"]
+    assert labels.tolist() == [
+        "under 30",
+        "30 to under 50",
+        "30 to under 50",
+        "50 and over",
+        "missing",
+    ]
     assert len(notes) == 1
 
 
@@ -85,10 +107,13 @@ def test_where_most_hold_the_lowest_number_the_others_are_a_bin():
     assert counts.tolist() == [100, 900]
 
 
-@pytest.mark.parametrize(("known", "message"), [
-    ({"sensitive_bins": {"sex": [3]}}, "'sex', which holds texts"),
-    ({"sensitive_bins": {"age": [3]}}, "'age', which is not among the sensitive attributes"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("known", "message"),
+    [
+        ({"sensitive_bins": {"sex": [3]}}, "'sex', which holds texts"),
+        ({"sensitive_bins": {"age": [3]}}, "'age', which is not among the sensitive attributes"),
+    ],
+)
 def test_bins_of_what_has_no_numbers_are_refused(known, message):
     x, y = np.eye(4, dtype=np.float32), np.arange(4)
     with pytest.raises(AuditError, match=message):
@@ -103,7 +128,9 @@ def test_samples_that_name_no_cluster_are_one_and_said():
 
 def test_what_is_said_of_people_stands_in_the_subject():
     x, y = np.eye(4, dtype=np.float32), np.arange(4)
-    subject = audit.Subject(torch.nn.Linear(4, 4), x, y, sensitive={"sex": ["F", None, "M", np.nan]})
+    subject = audit.Subject(
+        torch.nn.Linear(4, 4), x, y, sensitive={"sex": ["F", None, "M", np.nan]}
+    )
     assert subject.sensitive["sex"].tolist() == ["F", "missing", "M", "missing"]
     assert any("missing for 2 of 4" in note for note in subject.summary().notes)
 
@@ -121,5 +148,5 @@ def test_the_edges_of_bins_are_written_as_they_are_read():
 
     from audit.initialising import toml
 
-    bins = {"age": [30.0, 50.0], "years at \"work\"": [2.5]}
+    bins = {"age": [30.0, 50.0], 'years at "work"': [2.5]}
     assert tomllib.loads(f"sensitive_bins = {toml(bins)}")["sensitive_bins"] == bins

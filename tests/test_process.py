@@ -42,10 +42,12 @@ for line in sys.stdin:
 """
 
 HOW = {
-    "sys.exit(0)": "import sys; sys.exit(0)", "sys.exit(text)": "import sys; sys.exit('done')",
-    "os._exit(0)": "import os; os._exit(0)", "abort": "import os; os.abort()",
+    "sys.exit(0)": "import sys; sys.exit(0)",
+    "sys.exit(text)": "import sys; sys.exit('done')",
+    "os._exit(0)": "import os; os._exit(0)",
+    "abort": "import os; os.abort()",
     "BaseException": "raise type('Stop', (BaseException,), {})('enough')",
-}  # fmt: skip
+}
 NET = """
 import torch, traceback
 from torch import nn
@@ -84,12 +86,21 @@ class Odd(Check):
         {examine}
         return Measurement("It is not.")
 """
-WHERE = ("module", "constructor", "forward", "late forward", "data", "plug-in module", "plug-in applies",
-         "plug-in check")  # fmt: skip
+WHERE = (
+    "module",
+    "constructor",
+    "forward",
+    "late forward",
+    "data",
+    "plug-in module",
+    "plug-in applies",
+    "plug-in check",
+)
 RARE = {
-    "exit()": "exit()", "os._exit(1)": "import os; os._exit(1)",
+    "exit()": "exit()",
+    "os._exit(1)": "import os; os._exit(1)",
     "a fork that ends": "import os; os.fork() or os._exit(0); sys.exit(0)",
-}  # fmt: skip
+}
 CASES = [*((w, h) for w in WHERE for h in HOW), *(("module", h) for h in RARE)]
 INSIDE_A_CHECK = ("late forward", "plug-in module", "plug-in applies", "plug-in check")
 OLD = {"verdict": {"word": "pass", "exit_code": 0}}
@@ -112,11 +123,15 @@ def lay_out(folder, where="", how="pass"):
     (folder / "net.py").write_text(NET.format(**places))
     if where.startswith("plug-in"):
         parts = {"module": "", "applies": "", "examine": ""}
-        parts[{"module": "module", "applies": "applies", "check": "examine"}[where.split()[1]]] = how
+        parts[{"module": "module", "applies": "applies", "check": "examine"}[where.split()[1]]] = (
+            how
+        )
         (folder / "oddplugin.py").write_text(PLUGIN.format(**parts))
         described = folder / "oddplugin-1.0.dist-info"
         described.mkdir()
-        (described / "METADATA").write_text("Metadata-Version: 2.1\nName: oddplugin\nVersion: 1.0\n")
+        (described / "METADATA").write_text(
+            "Metadata-Version: 2.1\nName: oddplugin\nVersion: 1.0\n"
+        )
         (described / "entry_points.txt").write_text("[audit.checks]\nodd = oddplugin\n")
     (folder / "audit-report").mkdir()
     for name in ("record.json", "junit.xml"):
@@ -126,8 +141,19 @@ def lay_out(folder, where="", how="pass"):
         more = ["--check", "odd.*"]
     elif where == "late forward":
         more = ["--check", "training.gradient_flow"]
-    return ["run", "m.pt", "--arch", "net:Net", "--data", "net:data", "--profile", "quick", "--check",
-            "performance.*", *more]  # fmt: skip
+    return [
+        "run",
+        "m.pt",
+        "--arch",
+        "net:Net",
+        "--data",
+        "net:data",
+        "--profile",
+        "quick",
+        "--check",
+        "performance.*",
+        *more,
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -137,19 +163,28 @@ def ended(tmp_path_factory):
     for where, how in [("", "pass"), *CASES]:
         folder = tmp_path_factory.mktemp("case")
         cases[where, how] = folder
-        lines.append(json.dumps([str(folder), lay_out(folder, where, {**HOW, **RARE}.get(how, how))]))
+        lines.append(
+            json.dumps([str(folder), lay_out(folder, where, {**HOW, **RARE}.get(how, how))])
+        )
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, "-c", DRIVER], input="\n".join(lines), capture_output=True, text=True,
-        check=True, env=environment, timeout=500,
-    )  # fmt: skip
+        [sys.executable, "-c", DRIVER],
+        input="\n".join(lines),
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environment,
+        timeout=500,
+    )
     codes = [int(line.split()[1]) for line in done.stdout.splitlines() if line.startswith("code ")]
     found = {}
     for code, (case, folder) in zip(codes, cases.items(), strict=True):
         record = folder / "audit-report" / "record.json"
-        found[case] = code, (folder / "said").read_text(), (
-            json.loads(record.read_text()) if record.exists() else None
-        )  # fmt: skip
+        found[case] = (
+            code,
+            (folder / "said").read_text(),
+            (json.loads(record.read_text()) if record.exists() else None),
+        )
     return found
 
 
@@ -173,17 +208,23 @@ def test_code_that_ends_the_process_never_ends_it_in_a_pass(ended, where, how):
         assert code == record["verdict"]["exit_code"] == 3
 
 
-@pytest.mark.parametrize(("case", "words"), [
-    (("module", "sys.exit(0)"), "--arch net:Net: importing net called sys.exit(0); put what the module "
-     'does when it is run under `if __name__ == "__main__":`.'),
-    (("module", "sys.exit(text)"), "called sys.exit('done')"),
-    (("module", "BaseException"), "importing net raised Stop: enough"),
-    (("module", "os._exit(0)"), "ended the process with exit code 0"),
-    (("module", "abort"), "was ended by SIGABRT"),
-    (("constructor", "sys.exit(0)"), "building the model called sys.exit(0)."),
-    (("data", "sys.exit(0)"), "--data net:data called sys.exit(0)."),
-    (("forward", "sys.exit(0)"), "Running the model of m.pt called sys.exit(0)"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("case", "words"),
+    [
+        (
+            ("module", "sys.exit(0)"),
+            "--arch net:Net: importing net called sys.exit(0); put what the module "
+            'does when it is run under `if __name__ == "__main__":`.',
+        ),
+        (("module", "sys.exit(text)"), "called sys.exit('done')"),
+        (("module", "BaseException"), "importing net raised Stop: enough"),
+        (("module", "os._exit(0)"), "ended the process with exit code 0"),
+        (("module", "abort"), "was ended by SIGABRT"),
+        (("constructor", "sys.exit(0)"), "building the model called sys.exit(0)."),
+        (("data", "sys.exit(0)"), "--data net:data called sys.exit(0)."),
+        (("forward", "sys.exit(0)"), "Running the model of m.pt called sys.exit(0)"),
+    ],
+)
 def test_the_sentence_says_where_and_what(ended, case, words):
     assert words in ended[case][1]
 
@@ -217,11 +258,19 @@ def heard():
 @pytest.fixture
 def waiting(tmp_path):
     """An audit in the middle of something, in a session of its own."""
-    arguments = lay_out(tmp_path, "module", "open('here', 'w').close(); import time; time.sleep(300)")
+    arguments = lay_out(
+        tmp_path, "module", "open('here', 'w').close(); import time; time.sleep(300)"
+    )
     process = subprocess.Popen(
-        [sys.executable, "-m", "audit", *arguments], cwd=tmp_path, text=True, stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, preexec_fn=heard,
-    )  # fmt: skip
+        [sys.executable, "-m", "audit", *arguments],
+        cwd=tmp_path,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        preexec_fn=heard,
+    )
     deadline = time.monotonic() + 120
     while not (tmp_path / "here").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -231,10 +280,15 @@ def waiting(tmp_path):
         process.communicate()
 
 
-@pytest.mark.parametrize(("number", "whom", "code"), [
-    (signal.SIGINT, "parent", 130), (signal.SIGINT, "all", 130), (signal.SIGTERM, "parent", 143),
-    (signal.SIGHUP, "all", 129),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("number", "whom", "code"),
+    [
+        (signal.SIGINT, "parent", 130),
+        (signal.SIGINT, "all", 130),
+        (signal.SIGTERM, "parent", 143),
+        (signal.SIGHUP, "all", 129),
+    ],
+)
 def test_a_signal_ends_both_with_its_own_exit_code(waiting, number, whom, code):
     (os.killpg if whom == "all" else os.kill)(waiting.pid, number)
     _, error = waiting.communicate(timeout=60)
@@ -249,24 +303,36 @@ def test_a_parent_that_is_killed_takes_its_child_along(waiting):
 
 
 CLOSED = {
-    "read by nobody": "{} | head -c 0; exit ${{PIPESTATUS[0]}}", "both": "{} 2>&1 | head -c 0; "
-    "exit ${{PIPESTATUS[0]}}", "closed": "{} >&-", "errors closed": "{} 2>&-",
+    "read by nobody": "{} | head -c 0; exit ${{PIPESTATUS[0]}}",
+    "both": "{} 2>&1 | head -c 0; exit ${{PIPESTATUS[0]}}",
+    "closed": "{} >&-",
+    "errors closed": "{} 2>&-",
     "all closed": "{} >&- 2>&- <&-",
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("how", CLOSED.values(), ids=CLOSED)
 def test_closed_streams_change_no_exit_code(how, tmp_path):
     (tmp_path / "talks.py").write_text("print('x' * 100_000)\n")
-    code = 'import sys, talks; from audit import cli; cli.command_zoo = lambda _: (cli.say("y"), 1)[1]; ' \
-           'sys.argv = ["audit", "zoo"]; sys.exit(cli.main())'  # fmt: skip
+    code = (
+        'import sys, talks; from audit import cli; cli.command_zoo = lambda _: (cli.say("y"), 1)[1]; '
+        'sys.argv = ["audit", "zoo"]; sys.exit(cli.main())'
+    )
     command = f"{sys.executable} -c '{code}'"
-    done = subprocess.run(["bash", "-c", how.format(command)], cwd=tmp_path, check=False,
-                          capture_output=True, text=True, timeout=60)  # fmt: skip
+    done = subprocess.run(
+        ["bash", "-c", how.format(command)],
+        cwd=tmp_path,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert done.returncode == 1, done.stderr
     assert "Exception ignored" not in done.stderr
 
 
 def test_the_parent_imports_no_torch():
-    code = "import sys, audit.cli; sys.exit(bool({'torch', 'pydantic', 'numpy'} & set(sys.modules)))"
+    code = (
+        "import sys, audit.cli; sys.exit(bool({'torch', 'pydantic', 'numpy'} & set(sys.modules)))"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -20,17 +20,32 @@ def test_round_trip_and_validation(digits_record, tmp_path):
     assert again == digits_record
     assert again.digest() == digits_record.digest()
     document = json.loads(path.read_text())
-    assert set(document) == {"schema_version", "verdict", "subject", "samples", "left_out",
-                             "policy", "findings", "checks", "timing", "environment"}  # fmt: skip
+    assert set(document) == {
+        "schema_version",
+        "verdict",
+        "subject",
+        "samples",
+        "left_out",
+        "policy",
+        "findings",
+        "checks",
+        "timing",
+        "environment",
+    }
     next(c for c in document["checks"] if c["metrics"])["metrics"][0]["extra"] = 1
     with pytest.raises(jsonschema.ValidationError):
         validate(document)
 
 
-@pytest.mark.parametrize("spec", [
-    {"data": {"url": "x.csv"}}, {"layer": [{"mark": "image", "encoding": {"href": {"value": "x"}}}]},
-    {"data": {"values": [{}] * 2001}}, {"$schema": "https://x"},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"data": {"url": "x.csv"}},
+        {"layer": [{"mark": "image", "encoding": {"href": {"value": "x"}}}]},
+        {"data": {"values": [{}] * 2001}},
+        {"$schema": "https://x"},
+    ],
+)
 def test_figures_hold_inline_values_only(spec, digits_record):
     with pytest.raises(ValueError, match="figure may"):
         Figure(title="t", caption="c", spec=spec)
@@ -40,10 +55,16 @@ def test_figures_hold_inline_values_only(spec, digits_record):
         validate(document)
 
 
-@pytest.mark.parametrize(("text", "message"), [
-    ("{", "not JSON"), ("{}", "schema version None"), ('{"schema_version": 9}', "version 9"),
-    ('{"schema_version": 1}', "does not fit"), ("[]", "schema version None"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "not JSON"),
+        ("{}", "schema version None"),
+        ('{"schema_version": 9}', "version 9"),
+        ('{"schema_version": 1}', "does not fit"),
+        ("[]", "schema version None"),
+    ],
+)
 def test_bad_records_get_a_sentence(tmp_path, text, message):
     path = tmp_path / "r.json"
     path.write_text(text)

@@ -30,8 +30,20 @@ def test_an_interval_covers(kind):
 
 def test_every_interval_is_in_the_benchmark():
     source = (FOLDER / "statistics.py").read_text()
-    apart = {"LEVEL", "QUANTILES", "binned_calibration_error", "calibration_bins", "census",
-             "corrected_level", "effective_n", "interval", "mcnemar", "tango", "undefined", "wilson"}
+    apart = {
+        "LEVEL",
+        "QUANTILES",
+        "binned_calibration_error",
+        "calibration_bins",
+        "census",
+        "corrected_level",
+        "effective_n",
+        "interval",
+        "mcnemar",
+        "tango",
+        "undefined",
+        "wilson",
+    }
     for name in set(statistics.__all__) - apart:
         assert f"statistics.{name}(" in source, name
 

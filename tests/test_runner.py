@@ -62,7 +62,11 @@ def test_a_check_may_not_harm_the_model(images, how):
     assert record.checks[0].state == "broken"
     assert "the check changed the model" in record.checks[0].reason
     after = condition(images.core)
-    assert (after.modes, after.gradients, after.hooks) == (before.modes, before.gradients, before.hooks)
+    assert (after.modes, after.gradients, after.hooks) == (
+        before.modes,
+        before.gradients,
+        before.hooks,
+    )
     assert images.weights_digest() == digest
 
 
@@ -152,11 +156,19 @@ def test_no_examples_keeps_samples_out_of_the_evidence_too(images, tmp_path):
     assert list(tmp_path.glob("*/*.samples.safetensors"))
     record = audit.run(images, checks, profile="quick", evidence=tmp_path, examples=False)
     assert not list(tmp_path.glob("*/*.samples.safetensors"))
-    kept = {
-        name for path in tmp_path.glob("*/*.safetensors") for name in load_file(path)
+    kept = {name for path in tmp_path.glob("*/*.safetensors") for name in load_file(path)}
+    assert kept == {
+        "logits",
+        "first",
+        "again",
+        "broken",
+        "loss_rose",
+        "zero_gradient",
+        "target",
+        "error",
+        "gain",
+        "model_free_gain",
     }
-    assert kept == {"logits", "first", "again", "broken", "loss_rose", "zero_gradient",
-                    "target", "error", "gain", "model_free_gain"}  # fmt: skip
     assert not any(f.png for c in record.checks for f in c.figures)
     plain = audit.run(images, checks, profile="quick")
     assert [c.metrics for c in record.checks] == [c.metrics for c in plain.checks]
@@ -198,8 +210,16 @@ def test_a_network_that_writes_in_place_is_audited_as_one_that_does_not():
     plain = trained(InPlace(False), x, y)
     writing = InPlace(True)
     writing.load_state_dict(plain.state_dict())
-    asked = ["performance.*", "calibration.*", "training.*", "interpretability.*", "behaviour.*",
-             "robustness.pgd", "robustness.certified*", "robustness.patch"]  # fmt: skip
+    asked = [
+        "performance.*",
+        "calibration.*",
+        "training.*",
+        "interpretability.*",
+        "behaviour.*",
+        "robustness.pgd",
+        "robustness.certified*",
+        "robustness.patch",
+    ]
     records = [
         audit.run(audit.Subject(m, x, y, input={"range": (0, 1)}), asked, profile="quick")
         for m in (plain, writing)

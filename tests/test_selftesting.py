@@ -14,17 +14,46 @@ from audit.selftesting import SelftestRecord, chosen, detect, selftest
 from audit.zoo.faults import faults
 
 # Quick ones of every way to plant: weights, training data, evaluation data, architecture.
-SUBSET = ["dead-relu", "duplicated-samples", "masked-by-rounding", "swapped-classes", "overconfident",
-          "missing-decides"]  # fmt: skip
+SUBSET = [
+    "dead-relu",
+    "duplicated-samples",
+    "masked-by-rounding",
+    "swapped-classes",
+    "overconfident",
+    "missing-decides",
+]
 PROMISED = {
-    "shortcut-patch", "backdoor-trigger", "target-leakage", "biased-labels", "group-starved",
-    "minority-starved", "overconfident", "underconfident", "memorised-labels", "memorised-members",
-    "dead-relu", "saturated-sigmoids", "zero-layer", "exploding-activations", "dropout-left-on",
-    "batch-statistics", "wrong-scale", "swapped-classes", "nan-weights", "masked-by-rounding",
-    "masked-by-saturation", "duplicated-samples", "int8-outlier", "missing-decides",
-    "answers-of-company", "nan-rows", "small-group", "cancelling-miscalibration",
-    "clustered-overconfident", "undecidable-gate",
-}  # fmt: skip
+    "shortcut-patch",
+    "backdoor-trigger",
+    "target-leakage",
+    "biased-labels",
+    "group-starved",
+    "minority-starved",
+    "overconfident",
+    "underconfident",
+    "memorised-labels",
+    "memorised-members",
+    "dead-relu",
+    "saturated-sigmoids",
+    "zero-layer",
+    "exploding-activations",
+    "dropout-left-on",
+    "batch-statistics",
+    "wrong-scale",
+    "swapped-classes",
+    "nan-weights",
+    "masked-by-rounding",
+    "masked-by-saturation",
+    "duplicated-samples",
+    "int8-outlier",
+    "missing-decides",
+    "answers-of-company",
+    "nan-rows",
+    "small-group",
+    "cancelling-miscalibration",
+    "clustered-overconfident",
+    "undecidable-gate",
+}
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +66,8 @@ def brief(monkeypatch):
     """What asks all checks asks a few; `record` is of whole audits."""
     few = ["performance.classification", "imbalance.classes", "training.*"]
     monkeypatch.setattr(
-        "audit.selftesting.run", lambda subject, checks=few, **how: audit.run(subject, checks, **how)
+        "audit.selftesting.run",
+        lambda subject, checks=few, **how: audit.run(subject, checks, **how),
     )
 
 
@@ -84,9 +114,13 @@ def test_a_check_that_finds_nothing_is_a_miss(brief, monkeypatch):
 def test_a_check_that_cries_wolf_is_a_false_alarm(brief, monkeypatch):
     from audit.checks.performance.classification import Classification
 
-    monkeypatch.setattr(Classification, "expectations", lambda self, subject: [
-        audit.Expectation(metric="accuracy", op=">=", bound=0.999, severity="high")
-    ])  # fmt: skip
+    monkeypatch.setattr(
+        Classification,
+        "expectations",
+        lambda self, subject: [
+            audit.Expectation(metric="accuracy", op=">=", bound=0.999, severity="high")
+        ],
+    )
     found = selftest(["zero-layer"])
     assert found.missed == []
     assert [a.check for _, a in found.false_alarms] == ["performance.classification"]
@@ -150,10 +184,14 @@ def test_planting_is_repeatable(name):
     assert fault.plant(fault.dose, 4).weights_digest() != a.weights_digest()
 
 
-@pytest.mark.parametrize(("word", "flagged"), [("pass", False), ("inconclusive", True), ("fail", True)])
+@pytest.mark.parametrize(
+    ("word", "flagged"), [("pass", False), ("inconclusive", True), ("fail", True)]
+)
 def test_a_fault_may_ask_that_no_pass_be_given(monkeypatch, word, flagged):
     class Said:
-        verdict = audit.record.VerdictRecord(word=word, reason="for a reason", counts={}, exit_code=0)
+        verdict = audit.record.VerdictRecord(
+            word=word, reason="for a reason", counts={}, exit_code=0
+        )
 
     monkeypatch.setattr("audit.selftesting.run", lambda *args, **how: Said)
     fault = faults()["undecidable-gate"]

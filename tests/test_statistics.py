@@ -135,9 +135,7 @@ def test_calibration_of_many_samples_and_groups_takes_seconds():
 
 def test_bootstrap_agrees_with_scipy_bca():
     data = np.random.default_rng(0).gamma(2, size=150)
-    metric = statistics.bootstrap(
-        "v", lambda i: data[i].var(1), 150, draws=8000, edges=None
-    )
+    metric = statistics.bootstrap("v", lambda i: data[i].var(1), 150, draws=8000, edges=None)
     reference = stats.bootstrap(
         (data,), lambda x, axis: x.var(axis=axis), n_resamples=8000, method="BCa", rng=0
     ).confidence_interval
@@ -161,7 +159,9 @@ def test_stricter_levels_are_wider():
 
 
 def paired(gained, lost, n):
-    return statistics.mean("d", [1] * gained + [-1] * lost + [0] * (n - gained - lost), edges=(-1, 1))
+    return statistics.mean(
+        "d", [1] * gained + [-1] * lost + [0] * (n - gained - lost), edges=(-1, 1)
+    )
 
 
 def test_a_paired_difference_of_shares_is_tangos():
@@ -417,7 +417,9 @@ NOT_SEEN_TO_DIFFER = {
     "difference, one side alike": lambda: statistics.difference("d", ALIKE, np.linspace(0, 1, 30)),
     "difference of values": lambda: statistics.difference("d", ALIKE, ALIKE[:30]),
     "difference of zeros": lambda: statistics.difference("d", 0 * ALIKE, 0 * ALIKE),
-    "bootstrap within": lambda: statistics.bootstrap("b", lambda i: np.full(len(i), 0.3), 40, draws=50),
+    "bootstrap within": lambda: statistics.bootstrap(
+        "b", lambda i: np.full(len(i), 0.3), 40, draws=50
+    ),
     "bootstrap, no edges": lambda: statistics.bootstrap(
         "b", lambda i: np.full(len(i), 7.0), 40, draws=50, edges=None
     ),
@@ -431,7 +433,7 @@ NOT_SEEN_TO_DIFFER = {
     "ratio": lambda: statistics.ratio_between("r", groups_of([40, 40], [40, 40])),
     "share": lambda: statistics.proportion("p", np.ones(40)),
     "calibration": lambda: statistics.calibration_error(np.ones(40), np.ones(40)),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", NOT_SEEN_TO_DIFFER)

@@ -87,9 +87,11 @@ def test_preprocess_lives_inside_the_subject(cnn):
     x, y = image_data(60)
     plain = audit.Subject(cnn, x, y)
     scaled = audit.Subject(
-        cnn, (x * 255).transpose(0, 2, 3, 1), y,
+        cnn,
+        (x * 255).transpose(0, 2, 3, 1),
+        y,
         input={"range": (0, 255), "preprocess": {"scale": "1/255", "channels": "last"}},
-    )  # fmt: skip
+    )
     assert torch.allclose(plain.logits(plain.x), scaled.logits(scaled.x), atol=1e-4)
     found = audit.check("robustness.fgsm", eps=8).measure(scaled)
     other = audit.check("robustness.fgsm", eps=8 / 255).measure(plain)
@@ -105,13 +107,19 @@ def test_preprocess_lives_inside_the_subject(cnn):
     ("change", "message"),
     [
         (lambda x, y: (x[:, :3], y), "does not accept the data: on samples of shape"),
-        (lambda x, y: (x, np.arange(len(y)) % 3 + 1), "Labels run from 1 to 3 and the model has 2 classes"),
+        (
+            lambda x, y: (x, np.arange(len(y)) % 3 + 1),
+            "Labels run from 1 to 3 and the model has 2 classes",
+        ),
         (lambda x, y: (np.where(np.eye(len(x), 4) == 1, np.nan, x), y), "samples hold NaN or Inf"),
         (lambda x, y: (x[:1], y[:1]), "hold 1 sample;"),
         (lambda x, y: (x[:0], y[:0]), "hold 0 samples;"),
         (lambda x, y: (x.astype(str), y), "where numbers are due"),
         (lambda x, y: (x, y[:-1]), "599 labels"),
-        (lambda x, y: (x, np.array(["a"] * len(y))), r'labels are names .a.*write classes = \["a"\]'),
+        (
+            lambda x, y: (x, np.array(["a"] * len(y))),
+            r'labels are names .a.*write classes = \["a"\]',
+        ),
         (lambda x, y: (x[:, 0], y), "a first axis of samples"),
         (lambda x, y: (x * 0 + 3e38, y), "NaN or Inf"),
     ],
@@ -173,7 +181,10 @@ def test_bytes_and_whole_numbers_become_floats_and_tokens_stay_whole(cnn):
 
     x, y = image_data(60)
     pictures = audit.Subject(
-        cnn, (x * 255).astype(np.uint8), y, input={"range": (0, 255), "preprocess": {"scale": "1/255"}}
+        cnn,
+        (x * 255).astype(np.uint8),
+        y,
+        input={"range": (0, 255), "preprocess": {"scale": "1/255"}},
     )
     assert pictures.x.dtype == torch.float32
     assert pictures.kind.name == "image"

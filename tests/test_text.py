@@ -14,12 +14,25 @@ from audit.text import LONGEST_NAME, LONGEST_TEXT, clean, clean_name, clean_name
 from .conftest import table_data
 
 ODD = {
-    "control": "refuse\x02", "escape": "\x1b[31mred", "bell": "\x07", "null": "a\x00b", "c1": "\x9b31m",
-    "line separator": "a\u2028b", "paragraph separator": "a\u2029b", "half a character": "\ud800x",
-    "reversed": "\u202eevil\u202c", "no character": "\ufffe", "new line": "a\nb", "tab": "c\td",
-    "return": "a\rb", "ten megabytes": "y" * 10_000_000, "markup": "<script>&\"'", "empty": "",
-    "braces": "{value} {0} %s", "picture": "🙂",
-}  # fmt: skip
+    "control": "refuse\x02",
+    "escape": "\x1b[31mred",
+    "bell": "\x07",
+    "null": "a\x00b",
+    "c1": "\x9b31m",
+    "line separator": "a\u2028b",
+    "paragraph separator": "a\u2029b",
+    "half a character": "\ud800x",
+    "reversed": "\u202eevil\u202c",
+    "no character": "\ufffe",
+    "new line": "a\nb",
+    "tab": "c\td",
+    "return": "a\rb",
+    "ten megabytes": "y" * 10_000_000,
+    "markup": "<script>&\"'",
+    "empty": "",
+    "braces": "{value} {0} %s",
+    "picture": "🙂",
+}
 
 
 @pytest.mark.parametrize("text", ODD.values(), ids=ODD)
@@ -48,10 +61,10 @@ def test_names_that_become_the_same_are_refused_and_never_merged():
     x, y = table_data(60)
     with pytest.raises(audit.AuditError, match=r"\[subject\] two classes are called 'no'"):
         audit.Subject(nn.Linear(4, 2), x, y, classes=["no", "no"])
-    with pytest.raises(audit.AuditError, match="Two labels of the sensitive column 'sex' are called"):
-        audit.Subject(
-            nn.Linear(4, 2), x, y, sensitive={"sex": np.array(["f\x02", "f‹U+0002›"])[y]}
-        )
+    with pytest.raises(
+        audit.AuditError, match="Two labels of the sensitive column 'sex' are called"
+    ):
+        audit.Subject(nn.Linear(4, 2), x, y, sensitive={"sex": np.array(["f\x02", "f‹U+0002›"])[y]})
 
 
 def test_every_part_of_a_record_is_cleaned_when_made_when_changed_and_when_read():
@@ -70,8 +83,9 @@ def test_pictures_and_bits_are_never_cut():
     long = "A" * 4 * LONGEST_TEXT
     figure = Figure(title="t", caption="c", png=long)
     bits = PerUnit(metric="m", n=8 * len(long) // 4 * 3, bits=long)
-    check = CheckRecord(id="a.b", kind="question", title="t", state="met", figures=[figure],
-                        per_unit=[bits])  # fmt: skip
+    check = CheckRecord(
+        id="a.b", kind="question", title="t", state="met", figures=[figure], per_unit=[bits]
+    )
     again = CheckRecord.model_validate_json(check.model_dump_json())
     assert again.figures[0].png == long
     assert again.per_unit[0].bits == long
@@ -81,12 +95,19 @@ def test_names_cost_neither_the_record_nor_a_report(tmp_path):
     names = list(ODD.values())
     y = np.arange(180) % len(names)
     subject = audit.Subject(
-        nn.Linear(len(names), len(names)), np.eye(len(names), dtype=np.float32)[y], y, classes=names,
-        output="logits", name=ODD["control"], data_name=ODD["ten megabytes"],
+        nn.Linear(len(names), len(names)),
+        np.eye(len(names), dtype=np.float32)[y],
+        y,
+        classes=names,
+        output="logits",
+        name=ODD["control"],
+        data_name=ODD["ten megabytes"],
         features=[{"name": name, "columns": [i]} for i, name in enumerate(names)],
         sensitive={ODD["escape"]: np.array(names, dtype=object)[y]},
-    )  # fmt: skip
-    record = audit.run(subject, ["performance.*", "imbalance.*", "fairness.groups"], profile="quick")
+    )
+    record = audit.run(
+        subject, ["performance.*", "imbalance.*", "fairness.groups"], profile="quick"
+    )
     again = AuditRecord.load(record.save(tmp_path / "record.json"))
     assert again.digest() == record.digest()
     assert len(set(again.subject.classes)) == len(names)

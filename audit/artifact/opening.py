@@ -70,7 +70,9 @@ def open_artifact(path: Path, *, trust: bool = False) -> Artifact:
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
-        plain = path if "safetensors" in described["format"] else Path(scratch, "weights.safetensors")
+        plain = (
+            path if "safetensors" in described["format"] else Path(scratch, "weights.safetensors")
+        )
         try:
             state = load_file(plain)
         except SafetensorError as error:
@@ -98,7 +100,9 @@ def check_path(path: Path) -> None:
     if stat.S_ISDIR(mode):
         raise AuditError(f"{path} is a directory; name the model file in it.")
     if not stat.S_ISREG(mode):
-        raise AuditError(f"{path} is a pipe or device, not a regular file; copy it to a file first.")
+        raise AuditError(
+            f"{path} is a pipe or device, not a regular file; copy it to a file first."
+        )
     if path.stat().st_size == 0:
         raise AuditError(f"{path} is empty; copy or save the model again.")
 
@@ -122,9 +126,15 @@ def read_in_child(path: Path, scratch: Path, size: int) -> dict[str, Any]:
     environment |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
     try:
         finished = subprocess.run(
-            command, cwd=scratch, env=environment, timeout=deadline, check=False,
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-        )  # fmt: skip
+            command,
+            cwd=scratch,
+            env=environment,
+            timeout=deadline,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
     except subprocess.TimeoutExpired:
         raise AuditError(
             f"{path} was not opened: reading it did not end within {deadline:.0f} s, so it is not "
@@ -135,8 +145,9 @@ def read_in_child(path: Path, scratch: Path, size: int) -> dict[str, Any]:
         said = finished.stderr.decode(errors="replace").strip().splitlines()
         raise AuditError(
             f"{path} was not opened: the reader ended with code {finished.returncode}"
-            + (f" ({said[-1][:200]})" if said else "") + "."
-        )  # fmt: skip
+            + (f" ({said[-1][:200]})" if said else "")
+            + "."
+        )
     result: dict[str, Any] = json.loads(description.read_text())
     return result
 
@@ -168,7 +179,9 @@ def open_trusted(path: Path) -> Artifact:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 names = archive.namelist()
-            if any(n.endswith(("serialized_exported_program.json", "archive_format")) for n in names):
+            if any(
+                n.endswith(("serialized_exported_program.json", "archive_format")) for n in names
+            ):
                 return Artifact(
                     path, "torch.export", module=torch.export.load(path).module(), trusted=True
                 )
@@ -180,9 +193,7 @@ def open_trusted(path: Path) -> Artifact:
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        raise AuditError(
-            f"{path} was trusted and could not be loaded: {told(error)}."
-        ) from error
+        raise AuditError(f"{path} was trusted and could not be loaded: {told(error)}.") from error
     if isinstance(loaded, torch.nn.Module):
         return Artifact(path, "full pickle", module=loaded, trusted=True)
     if isinstance(loaded, dict):

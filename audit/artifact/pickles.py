@@ -80,28 +80,52 @@ class Unsupported:
 
 # torch's storage classes and dtypes → safetensors' names; the number is bytes an element.
 DTYPES = {
-    "float64": ("F64", 8), "float32": ("F32", 4), "float16": ("F16", 2), "bfloat16": ("BF16", 2),
-    "int64": ("I64", 8), "int32": ("I32", 4), "int16": ("I16", 2), "int8": ("I8", 1),
-    "uint8": ("U8", 1), "uint16": ("U16", 2), "uint32": ("U32", 4), "uint64": ("U64", 8),
-    "bool": ("BOOL", 1), "complex64": ("C64", 8),
-    "float8_e4m3fn": ("F8_E4M3", 1), "float8_e5m2": ("F8_E5M2", 1),
-}  # fmt: skip
+    "float64": ("F64", 8),
+    "float32": ("F32", 4),
+    "float16": ("F16", 2),
+    "bfloat16": ("BF16", 2),
+    "int64": ("I64", 8),
+    "int32": ("I32", 4),
+    "int16": ("I16", 2),
+    "int8": ("I8", 1),
+    "uint8": ("U8", 1),
+    "uint16": ("U16", 2),
+    "uint32": ("U32", 4),
+    "uint64": ("U64", 8),
+    "bool": ("BOOL", 1),
+    "complex64": ("C64", 8),
+    "float8_e4m3fn": ("F8_E4M3", 1),
+    "float8_e5m2": ("F8_E5M2", 1),
+}
 STORAGES = {
-    "DoubleStorage": "float64", "FloatStorage": "float32", "HalfStorage": "float16",
-    "BFloat16Storage": "bfloat16", "LongStorage": "int64", "IntStorage": "int32",
-    "ShortStorage": "int16", "CharStorage": "int8", "ByteStorage": "uint8", "BoolStorage": "bool",
-    "ComplexFloatStorage": "complex64", "UntypedStorage": "uint8",
-}  # fmt: skip
+    "DoubleStorage": "float64",
+    "FloatStorage": "float32",
+    "HalfStorage": "float16",
+    "BFloat16Storage": "bfloat16",
+    "LongStorage": "int64",
+    "IntStorage": "int32",
+    "ShortStorage": "int16",
+    "CharStorage": "int8",
+    "ByteStorage": "uint8",
+    "BoolStorage": "bool",
+    "ComplexFloatStorage": "complex64",
+    "UntypedStorage": "uint8",
+}
 
 CONTAINERS = frozenset(
     f"{module}.{name}"
     for module in ("builtins", "__builtin__")
     for name in ("set", "frozenset", "list", "dict", "tuple", "slice", "complex", "bytearray")
 ) | {
-    "torch.Size", "torch.device", "collections.Counter", "collections.deque",
-    "torch.jit._pickle.build_intlist", "torch.jit._pickle.build_doublelist",
-    "torch.jit._pickle.build_boollist", "torch.jit._pickle.build_tensorlist",
-}  # fmt: skip
+    "torch.Size",
+    "torch.device",
+    "collections.Counter",
+    "collections.deque",
+    "torch.jit._pickle.build_intlist",
+    "torch.jit._pickle.build_doublelist",
+    "torch.jit._pickle.build_boollist",
+    "torch.jit._pickle.build_tensorlist",
+}
 ORDERED = frozenset({"collections.OrderedDict", "collections.defaultdict"})
 RECONSTRUCTORS = frozenset({"copyreg._reconstructor", "copy_reg._reconstructor"})
 SCALARS = (str, int, float, bool, bytes, type(None))
@@ -249,7 +273,9 @@ class Machine(pickle._Unpickler):  # type: ignore[misc]
             raise Damaged("its pickle sets the state of something that has none")
 
     def get_extension(self, code: int) -> None:
-        raise Refused(f"its pickle uses the extension code {code}, which this machine does not know")
+        raise Refused(
+            f"its pickle uses the extension code {code}, which this machine does not know"
+        )
 
     # Everything that would hash a key
 
@@ -311,14 +337,21 @@ class Machine(pickle._Unpickler):  # type: ignore[misc]
 
 
 for _code, _method in {
-    pickle.REDUCE: Machine.load_reduce, pickle.NEWOBJ: Machine.load_newobj,
-    pickle.NEWOBJ_EX: Machine.load_newobj_ex, pickle.INST: Machine.load_inst,
-    pickle.OBJ: Machine.load_obj, pickle.BUILD: Machine.load_build,
-    pickle.SETITEM: Machine.load_setitem, pickle.SETITEMS: Machine.load_setitems,
-    pickle.DICT: Machine.load_dict, pickle.APPEND: Machine.load_append,
-    pickle.APPENDS: Machine.load_appends, pickle.EMPTY_SET: Machine.load_empty_set,
-    pickle.ADDITEMS: Machine.load_additems, pickle.FROZENSET: Machine.load_frozenset,
-}.items():  # fmt: skip
+    pickle.REDUCE: Machine.load_reduce,
+    pickle.NEWOBJ: Machine.load_newobj,
+    pickle.NEWOBJ_EX: Machine.load_newobj_ex,
+    pickle.INST: Machine.load_inst,
+    pickle.OBJ: Machine.load_obj,
+    pickle.BUILD: Machine.load_build,
+    pickle.SETITEM: Machine.load_setitem,
+    pickle.SETITEMS: Machine.load_setitems,
+    pickle.DICT: Machine.load_dict,
+    pickle.APPEND: Machine.load_append,
+    pickle.APPENDS: Machine.load_appends,
+    pickle.EMPTY_SET: Machine.load_empty_set,
+    pickle.ADDITEMS: Machine.load_additems,
+    pickle.FROZENSET: Machine.load_frozenset,
+}.items():
     Machine.dispatch[_code[0]] = _method
 
 
@@ -337,7 +370,9 @@ def read_pickle(file: BinaryIO) -> tuple[Any, set[str]]:
     except Refused:
         raise
     except MemoryError:
-        raise Refused("following its pickle takes more memory than the file's size allows") from None
+        raise Refused(
+            "following its pickle takes more memory than the file's size allows"
+        ) from None
     except Exception as error:  # noqa: BLE001 - a hostile pickle may break the machine anywhere
         raise Damaged(
             f"its pickle is truncated or not a pickle ({type(error).__name__}: {str(error)[:80]})"

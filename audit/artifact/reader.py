@@ -134,7 +134,9 @@ def read_safetensors(path: Path, size: int) -> dict[str, Any]:
         for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
             start, stop = entry["data_offsets"]
             if not all(counts(i) for i in (start, stop, *entry["shape"])):
-                raise Damaged(f"the tensor {name[:60]!r} has a size or place that is no whole number")
+                raise Damaged(
+                    f"the tensor {name[:60]!r} has a size or place that is no whole number"
+                )
             if start != end or stop < start:
                 raise Damaged(f"the tensor {name[:60]!r} overlaps another or leaves a gap")
             needed = math.prod(entry["shape"]) * WIDTHS.get(entry["dtype"], 0)
@@ -221,7 +223,9 @@ def read_zip(path: Path, size: int) -> tuple[Any, set[str], Storages, str]:
                 key = member.filename.removeprefix(f"{root}data/")
                 storages.found[key] = memoryview(content)
     except zipfile.BadZipFile as error:
-        raise Damaged(f"its content does not match its checksums ({error}); copy it again") from None
+        raise Damaged(
+            f"its content does not match its checksums ({error}); copy it again"
+        ) from None
     return described, mentioned, storages, "TorchScript" if script else "torch zip"
 
 
@@ -238,9 +242,7 @@ def read_legacy(path: Path, size: int) -> tuple[Any, set[str], Storages, str]:
         storages = Storages()
         if not isinstance(keys, list):
             raise Damaged("it lists no storages; copy it again")
-        sizes = {
-            ref.storage.key: DTYPES[ref.storage.dtype][1] for ref in tensors_in(described)
-        }
+        sizes = {ref.storage.key: DTYPES[ref.storage.dtype][1] for ref in tensors_in(described)}
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             at = file.tell()
             for key in keys:
@@ -285,11 +287,14 @@ def lift(root: Plain, prefix: str = "", depth: int = 0) -> dict[str, Any]:
     transient = attributes.get("_non_persistent_buffers_set")
     hidden = set()
     if isinstance(transient, Plain):
-        hidden = {i for part in (*transient.arguments, transient.items) if isinstance(part, list)
-                  for i in part if isinstance(i, str)}  # fmt: skip
-    groups = (
-        [attributes.get("_parameters"), attributes.get("_buffers")] if eager else [attributes]
-    )
+        hidden = {
+            i
+            for part in (*transient.arguments, transient.items)
+            if isinstance(part, list)
+            for i in part
+            if isinstance(i, str)
+        }
+    groups = [attributes.get("_parameters"), attributes.get("_buffers")] if eager else [attributes]
     for group in groups:
         entries = group.entries if isinstance(group, Plain) else group
         for name, value in (entries or {}).items():
@@ -362,9 +367,10 @@ def write_safetensors(
         first[ref] = name
         length = ref.numel * DTYPES[ref.dtype][1]
         header[name] = {
-            "dtype": DTYPES[ref.dtype][0], "shape": list(ref.size),
+            "dtype": DTYPES[ref.dtype][0],
+            "shape": list(ref.size),
             "data_offsets": [at, at + length],
-        }  # fmt: skip
+        }
         at += length
     if at > 3 * file_size + (1 << 20):
         raise Damaged(f"its tensors declare {at:,} bytes in a file of {file_size:,}")
@@ -418,7 +424,11 @@ def read(path: Path, out: Path) -> dict[str, Any]:
         found = find_state(root, lambda v: isinstance(v, (TensorRef, Unsupported)))
         if found is None and isinstance(root, dict):
             inner = next(
-                (root[k] for k in ("model", "net", "module", "ema") if isinstance(root.get(k), Plain)),
+                (
+                    root[k]
+                    for k in ("model", "net", "module", "ema")
+                    if isinstance(root.get(k), Plain)
+                ),
                 None,
             )
             if inner is not None:
@@ -429,9 +439,10 @@ def read(path: Path, out: Path) -> dict[str, Any]:
                 raise Refused("it holds one bare tensor, not a model; save a state_dict")
             keys = ", ".join(map(str, list(root)[:6])) if isinstance(root, dict) else ""
             raise Refused(
-                "no weights were found in it" + (f" (its keys: {keys})" if keys else "")
+                "no weights were found in it"
+                + (f" (its keys: {keys})" if keys else "")
                 + "; save a state_dict"
-            )  # fmt: skip
+            )
         state, described["wrapper"] = found
         if isinstance(root, dict) and root.get("format") == "audit-model":
             described["format"] = "audit-model"

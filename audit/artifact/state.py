@@ -5,14 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "module",
-            "ema", "weights", "params")  # fmt: skip
+WRAPPERS = (
+    "state_dict",
+    "model_state_dict",
+    "model_state",
+    "model",
+    "net",
+    "network",
+    "module",
+    "ema",
+    "weights",
+    "params",
+)
 PREFIXES = ("module.", "_orig_mod.", "model.", "net.")
 
 
-def find_state(
-    root: Any, is_tensor: Callable[[Any], bool]
-) -> tuple[dict[str, Any], str] | None:
+def find_state(root: Any, is_tensor: Callable[[Any], bool]) -> tuple[dict[str, Any], str] | None:
     """The mapping of names to tensors in a loaded checkpoint.
 
     Args:

@@ -56,7 +56,9 @@ def from_mapping(mapping: Mapping[str, Any], name: str, meta: SubjectMeta) -> Da
     """
     keys = list(mapping)
     if "x" not in keys:
-        raise AuditError(f"{name} holds {', '.join(keys) or 'nothing'} and no array `x`; name it so.")
+        raise AuditError(
+            f"{name} holds {', '.join(keys) or 'nothing'} and no array `x`; name it so."
+        )
     sensitive = {
         key.removeprefix("sensitive_"): mapping[key] for key in keys if key.startswith("sensitive_")
     }
@@ -82,9 +84,12 @@ def from_mapping(mapping: Mapping[str, Any], name: str, meta: SubjectMeta) -> Da
     check_lengths({key: mapping[key] for key in keys}, name)
     y = mapping["y"] if "y" in keys else None
     return Dataset(
-        mapping["x"], encode_labels(y, meta, name), sensitive,
-        mapping[cluster] if cluster in keys else None, name,
-    )  # fmt: skip
+        mapping["x"],
+        encode_labels(y, meta, name),
+        sensitive,
+        mapping[cluster] if cluster in keys else None,
+        name,
+    )
 
 
 def check_lengths(arrays: Mapping[str, Any], name: str) -> None:
@@ -96,7 +101,11 @@ def check_lengths(arrays: Mapping[str, Any], name: str) -> None:
     for key, shape in shapes.items():
         if shape[:1] != samples or not samples:
             held = f"{shape[0]:,} entries" if shape else "a single value"
-            due = f"`x` holds {samples[0]:,} samples; one entry for each is" if samples else "samples are"
+            due = (
+                f"`x` holds {samples[0]:,} samples; one entry for each is"
+                if samples
+                else "samples are"
+            )
             raise AuditError(f"{name}: `{key}` holds {held}, and {due} due.")
 
 

@@ -16,12 +16,45 @@ from audit.meta import SubjectMeta
 from audit.record import LeftOut
 
 # What systems leave behind, and what people write beside their data.
-NO_DATA_FOLDERS = ("__macosx", "@eadir", "__pycache__", "lost+found", "$recycle.bin",
-                   "system volume information")  # fmt: skip
-NO_DATA_FILES = ("thumbs.db", "desktop.ini", "readme", "license", "licence", "copying", "notice",
-                 "citation", "changelog", "authors", "md5sums", "sha256sums")  # fmt: skip
-NO_DATA_SUFFIXES = (".md", ".rst", ".html", ".pdf", ".py", ".ipynb", ".sh", ".log", ".ini", ".md5",
-                    ".sha1", ".sha256", ".lock", ".bak", ".tmp")  # fmt: skip
+NO_DATA_FOLDERS = (
+    "__macosx",
+    "@eadir",
+    "__pycache__",
+    "lost+found",
+    "$recycle.bin",
+    "system volume information",
+)
+NO_DATA_FILES = (
+    "thumbs.db",
+    "desktop.ini",
+    "readme",
+    "license",
+    "licence",
+    "copying",
+    "notice",
+    "citation",
+    "changelog",
+    "authors",
+    "md5sums",
+    "sha256sums",
+)
+NO_DATA_SUFFIXES = (
+    ".md",
+    ".rst",
+    ".html",
+    ".pdf",
+    ".py",
+    ".ipynb",
+    ".sh",
+    ".log",
+    ".ini",
+    ".md5",
+    ".sha1",
+    ".sha256",
+    ".lock",
+    ".bak",
+    ".tmp",
+)
 # Words about pictures, perhaps; no pictures.
 BESIDE = (".txt", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".toml")
 FEW = 3  # names shown
@@ -81,13 +114,17 @@ def read_folder(path: Path, meta: SubjectMeta) -> Dataset:
         images.append(pixels)
     y = np.array([classes.index(name) for name, _ in files])
     return Dataset(
-        np.stack(images), y, name=path.name, classes=list(classes), range=RANGES.get(depth),
+        np.stack(images),
+        y,
+        name=path.name,
+        classes=list(classes),
+        range=RANGES.get(depth),
         left_out=left_out(path, found, files, headers),
         notes=[
             *notes_on_conversion(files, headers, channels, see_through, path),
             *notes_on_places(found, files, path),
         ],
-    )  # fmt: skip
+    )
 
 
 def look(path: Path) -> Found:
@@ -139,7 +176,9 @@ def match_classes(path: Path, found: Found, meta: SubjectMeta) -> list[str]:
         AuditError: a folder with pictures is none of them, or it cannot be told which folders are.
     """
     if meta.classes is None:
-        if not any(file.parent == path / name for name, own in found.pictures.items() for file in own):
+        if not any(
+            file.parent == path / name for name, own in found.pictures.items() for file in own
+        ):
             first = next(own[0] for own in found.pictures.values() if own)
             raise AuditError(
                 f"{path} holds pictures only in folders within its folders "
@@ -186,29 +225,41 @@ def left_out(
     """What belongs to the data and is not read."""
     lacking = []
     if found.loose:
-        lacking.append(LeftOut(
-            what="pictures", how_many=len(found.loose),
-            why=f"they lie beside the class folders, so their class is not known "
-            f"({listed(found.loose, path)})",
-        ))  # fmt: skip
+        lacking.append(
+            LeftOut(
+                what="pictures",
+                how_many=len(found.loose),
+                why=f"they lie beside the class folders, so their class is not known "
+                f"({listed(found.loose, path)})",
+            )
+        )
     if found.other:
-        lacking.append(LeftOut(
-            what="files", how_many=len(found.other),
-            why=f"they are of no format that is read from a folder ({listed(found.other, path)})",
-        ))  # fmt: skip
+        lacking.append(
+            LeftOut(
+                what="files",
+                how_many=len(found.other),
+                why=f"they are of no format that is read from a folder ({listed(found.other, path)})",
+            )
+        )
     paged = [file for h, (_, file) in zip(headers, files, strict=True) if h.pages > 1]
     if paged:
-        lacking.append(LeftOut(
-            what="pages of pictures", how_many=sum(h.pages - 1 for h in headers),
-            why=f"of a file with several pages the first is read ({listed(paged, path)})",
-        ))  # fmt: skip
+        lacking.append(
+            LeftOut(
+                what="pages of pictures",
+                how_many=sum(h.pages - 1 for h in headers),
+                why=f"of a file with several pages the first is read ({listed(paged, path)})",
+            )
+        )
     return lacking
 
 
 def notes_on_conversion(
-    files: list[tuple[str, Path]], headers: list[Header], channels: int, see_through: list[Path],
+    files: list[tuple[str, Path]],
+    headers: list[Header],
+    channels: int,
+    see_through: list[Path],
     path: Path,
-) -> list[str]:  # fmt: skip
+) -> list[str]:
     """Which pictures were read as something else than they are."""
     pairs = [(h, file) for h, (_, file) in zip(headers, files, strict=True)]
     grey = [file for h, file in pairs if h.grey and channels >= 3]
@@ -222,9 +273,10 @@ def notes_on_conversion(
         (see_through, "have transparent parts, which are read as if they were not"),
     ]
     return [
-        f"{len(which):,} of {n:,} pictures {what} ({listed(which, path)})." for which, what in told
+        f"{len(which):,} of {n:,} pictures {what} ({listed(which, path)})."
+        for which, what in told
         if which
-    ]  # fmt: skip
+    ]
 
 
 def notes_on_places(found: Found, files: list[tuple[str, Path]], path: Path) -> list[str]:

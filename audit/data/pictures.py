@@ -15,9 +15,20 @@ from numpy.typing import NDArray
 from audit.errors import AuditError
 
 SUFFIXES = (
-    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm",
-    ".pbm", ".pnm",
-)  # fmt: skip
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".jpe",
+    ".jfif",
+    ".bmp",
+    ".webp",
+    ".tif",
+    ".tiff",
+    ".ppm",
+    ".pgm",
+    ".pbm",
+    ".pnm",
+)
 # Whatever the name says, only these are tried: EPS, for one, would start another program.
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF", "PPM")
 TRANSPARENT = ("LA", "La", "PA", "RGBA", "RGBa")
@@ -114,7 +125,7 @@ def read_picture(file: Path, channels: int) -> tuple[NDArray[np.float32], bool]:
         image.load()
         see_through = channels in (1, 3) and bool(
             image.mode in TRANSPARENT or "transparency" in image.info
-        )  # fmt: skip
+        )
         if see_through:
             alpha = np.asarray(image.convert("RGBA").getchannel("A"))
             see_through = bool((alpha < 255).any())

@@ -94,7 +94,7 @@ def target_of(frame: pd.DataFrame, meta: SubjectMeta, name: str) -> str | None:
         which = f"no column called {', '.join(TARGETS[:-1])} or {TARGETS[-1]}"
     raise AuditError(
         f"{name} has {which}; {columns_of(frame)}: name the column of the labels in [subject] target "
-        "(\"\" where the data hold none)."
+        '("" where the data hold none).'
     )
 
 

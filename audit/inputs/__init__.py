@@ -259,7 +259,9 @@ class InputKind(ABC):
         """One sample as a picture of [h, w] or [c, h, w]."""
         return x
 
-    def drawn_map(self, subject: Subject, values: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+    def drawn_map(
+        self, subject: Subject, values: NDArray[np.floating[Any]]
+    ) -> NDArray[np.floating[Any]]:
         """A number for each value of one sample, as [h, w]."""
         return values
 
@@ -308,5 +310,3 @@ def normal(uniform: Uniform, stream: int, shape: tuple[int, ...]) -> Tensor:
 def blocks(extent: int, count: int) -> Tensor:
     """[extent] which of `count` blocks of about the same size each place lies in."""
     return (torch.arange(extent) * count) // extent
-
-

@@ -72,7 +72,9 @@ class Sequence(InputKind):
         times, groups = min(TIMES, steps), min(CHANNELS, channels)
         cell = blocks(channels, groups)[None, :] * times + blocks(steps, times)[:, None]
         names = [
-            f"channels {g + 1}, part {t + 1} of {times}" for g in range(groups) for t in range(times)
+            f"channels {g + 1}, part {t + 1} of {times}"
+            for g in range(groups)
+            for t in range(times)
         ]
         return Parts(cell.contiguous(), names, (groups, times))
 
@@ -100,7 +102,9 @@ class Sequence(InputKind):
     def tile(self, subject: Subject, x: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
         return x.T
 
-    def drawn_map(self, subject: Subject, values: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+    def drawn_map(
+        self, subject: Subject, values: NDArray[np.floating[Any]]
+    ) -> NDArray[np.floating[Any]]:
         return values.T if values.shape == tuple(subject.inputs.shape[1:]) else values
 
     def examples(
@@ -110,16 +114,25 @@ class Sequence(InputKind):
         change = (changed[0] - original[0]).abs()
         channel = int(change.sum(0).argmax())
         drawn = [
-            {"time": t, "value": float(values[0, t, channel]), "low": float(values[0, t, channel]),
-             "high": float(values[0, t, channel]), "series": name}
+            {
+                "time": t,
+                "value": float(values[0, t, channel]),
+                "low": float(values[0, t, channel]),
+                "high": float(values[0, t, channel]),
+                "series": name,
+            }
             for name, values in (("before", original), ("after", changed))
             for t in range(original.shape[1])
-        ]  # fmt: skip
+        ]
         picture = figures.curve(
-            drawn, x="time", y="value", series="series", domain=None,
+            drawn,
+            x="time",
+            y="value",
+            series="series",
+            domain=None,
             title="A series before and after",
             caption=f"Channel {channel} of one sample, the one changed most; the answer went {said[0]}. "
             f"The largest change of a value is {float(change.max()):.3g}.",
-        )  # fmt: skip
+        )
         picture.example = True
         return [], [picture]

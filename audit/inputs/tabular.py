@@ -28,7 +28,9 @@ class Tabular(InputKind):
 
     noun: ClassVar[str] = "rows of a table"
     noisy: ClassVar[bool] = True
-    suggested_eps: ClassVar[str] = "eps = 0.1  # standard deviations that a feature may be off without harm"
+    suggested_eps: ClassVar[str] = (
+        "eps = 0.1  # standard deviations that a feature may be off without harm"
+    )
 
     def fits(self, x: Tensor) -> str:
         return f"rows of {x.shape[1]} columns" if x.ndim == 2 and x.is_floating_point() else ""
@@ -131,14 +133,22 @@ class Tabular(InputKind):
                     lines.append([i + 1, said[i], feature.name, float(before[0]), float(after[0])])
                 else:
                     names = feature.categories or [str(c) for c in feature.columns]
-                    lines.append([
-                        i + 1, said[i], feature.name, names[int(before.argmax())],
-                        names[int(after.argmax())],
-                    ])  # fmt: skip
-        return [Table(
-            title="Examples: what was changed in a row",
-            columns=["example", "answer", "feature", "before", "after"], rows=lines[:LONGEST],
-        )], []  # fmt: skip
+                    lines.append(
+                        [
+                            i + 1,
+                            said[i],
+                            feature.name,
+                            names[int(before.argmax())],
+                            names[int(after.argmax())],
+                        ]
+                    )
+        return [
+            Table(
+                title="Examples: what was changed in a row",
+                columns=["example", "answer", "feature", "before", "after"],
+                rows=lines[:LONGEST],
+            )
+        ], []
 
 
 def units_undone(subject: Subject, x: Tensor) -> Tensor:

@@ -45,10 +45,15 @@ class Tokens(InputKind):
             return [], []
         lines: list[list[str | float | int | bool | None]] = []
         for i, (old, new) in enumerate(zip(original.tolist(), changed.tolist(), strict=True)):
-            words = [vocabulary[o] if o == n else f"{vocabulary[o]} → {vocabulary[n]}"
-                     for o, n in zip(old, new, strict=True)]  # fmt: skip
+            words = [
+                vocabulary[o] if o == n else f"{vocabulary[o]} → {vocabulary[n]}"
+                for o, n in zip(old, new, strict=True)
+            ]
             lines.append([i + 1, said[i], " ".join(w for w in words if w not in PADDING)])
-        return [Table(
-            title="Examples: what was changed in a text", columns=["example", "answer", "text"],
-            rows=lines,
-        )], []  # fmt: skip
+        return [
+            Table(
+                title="Examples: what was changed in a text",
+                columns=["example", "answer", "text"],
+                rows=lines,
+            )
+        ], []

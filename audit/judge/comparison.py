@@ -55,10 +55,13 @@ def compare(baseline: AuditRecord, record: AuditRecord) -> list[Change]:
             continue
         for new in check.per_unit:
             old = next(
-                (p for p in old_check.per_unit
-                 if p.metric == new.metric and same_slice(p.slice, new.slice)),
+                (
+                    p
+                    for p in old_check.per_unit
+                    if p.metric == new.metric and same_slice(p.slice, new.slice)
+                ),
                 None,
-            )  # fmt: skip
+            )
             if old is not None:
                 changes.append(_change(check, old_check, old, new, baseline, record))
     return changes
@@ -80,9 +83,13 @@ def comparable(baseline: AuditRecord, ours: str) -> None:
 
 
 def _change(
-    check: CheckRecord, old_check: CheckRecord, old: PerUnit, new: PerUnit,
-    baseline: AuditRecord, record: AuditRecord,
-) -> Change:  # fmt: skip
+    check: CheckRecord,
+    old_check: CheckRecord,
+    old: PerUnit,
+    new: PerUnit,
+    baseline: AuditRecord,
+    record: AuditRecord,
+) -> Change:
     before, after = _by_digest(old, baseline), _by_digest(new, record)
     shared = [digest for digest in after if digest in before]
     if shared:
@@ -90,9 +97,17 @@ def _change(
         b = np.array([after[d] for d in shared])
         lost, gained, p = mcnemar(a, b)
         return Change(
-            check.id, new.metric, new.slice, float(a.mean()), float(b.mean()), len(shared),
-            lost, gained, p, True,
-        )  # fmt: skip
+            check.id,
+            new.metric,
+            new.slice,
+            float(a.mean()),
+            float(b.mean()),
+            len(shared),
+            lost,
+            gained,
+            p,
+            True,
+        )
     from scipy.stats import fisher_exact
 
     a, b = unpack(old), unpack(new)
@@ -117,7 +132,8 @@ def unmatched(check: CheckRecord, baseline: AuditRecord) -> list[tuple[str, Slic
         (then.metric, then.slice, float(unpack(then).mean()) if then.n else 0.0)
         for then in (old.per_unit if old is not None else [])
         if not any(
-            now.metric == then.metric and same_slice(now.slice, then.slice) for now in check.per_unit
+            now.metric == then.metric and same_slice(now.slice, then.slice)
+            for now in check.per_unit
         )
     ]
 

@@ -20,9 +20,12 @@ from audit.record import (
 from audit.words import number, share, slice_text, value_text
 
 OPERATOR_WORDS = {
-    ">=": "at least", "<=": "at most", "not_shown_below": "not shown to be below",
-    "not_shown_above": "not shown to be above", "not_worse_than_baseline": "no worse than",
-}  # fmt: skip
+    ">=": "at least",
+    "<=": "at most",
+    "not_shown_below": "not shown to be below",
+    "not_shown_above": "not shown to be above",
+    "not_worse_than_baseline": "no worse than",
+}
 TOLD: tuple[State, ...] = ("failed", "undecided", "broken")
 
 
@@ -41,12 +44,15 @@ def findings_of(
 def outdone(result: ExpectationResult, check: CheckRecord) -> bool:
     """Does a more severe expectation on the same number already say it?"""
     return any(
-        other.metric == result.metric and other.slice == result.slice
-        and above(other.op) == above(result.op) and other.state == result.state
-        and other.waived == result.waived and other.source == result.source
+        other.metric == result.metric
+        and other.slice == result.slice
+        and above(other.op) == above(result.op)
+        and other.state == result.state
+        and other.waived == result.waived
+        and other.source == result.source
         and SEVERITIES.index(other.severity) > SEVERITIES.index(result.severity)
         for other in check.expectations
-    )  # fmt: skip
+    )
 
 
 def fingerprint(check: str, result: ExpectationResult) -> str:
@@ -81,9 +87,13 @@ def finding(check: CheckRecord, result: ExpectationResult, metric: Metric | None
         shown_as = share if "successes" in metric.sufficient else number
         words = {
             key: "undefined" if value is None else shown_as(value)
-            for key, value in (("value", metric.value), ("low", metric.low),
-                               ("high", metric.high), ("bound", result.bound))
-        }  # fmt: skip
+            for key, value in (
+                ("value", metric.value),
+                ("low", metric.low),
+                ("high", metric.high),
+                ("bound", result.bound),
+            )
+        }
         words |= {"n": f"{metric.n:,}", "slice": slice_text(result.slice), **guidance.words}
         happened = fill(guidance.what_happened, words)
         guidance = guidance.model_copy(update={"title": fill(guidance.title, words)})
@@ -131,10 +141,13 @@ def fill(template: str, words: dict[str, str]) -> str:
 def conclusion(check: CheckRecord) -> str:
     """The sentence for the state that the check is in, with what is in that state."""
     about = {
-        f"{{{state}}}": " and ".join(dict.fromkeys(
-            e.metric.replace("_", " ") for e in check.expectations if e.state == state
-        )) for state in ("failed", "undecided")
-    }  # fmt: skip
+        f"{{{state}}}": " and ".join(
+            dict.fromkeys(
+                e.metric.replace("_", " ") for e in check.expectations if e.state == state
+            )
+        )
+        for state in ("failed", "undecided")
+    }
     text = check.conclusions.get(check.state, "")
     for key, value in about.items():
         text = text.replace(key, value)
@@ -150,11 +163,14 @@ def place_under(record: AuditRecord) -> None:
     for item in record.findings:
         explained_by = record.check(item.check).explained_by
         found = [
-            f for f in record.findings
-            if f.state == "failed" and f.check in explained_by and f.check != item.check
+            f
+            for f in record.findings
+            if f.state == "failed"
+            and f.check in explained_by
+            and f.check != item.check
             and SEVERITIES.index(f.severity) >= SEVERITIES.index(item.severity)
             and (f.gates or not item.gates)
-        ]  # fmt: skip
+        ]
         if found:
             causes[item.fingerprint] = max(found, key=lambda f: SEVERITIES.index(f.severity))
     for item in record.findings:
@@ -163,6 +179,6 @@ def place_under(record: AuditRecord) -> None:
             root = causes[root.fingerprint]
             seen.append(root.fingerprint)
         if root.fingerprint in causes:  # a circle: the first of its findings stands for all
-            circle = seen[seen.index(causes[root.fingerprint].fingerprint):]
+            circle = seen[seen.index(causes[root.fingerprint].fingerprint) :]
             root = next(f for f in record.findings if f.fingerprint in circle)
         item.under = root.fingerprint if root is not item else ""

@@ -96,15 +96,23 @@ def judge(
 
 
 # A check that was not measured says so itself; of any other the expectations decide.
-UNMEASURED = ("not_applicable", "skipped", "profile", "not_selected", "no_data", "raised",
-              "not_importable")  # fmt: skip
+UNMEASURED = (
+    "not_applicable",
+    "skipped",
+    "profile",
+    "not_selected",
+    "no_data",
+    "raised",
+    "not_importable",
+)
 
 
 def add_absent(record: AuditRecord, policy: Policy, baseline: AuditRecord | None) -> None:
     """Checks that something is asked of and that are no part of the audit: that is to be said."""
     # What another policy asked for is no part of this one; what a baseline asked for is kept.
     record.checks = [
-        c for c in record.checks
+        c
+        for c in record.checks
         if c.why != "not_selected" or any(e.source == "baseline" for e in c.expectations)
     ]
     known = {check.id for check in record.checks}
@@ -113,10 +121,16 @@ def add_absent(record: AuditRecord, policy: Policy, baseline: AuditRecord | None
         asked |= {c.id: c.title for c in baseline.checks if c.kind == "question" and c.per_unit}
     for check_id, title in asked.items():
         if check_id not in known:
-            record.checks.append(CheckRecord(
-                id=check_id, kind="question", title=title, state="untested", why="not_selected",
-                reason="it was not selected in this audit",
-            ))  # fmt: skip
+            record.checks.append(
+                CheckRecord(
+                    id=check_id,
+                    kind="question",
+                    title=title,
+                    state="untested",
+                    why="not_selected",
+                    reason="it was not selected in this audit",
+                )
+            )
 
 
 def own_results(check: CheckRecord, policy: Policy, record: AuditRecord) -> Results:
@@ -128,10 +142,13 @@ def own_results(check: CheckRecord, policy: Policy, record: AuditRecord) -> Resu
             # What a check expects of itself says nothing where it was not asked.
             if source == "config" or raised:
                 result = ExpectationResult(
-                    **expectation.model_dump(exclude={"check", "tolerates"}), source=source,
-                    tolerates=expectation.tolerates or 0.0, state=check.state, why=check.why,
+                    **expectation.model_dump(exclude={"check", "tolerates"}),
+                    source=source,
+                    tolerates=expectation.tolerates or 0.0,
+                    state=check.state,
+                    why=check.why,
                     reason=f"{'it could not be run' if raised else 'it was not tested'}: {check.reason}",
-                )  # fmt: skip
+                )
                 found.append((result, None))
             continue
         found += judge_expectation(
@@ -149,17 +166,28 @@ def against_baseline(
     threshold = ALPHA / max(len(changes), 1)
     found: Results = [
         (held_against(change, threshold), metric_of(check, change.metric, change.slice))
-        for change in changes if change.check == check.id
-    ]  # fmt: skip
+        for change in changes
+        if change.check == check.id
+    ]
     for metric, slice_, before in unmatched(check, baseline):
         measured = check.why not in UNMEASURED
-        found.append((ExpectationResult(
-            metric=metric, slice=slice_, op="not_worse_than_baseline", bound=before, severity="high",
-            source="baseline", state="untested",
-            why="not_in_record" if measured else check.why,
-            reason="the baseline measured it and this audit did not"
-            + ("" if measured else f": {check.reason}"),
-        ), None))  # fmt: skip
+        found.append(
+            (
+                ExpectationResult(
+                    metric=metric,
+                    slice=slice_,
+                    op="not_worse_than_baseline",
+                    bound=before,
+                    severity="high",
+                    source="baseline",
+                    state="untested",
+                    why="not_in_record" if measured else check.why,
+                    reason="the baseline measured it and this audit did not"
+                    + ("" if measured else f": {check.reason}"),
+                ),
+                None,
+            )
+        )
     return found
 
 
@@ -171,10 +199,16 @@ def held_against(change: Change, threshold: float) -> ExpectationResult:
         f"({pairing}, p = {number(change.p)})"
     )
     common = ExpectationResult(
-        metric=change.metric, slice=change.slice, op="not_worse_than_baseline",
-        bound=change.before, severity="high", source="baseline", state="met", reason=told,
+        metric=change.metric,
+        slice=change.slice,
+        op="not_worse_than_baseline",
+        bound=change.before,
+        severity="high",
+        source="baseline",
+        state="met",
+        reason=told,
         tolerates=TOLERATED_LOSS,
-    )  # fmt: skip
+    )
     if change.worse and change.p < threshold:
         return common.model_copy(update={"state": "failed"})
     if not change.paired:
@@ -182,10 +216,14 @@ def held_against(change: Change, threshold: float) -> ExpectationResult:
     loss = -tango(change.gained, change.lost, change.n, 0.025)
     if change.lost == 0 or loss <= LOSS:
         return common
-    return common.model_copy(update={
-        "state": "undecided", "why": "straddles", "reach": loss - LOSS,
-        "reason": f"{told}; it may have lost {number(loss)}",
-    })  # fmt: skip
+    return common.model_copy(
+        update={
+            "state": "undecided",
+            "why": "straddles",
+            "reach": loss - LOSS,
+            "reason": f"{told}; it may have lost {number(loss)}",
+        }
+    )
 
 
 def waive(record: AuditRecord, policy: Policy, today: datetime.date) -> list[str]:
@@ -214,6 +252,7 @@ def waive(record: AuditRecord, policy: Policy, today: datetime.date) -> list[str
                 f"{waiver.expires.isoformat()} and has no effect."
             )
         elif index not in used:
-            notes.append(f"The waiver on {waiver.what} by {waiver.owner} matches nothing that failed.")
+            notes.append(
+                f"The waiver on {waiver.what} by {waiver.owner} matches nothing that failed."
+            )
     return notes
-

@@ -80,10 +80,14 @@ class Policy(Part):
     @classmethod
     def of(cls, record: PolicyRecord) -> Policy:
         """The policy that a record was judged by."""
-        return cls.model_validate({
-            "fail_on": record.fail_on, "on_inconclusive": record.on_inconclusive,
-            "expect": record.expect, "waive": record.waivers,
-        })  # fmt: skip
+        return cls.model_validate(
+            {
+                "fail_on": record.fail_on,
+                "on_inconclusive": record.on_inconclusive,
+                "expect": record.expect,
+                "waive": record.waivers,
+            }
+        )
 
     def gates(self, result: ExpectationResult) -> bool:
         """Does this expectation decide the verdict? What is held against a baseline always does."""
@@ -122,18 +126,26 @@ def expectations_for(
 
     kept = [e for e in own if not any(taken(e, m) for m in mine)]
     replaced = [
-        (m, max((e for e in own if taken(e, m)), default=None,
-                key=lambda e: SEVERITIES.index(e.severity)))
+        (
+            m,
+            max(
+                (e for e in own if taken(e, m)),
+                default=None,
+                key=lambda e: SEVERITIES.index(e.severity),
+            ),
+        )
         for m in mine
-    ]  # fmt: skip
+    ]
     return [(e, "default", None) for e in kept] + [(m, "config", e) for m, e in replaced]
 
 
 def bound_of(default: Expectation, unit: str) -> Bound:
     return Bound(
-        op=default.op, bound=default.bound, severity=default.severity,
+        op=default.op,
+        bound=default.bound,
+        severity=default.severity,
         tolerates=tolerance(default, "default", unit),
-    )  # fmt: skip
+    )
 
 
 def loosens(mine: Expectation, default: Bound, fail_on: Severity, tolerates: float) -> bool:

@@ -47,22 +47,32 @@ class Judged:
 
 
 def judge_expectation(
-    check: CheckRecord, expectation: Expectation, source: Literal["default", "config"],
-    replaced: Expectation | None, policy: Policy, missing: list[LeftOut], n: int,
-) -> list[tuple[ExpectationResult, Metric | None]]:  # fmt: skip
+    check: CheckRecord,
+    expectation: Expectation,
+    source: Literal["default", "config"],
+    replaced: Expectation | None,
+    policy: Policy,
+    missing: list[LeftOut],
+    n: int,
+) -> list[tuple[ExpectationResult, Metric | None]]:
     """A result for each metric that the expectation is about; one where there is none.
 
     Args:
         missing: what belongs to the data and was not read. n: samples that were.
     """
     matching = [
-        m for m in check.metrics
+        m
+        for m in check.metrics
         if m.name == expectation.metric and same_slice(m.slice, expectation.slice)
-    ]  # fmt: skip
+    ]
     common: dict[str, Any] = {
-        "metric": expectation.metric, "op": expectation.op, "bound": expectation.bound,
-        "severity": expectation.severity, "gates": expectation.gates, "source": source,
-    }  # fmt: skip
+        "metric": expectation.metric,
+        "op": expectation.op,
+        "bound": expectation.bound,
+        "severity": expectation.severity,
+        "gates": expectation.gates,
+        "source": source,
+    }
     if not matching:
         over = "*" in expectation.slice.values()
         if over and source == "default":
@@ -75,18 +85,35 @@ def judge_expectation(
         default = bound_of(replaced, metric.unit) if replaced is not None else None
         judged = judge_metric(metric, expectation, strict)
         if source == "config" and toothless(metric, expectation, default):
-            judged = Judged("untested", "cannot_fail", (
-                f"no value can violate the bound {number(expectation.bound)}; to accept the risk, "
-                "write a [[waive]] with owner, reason and expiry"
-            ))  # fmt: skip
+            judged = Judged(
+                "untested",
+                "cannot_fail",
+                (
+                    f"no value can violate the bound {number(expectation.bound)}; to accept the risk, "
+                    "write a [[waive]] with owner, reason and expiry"
+                ),
+            )
         judged = lacking(metric, expectation, strict, judged, check, missing, n)
         judged = believed(check, metric, judged)
-        results.append((ExpectationResult(
-            **common, slice=metric.slice, tolerates=tolerates, state=judged.state,
-            why=judged.why, reason=judged.reason, reach=judged.reach, needed_n=judged.needed_n,
-            needed_of=judged.needed_of, replaces=default,
-            loosened=default is not None and loosens(expectation, default, policy.fail_on, tolerates),
-        ), metric))  # fmt: skip
+        results.append(
+            (
+                ExpectationResult(
+                    **common,
+                    slice=metric.slice,
+                    tolerates=tolerates,
+                    state=judged.state,
+                    why=judged.why,
+                    reason=judged.reason,
+                    reach=judged.reach,
+                    needed_n=judged.needed_n,
+                    needed_of=judged.needed_of,
+                    replaces=default,
+                    loosened=default is not None
+                    and loosens(expectation, default, policy.fail_on, tolerates),
+                ),
+                metric,
+            )
+        )
     return results
 
 
@@ -98,10 +125,12 @@ def unmeasured(
         {m.name + (f" ({slice_text(m.slice)})" if m.slice else "") for m in check.metrics}
     )[:8]
     return ExpectationResult(
-        **common, slice=expectation.slice, state="untested",
+        **common,
+        slice=expectation.slice,
+        state="untested",
         why="no_slice" if over else "no_such_metric",
         reason=f"no such metric was measured; there are {', '.join(there) or 'none'}",
-    )  # fmt: skip
+    )
 
 
 def judge_metric(metric: Metric, expectation: Expectation, strict: float) -> Judged:
@@ -117,7 +146,9 @@ def judge_metric(metric: Metric, expectation: Expectation, strict: float) -> Jud
     return against(metric, plain, interval(metric, strict) or plain, expectation)
 
 
-def against(metric: Metric, plain: Interval, corrected: Interval, expectation: Expectation) -> Judged:
+def against(
+    metric: Metric, plain: Interval, corrected: Interval, expectation: Expectation
+) -> Judged:
     bound, higher = expectation.bound, above(expectation.op)
     if corrected[1] < bound if higher else corrected[0] > bound:
         return Judged("failed")
@@ -146,8 +177,10 @@ def needed_n(value: float, plain: Interval, bound: float, higher: bool, n: int) 
 
 
 def straddling(n: int, of: str, needed: int | None) -> str:
-    decides = "no number of samples would decide it" if needed is None else (
-        f"at least about {rounded(needed)} are needed"
+    decides = (
+        "no number of samples would decide it"
+        if needed is None
+        else (f"at least about {rounded(needed)} are needed")
     )
     return f"n = {n:,} ({of}) is too small to tell: the interval straddles the bound; {decides}"
 
@@ -169,9 +202,14 @@ def toothless(metric: Metric, expectation: Expectation, default: Bound | None) -
 
 
 def lacking(
-    metric: Metric, expectation: Expectation, strict: float, judged: Judged, check: CheckRecord,
-    missing: list[LeftOut], n: int,
-) -> Judged:  # fmt: skip
+    metric: Metric,
+    expectation: Expectation,
+    strict: float,
+    judged: Judged,
+    check: CheckRecord,
+    missing: list[LeftOut],
+    n: int,
+) -> Judged:
     """Undecided where rows, groups or files that belong to the number could change its state; and
     what is undecided without them may reach further beyond its bound with them.
     """
@@ -187,17 +225,21 @@ def lacking(
         lost = sum(o.how_many for o in own) + sum(o.how_many for o in unread) * size / max(n, 1)
         ends = [
             against(
-                metric, wilson(k + gained, size + lost, LEVEL), wilson(k + gained, size + lost, strict),
+                metric,
+                wilson(k + gained, size + lost, LEVEL),
+                wilson(k + gained, size + lost, strict),
                 expectation,
             )
             for gained in (0.0, lost)
-        ]  # fmt: skip
+        ]
         if {end.state for end in ends} == {judged.state}:
             reach = [e.reach for e in (judged, *ends) if e.reach is not None]
             return replace(judged, reach=max(reach)) if reach else judged
     first = (own + unread)[0]
     return replace(
-        judged, state="undecided", why="left_out",
+        judged,
+        state="undecided",
+        why="left_out",
         reason=f"{first.how_many:,} {first.what} are not in the number: {first.why}",
     )
 
@@ -210,15 +252,18 @@ def believed(check: CheckRecord, metric: Metric, judged: Judged) -> Judged:
     if judged.state not in ("met", "failed", "undecided"):
         return judged
     if fails:
-        doubts = "".join(f"{d}: " for d in dict.fromkeys(
-            v.doubt for v in relevant if v.passed is False and v.doubt
-        ))  # fmt: skip
-        return Judged("broken", "validity_failed",
-                      f"{doubts}the evidence for it fails: {', '.join(fails)}")  # fmt: skip
+        doubts = "".join(
+            f"{d}: "
+            for d in dict.fromkeys(v.doubt for v in relevant if v.passed is False and v.doubt)
+        )
+        return Judged(
+            "broken", "validity_failed", f"{doubts}the evidence for it fails: {', '.join(fails)}"
+        )
     # What was broken is broken, however much is not known of the attack.
     if absent and judged.state != "failed":
-        return Judged("broken", "validity_missing",
-                      f"the evidence for it is missing: {'; '.join(absent)}")  # fmt: skip
+        return Judged(
+            "broken", "validity_missing", f"the evidence for it is missing: {'; '.join(absent)}"
+        )
     return judged
 
 

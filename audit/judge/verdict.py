@@ -38,11 +38,14 @@ def speaks(check: CheckRecord, record: AuditRecord) -> bool:
     What is not told of is in the record, and counted nowhere.
     """
     told = (
-        check.state == "untested" or check.why in ("raised", "not_importable")
+        check.state == "untested"
+        or check.why in ("raised", "not_importable")
         or any(e.source == "config" for e in check.expectations)
-    )  # fmt: skip
-    return check.kind == "question" or told or any(
-        other.id in check.mends and other.state == "failed" for other in record.checks
+    )
+    return (
+        check.kind == "question"
+        or told
+        or any(other.id in check.mends and other.state == "failed" for other in record.checks)
     )
 
 
@@ -66,9 +69,14 @@ def verdict(record: AuditRecord, policy: Policy, notes: list[str]) -> VerdictRec
     if waived:
         reason += f" {waived} waived."
     return VerdictRecord(
-        word=word, reason=reason, counts=counts(e for _, e in everything), checks=counts(told),
-        loosened=loosened, exit_code=EXIT[word], notes=notes,
-    )  # fmt: skip
+        word=word,
+        reason=reason,
+        counts=counts(e for _, e in everything),
+        checks=counts(told),
+        loosened=loosened,
+        exit_code=EXIT[word],
+        notes=notes,
+    )
 
 
 def failure(failed: list[Judged], policy: Policy) -> str:
@@ -93,34 +101,46 @@ def success(gating: list[Judged], policy: Policy) -> str:
 
 
 OTHERS: dict[State, str] = {
-    "undecided": "undecided", "failed": "failed", "broken": "without evidence",
+    "undecided": "undecided",
+    "failed": "failed",
+    "broken": "without evidence",
     "untested": "not tested",
-}  # fmt: skip
+}
 
 
 def doubts_of(
-    record: AuditRecord, told: list[CheckRecord], everything: list[Judged], gating: list[Judged],
+    record: AuditRecord,
+    told: list[CheckRecord],
+    everything: list[Judged],
+    gating: list[Judged],
     policy: Policy,
-) -> list[str]:  # fmt: skip
+) -> list[str]:
     """Why the evidence does not carry a pass, the weightiest first; empty: it does."""
-    doubts = [f"{c.id} could not be run: {c.reason.rstrip('.')}." for c in told if c.state == "broken"
-              and c.why in ("raised", "not_importable")]  # fmt: skip
+    doubts = [
+        f"{c.id} could not be run: {c.reason.rstrip('.')}."
+        for c in told
+        if c.state == "broken" and c.why in ("raised", "not_importable")
+    ]
     doubts += core_doubts(record)
     open_ = [(c, e) for c, e in gating if not e.waived]
     broken = [(c, e) for c, e in open_ if e.state == "broken" and e.why != "raised"]
     if broken:
         c, e = broken[0]
-        doubts.append(f"The evidence does not carry a judgement on {names(b for b, _ in broken)}: "
-                      f"{e.reason}.")  # fmt: skip
+        doubts.append(
+            f"The evidence does not carry a judgement on {names(b for b, _ in broken)}: {e.reason}."
+        )
     # What the user asks for of any severity must be answered; whether it gates if it fails is theirs.
     asked = [(c, e) for c, e in everything if e.source != "default" and not e.waived]
     unanswered = [(c, e) for c, e in asked if e.state in ("untested", "broken")]
-    unanswered += [(c, e) for c, e in open_ if e.source == "default" and e.state == "untested"
-                   and not e.slice]  # fmt: skip
+    unanswered += [
+        (c, e) for c, e in open_ if e.source == "default" and e.state == "untested" and not e.slice
+    ]
     if unanswered:
         c, e = unanswered[0]
-        doubts.append(f"{c.id} does not answer what is expected of {e.metric.replace('_', ' ')}"
-                      f"{f' ({slice_text(e.slice)})' if e.slice else ''}: {e.reason}.")  # fmt: skip
+        doubts.append(
+            f"{c.id} does not answer what is expected of {e.metric.replace('_', ' ')}"
+            f"{f' ({slice_text(e.slice)})' if e.slice else ''}: {e.reason}."
+        )
     if policy.on_inconclusive == "block":
         blocking = [(c, e) for c, e in open_ if blocks(e)]
         if blocking:
@@ -146,7 +166,9 @@ def core_doubts(record: AuditRecord) -> list[str]:
     for core, words in CORE.items():
         checks = [c for c in record.checks if c.core == core]
         if not any(e.state != "untested" for c in checks for e in c.expectations):
-            why = next((c.reason for c in checks if c.reason), "no check of it applies to this model")
+            why = next(
+                (c.reason for c in checks if c.reason), "no check of it applies to this model"
+            )
             doubts.append(f"{words}: {why.rstrip('.')}.")
     return doubts
 

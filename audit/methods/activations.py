@@ -14,10 +14,25 @@ from audit.evidence import Batch, producer
 from audit.methods.attributions import log_odds
 from audit.subject import Subject
 
-ACTIVATIONS = frozenset({
-    "relu", "relu_", "relu6", "leaky_relu", "elu", "selu", "celu", "gelu", "silu", "mish",
-    "hardswish", "sigmoid", "tanh", "hardtanh", "softplus",
-})  # fmt: skip
+ACTIVATIONS = frozenset(
+    {
+        "relu",
+        "relu_",
+        "relu6",
+        "leaky_relu",
+        "elu",
+        "selu",
+        "celu",
+        "gelu",
+        "silu",
+        "mish",
+        "hardswish",
+        "sigmoid",
+        "tanh",
+        "hardtanh",
+        "softplus",
+    }
+)
 LAYERS = (nn.Linear, nn.modules.conv._ConvNd, nn.Embedding, nn.RNNBase)
 
 
@@ -45,9 +60,7 @@ class Watcher(TorchFunctionMode):
     def leave(self, *_: Any) -> None:
         self.inside.pop()
 
-    def __torch_function__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         name = getattr(func, "__name__", "")
         if name in ACTIVATIONS and isinstance(result, Tensor) and result.ndim > 1:
@@ -115,7 +128,9 @@ def followed_back(subject: Subject) -> bool:
         if isinstance(tensor, Tensor) and tensor.is_floating_point() and not tensor.requires_grad:
             tensor.requires_grad_(True)
 
-    handles = [subject.core.get_submodule(name).register_forward_hook(hook) for name in layers(subject)]
+    handles = [
+        subject.core.get_submodule(name).register_forward_hook(hook) for name in layers(subject)
+    ]
     try:
         x = subject.batch([0, 1])[0].clone()
         with torch.enable_grad():

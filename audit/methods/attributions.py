@@ -83,12 +83,14 @@ def at_once(x: Tensor, most: int) -> int:
 
 def in_chunks(score: ScoreFunction, x: Tensor, target: Tensor) -> Tensor:
     with torch.no_grad():
-        return torch.cat([
-            score(a, b)
-            for a, b in zip(
-                x.split(at_once(x, CHUNK)), target.split(at_once(x, CHUNK)), strict=True
-            )
-        ])  # fmt: skip
+        return torch.cat(
+            [
+                score(a, b)
+                for a, b in zip(
+                    x.split(at_once(x, CHUNK)), target.split(at_once(x, CHUNK)), strict=True
+                )
+            ]
+        )
 
 
 def answered(batch: Batch) -> Tensor:
@@ -98,9 +100,16 @@ def answered(batch: Batch) -> Tensor:
 
 
 def faithfulness(
-    score: ScoreFunction, x: Tensor, target: Tensor, base: Tensor, parts: Parts, ranked: Tensor,
-    steps: int = 8, centre: Tensor | float = 0.0, pads: Tensor | None = None,
-) -> Tensor:  # fmt: skip
+    score: ScoreFunction,
+    x: Tensor,
+    target: Tensor,
+    base: Tensor,
+    parts: Parts,
+    ranked: Tensor,
+    steps: int = 8,
+    centre: Tensor | float = 0.0,
+    pads: Tensor | None = None,
+) -> Tensor:
     """[n] insertion AUC minus deletion AUC (Petsiuk et al. 2018), as changes of probability.
 
     Parts are put in (taken out) from the one ranked highest.
@@ -145,7 +154,9 @@ def believability(
         centre = ends / 2
     return {
         "gain": faithfulness(score, x, target, base, parts, per_player, centre=centre, pads=pads),
-        "model_free_gain": faithfulness(score, x, target, base, parts, free, centre=centre, pads=pads),
+        "model_free_gain": faithfulness(
+            score, x, target, base, parts, free, centre=centre, pads=pads
+        ),
     }
 
 
@@ -165,18 +176,29 @@ def integrated_gradients(batch: Batch, *, steps: int, randomised: int = 0) -> di
     score, _ = score_function(batch.subject, randomised)
     target = answered(batch)
     x, base = full(batch.x).clone(), baseline(batch.subject)
-    found = IntegratedGradients(score).attribute(
-        x, baselines=base.expand_as(x), additional_forward_args=(target,), n_steps=steps,
-        method="gausslegendre", internal_batch_size=max(at_once(x, CHUNK), len(x)),
-    ).float().detach()  # fmt: skip
+    found = (
+        IntegratedGradients(score)
+        .attribute(
+            x,
+            baselines=base.expand_as(x),
+            additional_forward_args=(target,),
+            n_steps=steps,
+            method="gausslegendre",
+            internal_batch_size=max(at_once(x, CHUNK), len(x)),
+        )
+        .float()
+        .detach()
+    )
     parts = batch.subject.kind.parts(batch.subject)
     per_player = parts.total(found)
     difference = in_chunks(score, x, target) - in_chunks(score, base.expand_as(x), target)
     return {
-        "map": found, "players": per_player, "target": target,
+        "map": found,
+        "players": per_player,
+        "target": target,
         "error": relative_error(found.flatten(1).sum(1), difference),
         **believability(batch, score, target, per_player, randomised),
-    }  # fmt: skip
+    }
 
 
 def relative_error(total: Tensor, difference: Tensor) -> Tensor:
@@ -229,15 +251,15 @@ def gradcam(batch: Batch, *, layer: str, randomised: int = 0) -> dict[str, Tenso
         spread = enlarged.permute(0, 2, 1)
     per_player = parts.total(spread.expand(len(x), *size).float().contiguous())
     return {
-        "map": enlarged.float(), "players": per_player, "target": target,
+        "map": enlarged.float(),
+        "players": per_player,
+        "target": target,
         **believability(batch, score, target, per_player, randomised),
-    }  # fmt: skip
+    }
 
 
 @producer(version=1, private=("map", "players"))
-def shap(
-    batch: Batch, *, permutations: int, rows: int, randomised: int = 0
-) -> dict[str, Tensor]:
+def shap(batch: Batch, *, permutations: int, rows: int, randomised: int = 0) -> dict[str, Tensor]:
     """SHAP values of the parts (Lundberg and Lee 2017), by antithetic permutation sampling.
 
     Parts enter in random orders, each order forwards and backwards (Mitchell et al. 2022); what is
@@ -265,16 +287,22 @@ def shap(
     values /= 2 * permutations
     difference = worth[:, -1] - worth[:, 0]
     return {
-        "players": values, "target": target,
+        "players": values,
+        "target": target,
         "error": relative_error(values.sum(1), difference),
         **believability(batch, score, target, values, randomised),
-    }  # fmt: skip
+    }
 
 
 def coalition_values(
-    score: ScoreFunction, x: Tensor, target: Tensor, fill: Tensor, parts: Parts, masks: Tensor,
+    score: ScoreFunction,
+    x: Tensor,
+    target: Tensor,
+    fill: Tensor,
+    parts: Parts,
+    masks: Tensor,
     pads: Tensor | None = None,
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     """[n, m] mean score with only some parts present, over the rows that stand for the others.
 
     Args:
@@ -303,9 +331,7 @@ def coalition_values(
 
 
 @producer(version=1, private=("map", "players"))
-def lime(
-    batch: Batch, *, draws: int, rows: int, randomised: int = 0
-) -> dict[str, Tensor]:
+def lime(batch: Batch, *, draws: int, rows: int, randomised: int = 0) -> dict[str, Tensor]:
     """LIME (Ribeiro et al. 2016): a weighted linear surrogate around each sample, fitted by lime.
 
     Parts are taken away at random and replaced by a background row's (tables) or the data's mean;
@@ -353,6 +379,8 @@ def lime(
         fidelity[i] = r2
     per_player = torch.from_numpy(coefficients).to(x.device)
     return {
-        "players": per_player, "target": target, "fidelity": torch.from_numpy(fidelity),
+        "players": per_player,
+        "target": target,
+        "fidelity": torch.from_numpy(fidelity),
         **believability(batch, score, target, per_player, randomised),
-    }  # fmt: skip
+    }

@@ -6,9 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def fit_temperature(
-    logits: NDArray[np.float64], y: NDArray[np.intp]
-) -> tuple[float, float, float]:
+def fit_temperature(logits: NDArray[np.float64], y: NDArray[np.intp]) -> tuple[float, float, float]:
     """The temperature T that makes softmax(logits / T) most likely (Guo et al. 2017, 4.2).
 
     Args:
@@ -40,9 +38,7 @@ def fit_temperature(
     return float(np.exp(best)), float(np.exp(low)), float(np.exp(high))
 
 
-def aurc(
-    confidence: NDArray[np.float64], correct: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def aurc(confidence: NDArray[np.float64], correct: NDArray[np.float64]) -> NDArray[np.float64]:
     """Area under the risk–coverage curve (Geifman and El-Yaniv 2017), by trapezoids.
 
     Args:

@@ -50,8 +50,16 @@ def rescaled(batch: Batch, *, name: str) -> dict[str, Tensor]:
     other = subject.kind.rescalings(subject)[name](subject, full(batch.x))
     with torch.no_grad():
         try:
-            return {"logits": subject.logits(other).float(), "refused": torch.zeros(n, dtype=torch.bool)}
-        except (ArithmeticError, LookupError, RuntimeError, ValueError):  # a code that is none, for one
+            return {
+                "logits": subject.logits(other).float(),
+                "refused": torch.zeros(n, dtype=torch.bool),
+            }
+        except (
+            ArithmeticError,
+            LookupError,
+            RuntimeError,
+            ValueError,
+        ):  # a code that is none, for one
             width = subject.logits(batch.x[:1]).shape[1]
             return {"logits": torch.zeros(n, width), "refused": torch.ones(n, dtype=torch.bool)}
 
@@ -114,7 +122,9 @@ def missing_at_random(batch: Batch, *, share: float) -> dict[str, Tensor]:
         logits: [n, classes].
     """
     subject = batch.subject
-    ways = [(f, how) for f, how in subject.kind.fillings(subject) if how in ("mean", "most frequent")]
+    ways = [
+        (f, how) for f, how in subject.kind.fillings(subject) if how in ("mean", "most frequent")
+    ]
     gone = batch.uniform(0, (len(ways),)) < share
     x = full(batch.x).clone()
     with torch.no_grad():

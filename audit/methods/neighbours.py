@@ -8,7 +8,9 @@ from torch import Tensor
 CHUNK = 1 << 25  # distances held at once
 
 
-def nearest_gap(x: Tensor, reference: Tensor, spread: Tensor, itself: Tensor | None = None) -> Tensor:
+def nearest_gap(
+    x: Tensor, reference: Tensor, spread: Tensor, itself: Tensor | None = None
+) -> Tensor:
     """[n] largest difference, over the values of a sample, to its nearest neighbour.
 
     The neighbour is the nearest by Euclidean distance, in units of `spread`.

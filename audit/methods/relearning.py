@@ -68,4 +68,3 @@ def relearnt(subject: Subject, samples: NDArray[np.intp], seed: int) -> Subject 
     except RuntimeError:  # an exported program, a layer that works in place
         return None
     return subject.with_network("taught anew", core)
-

@@ -82,8 +82,13 @@ def fine_tuned(subject: Subject, how: Training, most: int) -> nn.Module:
     x, y = part.x[:most].float().to(subject.device), part.y[:most].to(subject.device)
     with torch.enable_grad():
         model = fit(
-            build, Dataset(x, y), SubjectMeta(), seed=0, epochs=how.epochs, lr=how.lr,
+            build,
+            Dataset(x, y),
+            SubjectMeta(),
+            seed=0,
+            epochs=how.epochs,
+            lr=how.lr,
             perturb=adversarial,
-        )  # fmt: skip
+        )
     assert isinstance(model, Logits)
     return model.core

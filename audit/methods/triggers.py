@@ -202,10 +202,12 @@ def genuine_pieces(canvas: Canvas, goal: int, own: Tensor) -> Tensor:
         """[n] covered pictures that get the answer from the piece of the median picture."""
         means = pictures.mean(axes, keepdim=True)
         shown = (means + contrast * (pictures - means)).clamp(low, high)
-        hits = torch.stack([
-            subject.logits(covered * (1 - m) + piece * m).argmax(1) == goal
-            for piece, m in zip(shown, cuts, strict=True)
-        ])  # fmt: skip
+        hits = torch.stack(
+            [
+                subject.logits(covered * (1 - m) + piece * m).argmax(1) == goal
+                for piece, m in zip(shown, cuts, strict=True)
+            ]
+        )
         return hits[hits.sum(1).argsort()[len(hits) // 2]]
 
     with torch.no_grad():

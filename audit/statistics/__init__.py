@@ -23,8 +23,26 @@ from audit.statistics.ranks import auroc
 from audit.statistics.resampling import bootstrap
 
 __all__ = [
-    "LEVEL", "QUANTILES", "auroc", "binned_calibration_error", "bootstrap", "calibration_bins",
-    "calibration_error", "calibration_test", "census", "corrected_level", "difference",
-    "effective_n", "gap_between", "gap_between_means", "interval", "mcnemar", "mean", "proportion",
-    "ratio_between", "tango", "undefined", "wilson",
-]  # fmt: skip
+    "LEVEL",
+    "QUANTILES",
+    "auroc",
+    "binned_calibration_error",
+    "bootstrap",
+    "calibration_bins",
+    "calibration_error",
+    "calibration_test",
+    "census",
+    "corrected_level",
+    "difference",
+    "effective_n",
+    "gap_between",
+    "gap_between_means",
+    "interval",
+    "mcnemar",
+    "mean",
+    "proportion",
+    "ratio_between",
+    "tango",
+    "undefined",
+    "wilson",
+]

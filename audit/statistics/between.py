@@ -52,8 +52,15 @@ def gap_between(
         The metric; `limited_by` names the smallest group. Undefined below two groups.
     """
     families = [shares(base, rate, clusters) for base, rate in by_rate(successes).items()]
-    return largest(name, families, slice=slice, direction=direction, edges=(0.0, 1.0), unit="",
-                   what="shares; mid-p limits")  # fmt: skip
+    return largest(
+        name,
+        families,
+        slice=slice,
+        direction=direction,
+        edges=(0.0, 1.0),
+        unit="",
+        what="shares; mid-p limits",
+    )
 
 
 def gap_between_means(
@@ -74,8 +81,15 @@ def gap_between_means(
     """
     families = [means(base, rate, clusters, edges) for base, rate in by_rate(values).items()]
     between = (0.0, None if edges is None else edges[1] - edges[0])
-    return largest(name, families, slice=slice, direction=direction, edges=between, unit=unit,
-                   what="means; Student t limits")  # fmt: skip
+    return largest(
+        name,
+        families,
+        slice=slice,
+        direction=direction,
+        edges=between,
+        unit=unit,
+        what="means; Student t limits",
+    )
 
 
 def ratio_between(
@@ -101,8 +115,18 @@ def ratio_between(
     )
     low = np.min([f.ratio_below(TAILS) for f in usable], axis=0)
     high = np.min([f.ratio_above(each(TAILS, len(usable))) for f in usable], axis=0)
-    return finished(name, value, low, high, families, slice, direction, (0.0, 1.0), "",
-                    "smallest ratio of shares; mid-p limits")  # fmt: skip
+    return finished(
+        name,
+        value,
+        low,
+        high,
+        families,
+        slice,
+        direction,
+        (0.0, 1.0),
+        "",
+        "smallest ratio of shares; mid-p limits",
+    )
 
 
 @dataclass
@@ -144,41 +168,54 @@ class Family:
 
     def below(self, tails: Floats) -> Floats:
         """What the largest gap is at least [T], at the level of all pairs."""
-        return np.array([
-            max(
-                float(np.nanmax(v - self.values - self.spread(i, self.values - low, high - self.values)))
-                for i, v in enumerate(self.values) if np.isfinite(v)
-            )
-            for low, high in zip(*self.limits(self.together(tails)), strict=True)
-        ])  # fmt: skip
+        return np.array(
+            [
+                max(
+                    float(
+                        np.nanmax(
+                            v - self.values - self.spread(i, self.values - low, high - self.values)
+                        )
+                    )
+                    for i, v in enumerate(self.values)
+                    if np.isfinite(v)
+                )
+                for low, high in zip(*self.limits(self.together(tails)), strict=True)
+            ]
+        )
 
     def above(self, tails: Floats) -> Floats:
         """What the largest gap is at most [T]: of every pair at the plain level."""
         c = self.centre
         others = ~np.eye(len(c), dtype=bool)
-        return np.array([
-            max(
-                float((c[i] - c + self.spread(i, high - c, c - low))[others[i]].max())
-                for i in range(len(c))
-            )
-            for low, high in zip(*self.limits(tails), strict=True)
-        ])  # fmt: skip
+        return np.array(
+            [
+                max(
+                    float((c[i] - c + self.spread(i, high - c, c - low))[others[i]].max())
+                    for i in range(len(c))
+                )
+                for low, high in zip(*self.limits(tails), strict=True)
+            ]
+        )
 
     def ratio_below(self, tails: Floats) -> Floats:
         """What the smallest ratio is at least [T]: of every pair at the plain level."""
         c = self.centre
-        return np.array([
-            self.root(c, c - low, high - c, larger=False)
-            for low, high in zip(*self.limits(tails), strict=True)
-        ])  # fmt: skip
+        return np.array(
+            [
+                self.root(c, c - low, high - c, larger=False)
+                for low, high in zip(*self.limits(tails), strict=True)
+            ]
+        )
 
     def ratio_above(self, tails: Floats) -> Floats:
         """What the smallest ratio is at most [T], at the level of all pairs."""
         v = self.values
-        return np.array([
-            self.root(v, high - v, v - low, larger=True)
-            for low, high in zip(*self.limits(self.together(tails)), strict=True)
-        ])  # fmt: skip
+        return np.array(
+            [
+                self.root(v, high - v, v - low, larger=True)
+                for low, high in zip(*self.limits(self.together(tails)), strict=True)
+            ]
+        )
 
     def root(self, centre: Floats, own: Floats, other: Floats, *, larger: bool) -> float:
         """The smallest r, of all pairs, where centre_i − r centre_j is `spread` away from 0."""
@@ -200,9 +237,15 @@ class Family:
 
 
 def largest(
-    name: str, families: list[Family], *, slice: Slice | None, direction: str,
-    edges: tuple[float, float | None], unit: str, what: str,
-) -> Metric:  # fmt: skip
+    name: str,
+    families: list[Family],
+    *,
+    slice: Slice | None,
+    direction: str,
+    edges: tuple[float, float | None],
+    unit: str,
+    what: str,
+) -> Metric:
     usable = [f for f in families if np.isfinite(f.values).sum() > 1]
     if not usable:
         n = sum(f.n for f in families)
@@ -211,29 +254,48 @@ def largest(
     low = np.max([f.below(each(TAILS, len(usable))) for f in usable], axis=0)
     # A rate that is known of one group only may be anything for the others.
     high = np.max([f.above(TAILS) for f in families if len(f.names) > 1], axis=0)
-    return finished(name, value, low, high, families, slice, direction, edges, unit,
-                    f"largest gap of {what}")  # fmt: skip
+    return finished(
+        name, value, low, high, families, slice, direction, edges, unit, f"largest gap of {what}"
+    )
 
 
 def finished(
-    name: str, value: float, low: Floats, high: Floats, families: list[Family],
-    slice: Slice | None, direction: str, edges: tuple[float, float | None], unit: str, what: str,
-) -> Metric:  # fmt: skip
+    name: str,
+    value: float,
+    low: Floats,
+    high: Floats,
+    families: list[Family],
+    slice: Slice | None,
+    direction: str,
+    edges: tuple[float, float | None],
+    unit: str,
+    what: str,
+) -> Metric:
     ends = zip([*TAILS, *(1 - TAILS[::-1])], [*low, *high[::-1]], strict=True)
     quantiles = {
-        str(round(q, 6)): round(float(np.clip(end, *edges)), 12) for q, end in ends if np.isfinite(end)
+        str(round(q, 6)): round(float(np.clip(end, *edges)), 12)
+        for q, end in ends
+        if np.isfinite(end)
     }
     n, smallest = min(
         (int(size), f"{group} {f.base}".strip())
-        for f in families for group, size in zip(f.names, f.sizes, strict=True)
-    )  # fmt: skip
+        for f in families
+        for group, size in zip(f.names, f.sizes, strict=True)
+    )
     return Metric(
-        name=name, value=value, low=quantiles["0.025"], high=quantiles.get("0.975"),
-        n=sum(f.n for f in families), unit=unit, direction=cast(Any, direction),
-        slice=slice or {}, edges=edges, limited_by=LimitedBy(what=smallest, n=n),
+        name=name,
+        value=value,
+        low=quantiles["0.025"],
+        high=quantiles.get("0.975"),
+        n=sum(f.n for f in families),
+        unit=unit,
+        direction=cast(Any, direction),
+        slice=slice or {},
+        edges=edges,
+        limited_by=LimitedBy(what=smallest, n=n),
         estimator=f"{what}, recovered variances, studentised range over pairs",
         sufficient={"quantiles": quantiles},
-    )  # fmt: skip
+    )
 
 
 def each(tails: Floats, rates: int) -> Floats:
@@ -303,10 +365,14 @@ def clustered(groups: Groups, clusters: Groups, values: Floats) -> tuple[Floats,
     from scipy.sparse import csr_array
 
     names = list(groups)
-    worth = np.array([
-        effective_n(np.asarray(groups[g], dtype=np.float64), clusters[g]) if len(groups[g]) else 0.0
-        for g in names
-    ])  # fmt: skip
+    worth = np.array(
+        [
+            effective_n(np.asarray(groups[g], dtype=np.float64), clusters[g])
+            if len(groups[g])
+            else 0.0
+            for g in names
+        ]
+    )
     labels = np.concatenate([clusters[g] for g in names])
     group = np.repeat(np.arange(len(names)), [len(groups[g]) for g in names])
     _, cluster = np.unique(labels, return_inverse=True)

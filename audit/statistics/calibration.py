@@ -61,9 +61,11 @@ def calibration_error(
     fold = (np.random.default_rng([units, n]).permutation(units) % min(FOLDS, units))[own]
     folds = int(fold.max()) + 1
     size, total, variance = (
-        np.bincount(fold * cells.count + cells.of, weights=w, minlength=folds * cells.count)
-        .reshape(folds, cells.count) for w in (np.ones(n), gaps, noise)
-    )  # fmt: skip
+        np.bincount(
+            fold * cells.count + cells.of, weights=w, minlength=folds * cells.count
+        ).reshape(folds, cells.count)
+        for w in (np.ones(n), gaps, noise)
+    )
     whole = size.sum(0), total.sum(0), variance.sum(0)
     mean, left = (part[0] for part in believed(cells, *(part[None] for part in whole)))
     expected = float((whole[0] * folded(mean, np.sqrt(left))).sum() / n)
@@ -91,12 +93,18 @@ def calibration_error(
                 end = max(end, unseen(value, (0.0, 1.0), units, q))
         quantiles[str(q)] = round(float(np.clip(end, 0.0, 1.0)), 12)
     return Metric(
-        name=name, value=value, low=quantiles["0.025"], high=quantiles["0.975"], n=n,
-        direction="lower", slice=slice or {}, edges=(0.0, 1.0),
+        name=name,
+        value=value,
+        low=quantiles["0.025"],
+        high=quantiles["0.975"],
+        n=n,
+        direction="lower",
+        slice=slice or {},
+        edges=(0.0, 1.0),
         estimator=f"mean absolute gap over {cells.count} cells, empirical Bayes and signs from other "
         f"folds{' of clusters' if clusters is not None else ''}; the test at the bound inverted",
         sufficient={"quantiles": quantiles},
-    )  # fmt: skip
+    )
 
 
 def calibration_test(
@@ -128,23 +136,32 @@ def calibration_test(
         if len(sums) <= MANY:
             drawn = rng.choice([-1.0, 1.0], size=(draws, len(sums))) @ sums
         else:
-            drawn = rng.multivariate_normal(np.zeros(count), sums.T @ sums, size=draws, method="eigh")
+            drawn = rng.multivariate_normal(
+                np.zeros(count), sums.T @ sums, size=draws, method="eigh"
+            )
     elif n <= MANY:
-        drawn = np.concatenate([
-            bin_sums(p - (rng.random((min(50, draws - at), n)) < p), bin_, count)
-            for at in range(0, draws, 50)
-        ])  # fmt: skip
+        drawn = np.concatenate(
+            [
+                bin_sums(p - (rng.random((min(50, draws - at), n)) < p), bin_, count)
+                for at in range(0, draws, 50)
+            ]
+        )
     else:
         drawn = rng.normal(size=(draws, count)) * np.sqrt(
             np.bincount(bin_, weights=p * (1 - p), minlength=count)
         )
     value = (1 + int(np.sum(np.abs(drawn).sum(1) >= seen - 1e-9))) / (draws + 1)
     return Metric(
-        name="calibration_test_p", value=value, low=value, high=value, n=n, edges=(0.0, 1.0),
+        name="calibration_test_p",
+        value=value,
+        low=value,
+        high=value,
+        n=n,
+        edges=(0.0, 1.0),
         estimator=f"p of perfect calibration, plain ECE of {count} bins; "
         + ("consistency resampling" if clusters is None else "wild bootstrap of clusters"),
         sufficient={"quantiles": {str(QUANTILES[0]): value, str(QUANTILES[-1]): value}},
-    )  # fmt: skip
+    )
 
 
 MANY = 5000
@@ -174,7 +191,9 @@ class Cells:
 
 def cells_of(p: Floats, within: NDArray[Any] | None) -> Cells:
     """Cells of equally many samples, of each label apart."""
-    label = np.zeros(len(p), np.intp) if within is None else np.unique(within, return_inverse=True)[1]
+    label = (
+        np.zeros(len(p), np.intp) if within is None else np.unique(within, return_inverse=True)[1]
+    )
     sizes = np.bincount(label)
     most = np.maximum(15, np.sqrt(sizes))
     number = np.clip(sizes // FEWEST, 1, np.minimum(most, MOST)).astype(np.intp)

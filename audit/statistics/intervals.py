@@ -12,8 +12,21 @@ from audit.record import Metric, Slice
 
 LEVEL = 0.95
 # Kept with every interval that is no Wilson's, so that one at another level can be read off it.
-QUANTILES = (0.0005, 0.0025, 0.005, 0.0125, 0.025, 0.05, 0.5,
-             0.95, 0.975, 0.9875, 0.995, 0.9975, 0.9995)  # fmt: skip
+QUANTILES = (
+    0.0005,
+    0.0025,
+    0.005,
+    0.0125,
+    0.025,
+    0.05,
+    0.5,
+    0.95,
+    0.975,
+    0.9875,
+    0.995,
+    0.9975,
+    0.9995,
+)
 Edges = tuple[float | None, float | None]
 
 
@@ -123,9 +136,13 @@ def undefined(
 ) -> Metric:
     """A metric that has no value, and why."""
     return Metric(
-        name=name, value=None, n=n, slice=slice or {}, reason=reason,
+        name=name,
+        value=None,
+        n=n,
+        slice=slice or {},
+        reason=reason,
         direction=direction,  # type: ignore[arg-type]
-    )  # fmt: skip
+    )
 
 
 def census(
@@ -133,10 +150,18 @@ def census(
 ) -> Metric:
     """A count or share of all there is, not of a sample: the interval is the number itself."""
     return Metric(
-        name=name, value=value, low=value, high=value, n=n, unit=unit, direction="lower",
-        slice=slice or {}, edges=(0.0, None), estimator=f"count of all{' ' + unit if unit else ''}",
+        name=name,
+        value=value,
+        low=value,
+        high=value,
+        n=n,
+        unit=unit,
+        direction="lower",
+        slice=slice or {},
+        edges=(0.0, None),
+        estimator=f"count of all{' ' + unit if unit else ''}",
         sufficient={"quantiles": {str(QUANTILES[0]): value, str(QUANTILES[-1]): value}},
-    )  # fmt: skip
+    )
 
 
 def interval(metric: Metric, level: float = LEVEL) -> tuple[float, float] | None:

@@ -45,10 +45,18 @@ def proportion(
         estimator = "share; Wilson interval at the effective n of the clusters"
     low, high = wilson(p * size, size)
     return Metric(
-        name=name, value=p, low=low, high=high, n=n, unit="", direction=direction,  # type: ignore[arg-type]
-        slice=slice or {}, estimator=estimator, edges=(0, 1),
+        name=name,
+        value=p,
+        low=low,
+        high=high,
+        n=n,
+        unit="",
+        direction=direction,  # type: ignore[arg-type]
+        slice=slice or {},
+        estimator=estimator,
+        edges=(0, 1),
         sufficient={"successes": round(p * size, 9), "n": round(size, 9)},
-    )  # fmt: skip
+    )
 
 
 def mean(
@@ -94,10 +102,18 @@ def mean(
         freedom = max(size - 1, 1.0)
         quantiles = quantiles_of(lambda q: centre + float(stdtrit(freedom, q)) * error, edges)
     return Metric(
-        name=name, value=centre, low=quantiles["0.025"], high=quantiles["0.975"], n=n, unit=unit,
-        direction=direction, slice=slice or {}, estimator=estimator,  # type: ignore[arg-type]
-        edges=edges, sufficient={"quantiles": quantiles},
-    )  # fmt: skip
+        name=name,
+        value=centre,
+        low=quantiles["0.025"],
+        high=quantiles["0.975"],
+        n=n,
+        unit=unit,
+        direction=direction,
+        slice=slice or {},
+        estimator=estimator,  # type: ignore[arg-type]
+        edges=edges,
+        sufficient={"quantiles": quantiles},
+    )
 
 
 def difference(
@@ -125,7 +141,9 @@ def difference(
     a, b = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     n = len(a) + len(b)
     if min(len(a), len(b)) < 2 or not (np.isfinite(a).all() and np.isfinite(b).all()):
-        reason = "fewer than two samples" if min(len(a), len(b)) < 2 else "some values are not finite"
+        reason = (
+            "fewer than two samples" if min(len(a), len(b)) < 2 else "some values are not finite"
+        )
         return undefined(name, reason, n=n, slice=slice, direction=direction)
     value = float(a.mean() - b.mean())
     worth = [
@@ -141,11 +159,19 @@ def difference(
         quantiles = quantiles_of(welch(a, b, worth, edges), edges)
     smaller = min((len(a), sides[0]), (len(b), sides[1]))
     return Metric(
-        name=name, value=value, low=quantiles["0.025"], high=quantiles["0.975"], n=n, unit=unit,
-        direction=direction, slice=slice or {}, estimator=estimator,  # type: ignore[arg-type]
-        edges=edges, limited_by=LimitedBy(what=smaller[1], n=smaller[0]),
+        name=name,
+        value=value,
+        low=quantiles["0.025"],
+        high=quantiles["0.975"],
+        n=n,
+        unit=unit,
+        direction=direction,
+        slice=slice or {},
+        estimator=estimator,  # type: ignore[arg-type]
+        edges=edges,
+        limited_by=LimitedBy(what=smaller[1], n=smaller[0]),
         sufficient={"quantiles": quantiles},
-    )  # fmt: skip
+    )
 
 
 def share_difference(first: float, second: float, worth: Sequence[float]) -> dict[float, float]:

@@ -54,10 +54,14 @@ def auroc(
 
     quantiles = quantiles_of(point, (0.0, 1.0))
     return Metric(
-        name=name, value=value, low=quantiles["0.025"], high=quantiles["0.975"], n=n + m,
-        direction=direction, edges=(0.0, 1.0),  # type: ignore[arg-type]
+        name=name,
+        value=value,
+        low=quantiles["0.025"],
+        high=quantiles["0.975"],
+        n=n + m,
+        direction=direction,
+        edges=(0.0, 1.0),  # type: ignore[arg-type]
         limited_by=LimitedBy(what="samples of the rarer kind", n=min(n, m)),
-        estimator="Mann–Whitney; DeLong interval"
-        + ("" if clusters is None else " of clusters"),
+        estimator="Mann–Whitney; DeLong interval" + ("" if clusters is None else " of clusters"),
         sufficient={"quantiles": quantiles},
-    )  # fmt: skip
+    )

@@ -43,10 +43,12 @@ def bootstrap(
     rng = np.random.default_rng([seed, n])
     chunk = max(1, 2_000_000 // max(n, 1))
     if clusters is None:
-        sampled = np.concatenate([
-            statistic(rng.integers(0, n, size=(min(chunk, draws - at), n)))
-            for at in range(0, draws, chunk)
-        ])  # fmt: skip
+        sampled = np.concatenate(
+            [
+                statistic(rng.integers(0, n, size=(min(chunk, draws - at), n)))
+                for at in range(0, draws, chunk)
+            ]
+        )
     else:
         own, sizes = np.unique(clusters, return_inverse=True, return_counts=True)[1:]
         order, starts = np.argsort(own, kind="stable"), np.cumsum(sizes) - sizes
@@ -57,20 +59,30 @@ def bootstrap(
             at = np.repeat(starts[picked] - np.cumsum(each) + each, each)
             return order[at + np.arange(each.sum())]
 
-        sampled = np.array([
-            statistic(members(rng.integers(0, len(sizes), len(sizes)))[None])[0] for _ in range(draws)
-        ])  # fmt: skip
+        sampled = np.array(
+            [
+                statistic(members(rng.integers(0, len(sizes), len(sizes)))[None])[0]
+                for _ in range(draws)
+            ]
+        )
     sampled = np.sort(sampled[np.isfinite(sampled)])
     spread = float(np.ptp(sampled)) if len(sampled) else 0.0
     if spread < 1e-12:
         units = n if clusters is None else len(np.unique(clusters))
         quantiles = quantiles_of(lambda q: unseen(value, edges, units, q), edges)
         return Metric(
-            name=name, value=value, low=quantiles["0.025"], high=quantiles["0.975"], n=n, unit=unit,
-            direction=direction, slice=slice or {}, edges=edges,  # type: ignore[arg-type]
+            name=name,
+            value=value,
+            low=quantiles["0.025"],
+            high=quantiles["0.975"],
+            n=n,
+            unit=unit,
+            direction=direction,
+            slice=slice or {},
+            edges=edges,  # type: ignore[arg-type]
             estimator="exact bound where nothing was seen to vary",
             sufficient={"quantiles": quantiles},
-        )  # fmt: skip
+        )
     shift, acceleration = 0.0, 0.0
     estimator = "cluster bootstrap, percentile interval"
     if clusters is None:
@@ -89,7 +101,15 @@ def bootstrap(
         adjusted = ndtr(shift + z / (1 - acceleration * z))
         quantiles[str(q)] = round(float(np.quantile(sampled, np.clip(adjusted, 0, 1))), 12)
     return Metric(
-        name=name, value=value, low=quantiles["0.025"], high=quantiles["0.975"], n=n, unit=unit,
-        direction=direction, slice=slice or {}, estimator=estimator,  # type: ignore[arg-type]
-        edges=edges, sufficient={"quantiles": quantiles},
-    )  # fmt: skip
+        name=name,
+        value=value,
+        low=quantiles["0.025"],
+        high=quantiles["0.975"],
+        n=n,
+        unit=unit,
+        direction=direction,
+        slice=slice or {},
+        estimator=estimator,  # type: ignore[arg-type]
+        edges=edges,
+        sufficient={"quantiles": quantiles},
+    )

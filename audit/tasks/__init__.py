@@ -171,7 +171,14 @@ class Task(ABC):
 
     @abstractmethod
     def mean_quality(
-        self, subject: Subject, answers: Tensor, y: Tensor, *, clusters: Any, prefix: str, where: Slice
+        self,
+        subject: Subject,
+        answers: Tensor,
+        y: Tensor,
+        *,
+        clusters: Any,
+        prefix: str,
+        where: Slice,
     ) -> Metric:
         """The quality over some samples, as a metric.
 
@@ -211,7 +218,3 @@ class Task(ABC):
 
 
 Room = Task
-
-
-
-

@@ -50,8 +50,8 @@ class Anomaly(Decision):
         if not given and bool((distance(scores, asked.inputs) < COPY).all()):
             return None  # a copy has no error to score by
         return Reading(
-            "reconstruction", "outputs of the inputs' own shape: the mean squared difference is the "
-            "anomaly score"
+            "reconstruction",
+            "outputs of the inputs' own shape: the mean squared difference is the anomaly score",
         )
 
     def gain(self, scores: Tensor, reading: Reading, asked: Asked) -> float | None:

@@ -76,7 +76,9 @@ class Regression(Task):
     def require(self, subject: Subject) -> None:
         scores = subject.probe_scores
         if scores.ndim == 2 and scores.shape[1] != 1:
-            raise NotApplicable(f"the model answers with {scores.shape[1]} values a sample, not one")
+            raise NotApplicable(
+                f"the model answers with {scores.shape[1]} values a sample, not one"
+            )
 
     def tolerance(self, subject: Subject) -> float:
         return float(subject.meta.tolerance or 0)
@@ -94,7 +96,14 @@ class Regression(Task):
         return -(answers[:, 0].double() - y.double()).abs() / self.spread(subject)
 
     def mean_quality(
-        self, subject: Subject, answers: Tensor, y: Tensor, *, clusters: Any, prefix: str, where: Slice
+        self,
+        subject: Subject,
+        answers: Tensor,
+        y: Tensor,
+        *,
+        clusters: Any,
+        prefix: str,
+        where: Slice,
     ) -> Metric:
         error = (answers[:, 0].double() - y.double()).abs().numpy()
         return statistics.mean(

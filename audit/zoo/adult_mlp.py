@@ -21,19 +21,28 @@ class AdultMLP(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Linear(width(FEATURES), 64), nn.ReLU(), nn.Linear(64, 48), nn.ReLU(),
+            nn.Linear(width(FEATURES), 64),
+            nn.ReLU(),
+            nn.Linear(64, 48),
+            nn.ReLU(),
             nn.Linear(48, 2),
-        )  # fmt: skip
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return self.layers(x)
 
 
 META = SubjectMeta(
-    name="adult-mlp", task="binary", output="logits", classes=["<=50K", ">50K"],
+    name="adult-mlp",
+    task="binary",
+    output="logits",
+    classes=["<=50K", ">50K"],
     favourable=">50K",
-    features=FEATURES, target="income", sensitive=["sex", "race"], input=standardised(FEATURES),
-)  # fmt: skip
+    features=FEATURES,
+    target="income",
+    sensitive=["sex", "race"],
+    input=standardised(FEATURES),
+)
 data = functools.partial(table, "Adult census", "adult", META, 8000)
 
 
@@ -54,6 +63,7 @@ MODEL = ZooModel(
     recipe="AdamW, one-cycle to 2e-3, weight decay 0.01, 12 epochs of 8,000 rows, seed 0",
     limits="the United States of 1994; known to differ between the sexes and races",
     undecided=(
-        "fairness.groups accuracy_difference", "fairness.groups equalized_odds_difference",
+        "fairness.groups accuracy_difference",
+        "fairness.groups equalized_odds_difference",
     ),
 )

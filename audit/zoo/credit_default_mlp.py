@@ -21,19 +21,29 @@ class CreditDefaultMLP(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Linear(width(FEATURES), 48), nn.ReLU(), nn.Dropout(0.2), nn.Linear(48, 32),
-            nn.ReLU(), nn.Linear(32, 1),
-        )  # fmt: skip
+            nn.Linear(width(FEATURES), 48),
+            nn.ReLU(),
+            nn.Dropout(0.2),
+            nn.Linear(48, 32),
+            nn.ReLU(),
+            nn.Linear(32, 1),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return self.layers(x)
 
 
 META = SubjectMeta(
-    name="credit-default-mlp", task="binary", output="logits", classes=["paid", "default"],
+    name="credit-default-mlp",
+    task="binary",
+    output="logits",
+    classes=["paid", "default"],
     favourable="paid",
-    features=FEATURES, target="default", sensitive=["sex"], input=standardised(FEATURES),
-)  # fmt: skip
+    features=FEATURES,
+    target="default",
+    sensitive=["sex"],
+    input=standardised(FEATURES),
+)
 data = functools.partial(table, "Credit card default", "credit_default", META, 7000)
 
 
@@ -43,9 +53,16 @@ def loss(scores: Tensor, y: Tensor) -> Tensor:
 
 def train(seed: int, data: Dataset) -> nn.Module:
     return fit(
-        CreditDefaultMLP, data, META, seed=seed, epochs=12, lr=2e-3, weight_decay=1e-2,
-        batch_size=128, loss=loss,
-    )  # fmt: skip
+        CreditDefaultMLP,
+        data,
+        META,
+        seed=seed,
+        epochs=12,
+        lr=2e-3,
+        weight_decay=1e-2,
+        batch_size=128,
+        loss=loss,
+    )
 
 
 MODEL = ZooModel(

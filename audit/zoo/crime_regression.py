@@ -29,9 +29,14 @@ class CrimeMLP(nn.Module):
 
 
 META = SubjectMeta(
-    name="crime-regression", task="regression", output="value", features=FEATURES,
-    target="ViolentCrimesPerPop", sensitive=["black_share"], input=standardised(FEATURES),
-)  # fmt: skip
+    name="crime-regression",
+    task="regression",
+    output="value",
+    features=FEATURES,
+    target="ViolentCrimesPerPop",
+    sensitive=["black_share"],
+    input=standardised(FEATURES),
+)
 data = functools.partial(table, "Communities and Crime", "crime", META, 1300)
 
 
@@ -40,9 +45,7 @@ def loss(scores: Tensor, y: Tensor) -> Tensor:
 
 
 def train(seed: int, data: Dataset) -> nn.Module:
-    return fit(
-        CrimeMLP, data, META, seed=seed, epochs=40, lr=2e-3, weight_decay=0.1, loss=loss
-    )
+    return fit(CrimeMLP, data, META, seed=seed, epochs=40, lr=2e-3, weight_decay=0.1, loss=loss)
 
 
 MODEL = ZooModel(
@@ -56,4 +59,4 @@ MODEL = ZooModel(
     recipe="AdamW, one-cycle to 2e-3, weight decay 0.1, dropout 0.3, 40 epochs of 1,300 rows, "
     "squared error, seed 0",
     limits="the United States of 1990–95; reported crime is not crime, and varies with policing",
-)  # fmt: skip
+)

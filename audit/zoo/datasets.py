@@ -20,12 +20,17 @@ Splits = tuple[Dataset, Dataset]
 
 TEN = [str(i) for i in range(10)]
 DIGITS = SubjectMeta(
-    task="multiclass", output="logits", classes=TEN,
+    task="multiclass",
+    output="logits",
+    classes=TEN,
     input=InputMeta(
-        kind="image", shape=[1, 8, 8], dtype="float32", range=(0, 16),
+        kind="image",
+        shape=[1, 8, 8],
+        dtype="float32",
+        range=(0, 16),
         preprocess=Preprocess(scale=1 / 16),
     ),
-)  # fmt: skip
+)
 DIGITS_SOURCE = (
     "scikit-learn `load_digits` (UCI optical recognition of handwritten digits, CC BY 4.0)"
 )
@@ -42,10 +47,12 @@ def digits() -> Splits:
 
 
 MNIST = SubjectMeta(
-    task="multiclass", output="logits", classes=TEN,
+    task="multiclass",
+    output="logits",
+    classes=TEN,
     # Strokes are thick and grounds are black: a fifth of the range leaves every digit readable.
     input=InputMeta(kind="image", shape=[1, 28, 28], dtype="float32", range=(0, 1), eps=0.2),
-)  # fmt: skip
+)
 MNIST_SOURCE = "MNIST (LeCun, Cortes and Burges), CC BY-SA 3.0: 5,000 of 70,000 drawn at random"
 
 
@@ -57,9 +64,11 @@ def mnist() -> Splits:
 
 
 VOWELS = SubjectMeta(
-    task="multiclass", output="logits", classes=[f"speaker {i}" for i in range(1, 10)],
+    task="multiclass",
+    output="logits",
+    classes=[f"speaker {i}" for i in range(1, 10)],
     input=InputMeta(kind="sequence", shape=[29, 12], dtype="float32", range=(-2.5, 2.5)),
-)  # fmt: skip
+)
 VOWELS_SOURCE = "Japanese Vowels (Kudo, Toyama and Shimbo 1999), CC BY 4.0, as published"
 VOWELS_LIMITS = "nine men and one vowel pair: nothing follows for other voices"
 
@@ -71,12 +80,16 @@ def vowels() -> Splits:
 
 
 SNIPPETS = SubjectMeta(
-    task="binary", output="logits", classes=["negative", "positive"],
+    task="binary",
+    output="logits",
+    classes=["negative", "positive"],
     input=InputMeta(
-        kind="tokens", shape=[32], dtype="int64",
+        kind="tokens",
+        shape=[32],
+        dtype="int64",
         vocabulary=(DATA / "snippets.txt").read_text(encoding="utf-8").splitlines(),
     ),
-)  # fmt: skip
+)
 SNIPPETS_SOURCE = (
     "movie review snippets rated by twenty people each (Hutto and Gilbert 2014, MIT): 10,209 whose "
     "mean rating lies at least 0.4 from neutral"
@@ -129,9 +142,11 @@ def standardised(columns: list[Feature]) -> InputMeta:
             mean[feature.columns[0]] = float(feature.mean or 0.0)
             std[feature.columns[0]] = float(feature.std or 1.0)
     return InputMeta(
-        kind="tabular", shape=[width(columns)], dtype="float32",
+        kind="tabular",
+        shape=[width(columns)],
+        dtype="float32",
         preprocess=Preprocess(mean=mean, std=std),
-    )  # fmt: skip
+    )
 
 
 def arrays(file: str) -> tuple[np.ndarray, np.ndarray]:

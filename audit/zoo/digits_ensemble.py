@@ -29,9 +29,13 @@ def train(seed: int, data: Dataset) -> nn.Module:
     model = DigitsEnsemble()
     for i in range(MEMBERS):
         model.members[i] = fit(
-            lambda: DigitsMLP(depth=1, width=48), data, DIGITS, seed=seed + 1000 * i,
-            epochs=30, lr=5e-3,
-        )  # fmt: skip
+            lambda: DigitsMLP(depth=1, width=48),
+            data,
+            DIGITS,
+            seed=seed + 1000 * i,
+            epochs=30,
+            lr=5e-3,
+        )
     return model.eval()
 
 

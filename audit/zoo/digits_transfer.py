@@ -13,13 +13,18 @@ from audit.zoo.datasets import DIGITS, DIGITS_LIMITS, DIGITS_SOURCE, MNIST_SOURC
 from audit.zoo.mnist_cnn import MODEL as MNIST_MODEL
 from audit.zoo.mnist_cnn import MnistCNN
 
-META = DIGITS.model_copy(update={
-    "name": "digits-transfer",
-    "input": InputMeta(
-        kind="image", shape=[1, 8, 8], dtype="float32", range=(0, 16),
-        preprocess=Preprocess(scale=1 / 16, resize=(28, 28)),
-    ),
-})  # fmt: skip
+META = DIGITS.model_copy(
+    update={
+        "name": "digits-transfer",
+        "input": InputMeta(
+            kind="image",
+            shape=[1, 8, 8],
+            dtype="float32",
+            range=(0, 16),
+            preprocess=Preprocess(scale=1 / 16, resize=(28, 28)),
+        ),
+    }
+)
 
 
 class DigitsTransfer(nn.Module):

@@ -29,19 +29,30 @@ class GermanCreditMLP(nn.Module):
 
 
 META = SubjectMeta(
-    name="german-credit-mlp", task="binary", output="logits", classes=["bad", "good"],
+    name="german-credit-mlp",
+    task="binary",
+    output="logits",
+    classes=["bad", "good"],
     favourable="good",
-    features=FEATURES, target="credit", sensitive=["sex", "age_group"],
+    features=FEATURES,
+    target="credit",
+    sensitive=["sex", "age_group"],
     input=standardised(FEATURES),
-)  # fmt: skip
+)
 data = functools.partial(table, "German credit", "german", META, 700)
 
 
 def train(seed: int, data: Dataset) -> nn.Module:
     return fit(
-        GermanCreditMLP, data, META, seed=seed, epochs=15, lr=2e-3, weight_decay=0.1,
+        GermanCreditMLP,
+        data,
+        META,
+        seed=seed,
+        epochs=15,
+        lr=2e-3,
+        weight_decay=0.1,
         batch_size=32,
-    )  # fmt: skip
+    )
 
 
 MODEL = ZooModel(
@@ -55,7 +66,8 @@ MODEL = ZooModel(
     recipe="AdamW, one-cycle to 2e-3, weight decay 0.1, dropout 0.5, 15 epochs of 700 rows, seed 0",
     limits="one German bank of 1973–75; 300 evaluation rows tell little of small groups",
     undecided=(
-        "fairness.groups accuracy_difference", "fairness.groups equalized_odds_difference",
+        "fairness.groups accuracy_difference",
+        "fairness.groups equalized_odds_difference",
     ),
     fails=("imbalance.classes recall",),
 )

@@ -16,10 +16,14 @@ class MnistCNN(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.trunk = nn.Sequential(
-            nn.Conv2d(1, 16, 5, stride=2, padding=2), nn.ReLU(),
-            nn.Conv2d(16, 32, 5, stride=2, padding=2), nn.ReLU(), nn.Flatten(),
-            nn.Linear(32 * 49, 96), nn.ReLU(),
-        )  # fmt: skip
+            nn.Conv2d(1, 16, 5, stride=2, padding=2),
+            nn.ReLU(),
+            nn.Conv2d(16, 32, 5, stride=2, padding=2),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(32 * 49, 96),
+            nn.ReLU(),
+        )
         self.head = nn.Linear(96, 10)
 
     def forward(self, x: Tensor) -> Tensor:

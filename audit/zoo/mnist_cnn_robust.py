@@ -26,9 +26,7 @@ def adversarial(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
 
 
 def train(seed: int, data: Dataset) -> nn.Module:
-    return fit(
-        MnistCNN, data, MNIST, seed=seed, epochs=25, lr=2e-3, perturb=adversarial
-    )
+    return fit(MnistCNN, data, MNIST, seed=seed, epochs=25, lr=2e-3, perturb=adversarial)
 
 
 MODEL = ZooModel(

@@ -36,23 +36,32 @@ def _features() -> list[Feature]:
     x = shuttle()[0].x
     low, middle, high = np.quantile(x, [0.1, 0.5, 0.9], axis=0)
     return [
-        Feature(name=f"sensor {i + 1}", columns=[i], mean=float(middle[i]),
-                std=max(float(high[i] - low[i]) / 2.563, 1.0))
+        Feature(
+            name=f"sensor {i + 1}",
+            columns=[i],
+            mean=float(middle[i]),
+            std=max(float(high[i] - low[i]) / 2.563, 1.0),
+        )
         for i in range(COLUMNS)
-    ]  # fmt: skip
+    ]
 
 
 FEATURES = _features()
 META = SubjectMeta(
-    name="shuttle-autoencoder", task="anomaly", output="value", features=FEATURES,
+    name="shuttle-autoencoder",
+    task="anomaly",
+    output="value",
+    features=FEATURES,
     classes=["normal", "anomaly"],
     input=InputMeta(
-        kind="tabular", shape=[COLUMNS], dtype="float32",
+        kind="tabular",
+        shape=[COLUMNS],
+        dtype="float32",
         preprocess=Preprocess(
             mean=[float(f.mean or 0) for f in FEATURES], std=[float(f.std or 1) for f in FEATURES]
         ),
     ),
-)  # fmt: skip
+)
 
 
 def loss(scores: Tensor, _: Tensor) -> Tensor:
@@ -60,9 +69,7 @@ def loss(scores: Tensor, _: Tensor) -> Tensor:
 
 
 def train(seed: int, data: Dataset) -> nn.Module:
-    return fit(
-        ShuttleAutoencoder, data, META, seed=seed, epochs=15, lr=5e-3, loss=loss
-    )
+    return fit(ShuttleAutoencoder, data, META, seed=seed, epochs=15, lr=5e-3, loss=loss)
 
 
 MODEL = ZooModel(

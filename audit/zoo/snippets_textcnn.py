@@ -34,9 +34,7 @@ class SnippetsTextCNN(nn.Module):
 
 
 def train(seed: int, data: Dataset) -> nn.Module:
-    return fit(
-        SnippetsTextCNN, data, SNIPPETS, seed=seed, epochs=10, lr=3e-3, weight_decay=1e-2
-    )
+    return fit(SnippetsTextCNN, data, SNIPPETS, seed=seed, epochs=10, lr=3e-3, weight_decay=1e-2)
 
 
 MODEL = ZooModel(

@@ -41,9 +41,14 @@ class SnippetsTransformer(nn.Module):
 
 def train(seed: int, data: Dataset) -> nn.Module:
     return fit(
-        SnippetsTransformer, data, SNIPPETS, seed=seed, epochs=10, lr=3e-3,
+        SnippetsTransformer,
+        data,
+        SNIPPETS,
+        seed=seed,
+        epochs=10,
+        lr=3e-3,
         weight_decay=1e-2,
-    )  # fmt: skip
+    )
 
 
 MODEL = ZooModel(

@@ -17,7 +17,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="where to write (default: the bundled weights)")
     parser.add_argument(
-        "--describe", action="store_true",
+        "--describe",
+        action="store_true",
         help="keep the weights as they are and write the model's description anew",
     )
     arguments = parser.parse_args()

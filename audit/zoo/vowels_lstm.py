@@ -38,4 +38,4 @@ MODEL = ZooModel(
     source=VOWELS_SOURCE,
     recipe="AdamW, one-cycle to 1e-2, 60 epochs of 270 utterances, dropout 0.3, seed 0",
     limits=VOWELS_LIMITS,
-)  # fmt: skip
+)

@@ -40,7 +40,7 @@ class Determinism(Check):
     counts_unanswered: ClassVar[bool] = True
     profiles: ClassVar[dict[str, dict[str, Any]]] = {
         "deep": {"samples": 2000},
-    }  # fmt: skip
+    }
 
     samples: int = Field(default=400, ge=8)
 
@@ -54,22 +54,32 @@ class Determinism(Check):
         from audit.methods.predictions import in_other_company, repeated
         from audit.outputs import answered
 
-        subject, chosen, everyone = context.subject, context.samples(self.samples), context.samples()
+        subject, chosen, everyone = (
+            context.subject,
+            context.samples(self.samples),
+            context.samples(),
+        )
         answers = context.answers()
         spread = spread_of(returned(subject, answers))
         twice = context.evidence(repeated, chosen)
         apart = context.evidence(in_other_company, everyone)["logits"]
         metrics = []
         for key, first, other, asked in (
-            ("again", twice["first"], twice["again"], chosen), ("company", answers, apart, everyone),
-        ):  # fmt: skip
+            ("again", twice["first"], twice["again"], chosen),
+            ("company", answers, apart, everyone),
+        ):
             differs = moved(returned(subject, first), returned(subject, other), TOLERANCE * spread)
             flips = subject.task.changed(subject, first, other)
             for name, values in (("unstable", differs), ("answers_changed", flips)):
-                metrics.append(statistics.proportion(
-                    name, values.numpy(), clusters=context.clusters(asked), slice={"when": WAYS[key]},
-                    direction="lower",
-                ))  # fmt: skip
+                metrics.append(
+                    statistics.proportion(
+                        name,
+                        values.numpy(),
+                        clusters=context.clusters(asked),
+                        slice={"when": WAYS[key]},
+                        direction="lower",
+                    )
+                )
         lost = int((~(answered(answers) & answered(apart))).sum())
         metrics.append(statistics.census("answers_not_finite", lost, subject.n, unit="answers"))
         again, company = metrics[0], metrics[2]
@@ -78,34 +88,40 @@ class Determinism(Check):
             answer=f"{said}Asked again, the scores of {amount(again)} of {again.n:,} samples differ; in "
             f"other company, those of {amount(company)} of {company.n:,}.",
             metrics=metrics,
-            guidance={"answers_not_finite": Guidance(
-                title="The model answers NaN or infinity",
-                what_happened=f"{lost:,} of {subject.n:,} rows get an answer that holds NaN or infinity.",
-                why_it_matters="It is no answer, and what takes it for one (the highest score, a "
-                "threshold) takes it for whatever class comes first.",
-                what_to_do="Find the logarithm, root or division that leaves its domain on these rows; "
-                "until then, reject such inputs with an error.",
-                tags=["NIST AI RMF MEASURE 2.5", "EU AI Act Article 15"],
-            ), "unstable": Guidance(
-                title="The same input gets different answers",
-                what_happened="When {slice}, the scores of {value} of {n} samples differ ({low} to "
-                "{high}).",
-                why_it_matters="Nobody can reproduce, explain or contest an answer that changes by "
-                "itself, and every figure of this report is one draw of several.",
-                what_to_do="Call model.eval(); pass `training=self.training` to functional dropout; "
-                "let batch normalisation keep running statistics.",
-                tags=["NIST AI RMF MEASURE 2.5", "EU AI Act Article 15"],
-            )},
+            guidance={
+                "answers_not_finite": Guidance(
+                    title="The model answers NaN or infinity",
+                    what_happened=f"{lost:,} of {subject.n:,} rows get an answer that holds NaN or infinity.",
+                    why_it_matters="It is no answer, and what takes it for one (the highest score, a "
+                    "threshold) takes it for whatever class comes first.",
+                    what_to_do="Find the logarithm, root or division that leaves its domain on these rows; "
+                    "until then, reject such inputs with an error.",
+                    tags=["NIST AI RMF MEASURE 2.5", "EU AI Act Article 15"],
+                ),
+                "unstable": Guidance(
+                    title="The same input gets different answers",
+                    what_happened="When {slice}, the scores of {value} of {n} samples differ ({low} to "
+                    "{high}).",
+                    why_it_matters="Nobody can reproduce, explain or contest an answer that changes by "
+                    "itself, and every figure of this report is one draw of several.",
+                    what_to_do="Call model.eval(); pass `training=self.training` to functional dropout; "
+                    "let batch normalisation keep running statistics.",
+                    tags=["NIST AI RMF MEASURE 2.5", "EU AI Act Article 15"],
+                ),
+            },
         )
 
     def expectations(self, subject: Subject) -> list[Expectation]:
         return [
             Expectation(metric="answers_not_finite", op="<=", bound=0.0, severity="critical"),
             Expectation(
-                metric="unstable", slice={"when": "*"}, op="not_shown_above", bound=0.01,
+                metric="unstable",
+                slice={"when": "*"},
+                op="not_shown_above",
+                bound=0.01,
                 severity="high",
             ),
-        ]  # fmt: skip
+        ]
 
 
 def returned(subject: Subject, logits: Tensor) -> Tensor:

@@ -33,8 +33,9 @@ class InputScale(Check):
     id: ClassVar[str] = "behaviour.input_scale"
     title: ClassVar[str] = "Would the model be better if its inputs were scaled another way?"
     profiles: ClassVar[dict[str, dict[str, Any]]] = {
-        "quick": {"samples": 300}, "deep": {"samples": 10000},
-    }  # fmt: skip
+        "quick": {"samples": 300},
+        "deep": {"samples": 10000},
+    }
 
     samples: int = Field(default=1000, ge=20)
 
@@ -60,46 +61,71 @@ class InputScale(Check):
                 continue
             after = subject.task.merit(subject, made["logits"], y).numpy()
             change = np.nan_to_num(after - before, nan=-1.0, neginf=-1e6)
-            metrics.append(statistics.mean(
-                "gain", change, clusters=clusters, slice={"inputs": name}, direction="lower",
-                **subject.task.merit_change,
-            ))  # fmt: skip
+            metrics.append(
+                statistics.mean(
+                    "gain",
+                    change,
+                    clusters=clusters,
+                    slice={"inputs": name},
+                    direction="lower",
+                    **subject.task.merit_change,
+                )
+            )
         if not metrics:
-            raise NotApplicable(f"the model takes its inputs in no other scale ({', '.join(refused)})")
+            raise NotApplicable(
+                f"the model takes its inputs in no other scale ({', '.join(refused)})"
+            )
         best = max(metrics, key=lambda m: float(m.value or 0))
         shown = [
-            {"label": str(m.slice["inputs"]), "value": np.clip(m.value or 0, -2, 2),
-             "low": np.clip(m.low or 0, -2, 2), "high": np.clip(m.high or 0, -2, 2)}
+            {
+                "label": str(m.slice["inputs"]),
+                "value": np.clip(m.value or 0, -2, 2),
+                "low": np.clip(m.low or 0, -2, 2),
+                "high": np.clip(m.high or 0, -2, 2),
+            }
             for m in metrics
-        ]  # fmt: skip
+        ]
         return Measurement(
             answer=f"Of {len(metrics)} other forms of the same inputs, {best.slice['inputs']!s} does "
             f"best: it changes {subject.task.quality} by "
             f"{number(best.value)} ({span(best.low, best.high)}); n = {len(chosen):,}."
             + (f" It does not take them {', '.join(refused)}." if refused else ""),
             metrics=metrics,
-            figures=[figures.intervals(
-                shown, value=f"change of {subject.task.quality}",
-                bound=self.bound, domain=None, title="Gain from giving the inputs in another form",
-                caption="Change against the inputs as given: " + ", ".join(
-                    f"{m.slice['inputs']} {number(m.value)}" for m in metrics) + ".",
-            )],
-            guidance={"gain": Guidance(
-                title="The inputs do not reach the model in the scale it was trained with",
-                what_happened="With {slice} it gains {value} ({low} to {high}) over the inputs as "
-                "given.",
-                why_it_matters="The model runs on inputs it has never seen the like of; its answers "
-                "are far worse than it could give.",
-                what_to_do="Compare the preprocessing of training and of use; declare it under "
-                "[subject.input.preprocess] so that the audit sees what users see.",
-                tags=["NIST AI RMF MEASURE 2.3", "EU AI Act Article 15"],
-            )},
-        )  # fmt: skip
+            figures=[
+                figures.intervals(
+                    shown,
+                    value=f"change of {subject.task.quality}",
+                    bound=self.bound,
+                    domain=None,
+                    title="Gain from giving the inputs in another form",
+                    caption="Change against the inputs as given: "
+                    + ", ".join(f"{m.slice['inputs']} {number(m.value)}" for m in metrics)
+                    + ".",
+                )
+            ],
+            guidance={
+                "gain": Guidance(
+                    title="The inputs do not reach the model in the scale it was trained with",
+                    what_happened="With {slice} it gains {value} ({low} to {high}) over the inputs as "
+                    "given.",
+                    why_it_matters="The model runs on inputs it has never seen the like of; its answers "
+                    "are far worse than it could give.",
+                    what_to_do="Compare the preprocessing of training and of use; declare it under "
+                    "[subject.input.preprocess] so that the audit sees what users see.",
+                    tags=["NIST AI RMF MEASURE 2.3", "EU AI Act Article 15"],
+                )
+            },
+        )
 
     bound: ClassVar[float] = 0.05
 
     def expectations(self, subject: Subject) -> list[Expectation]:
-        return [Expectation(
-            metric="gain", slice={"inputs": "*"}, op="not_shown_above", bound=self.bound,
-            severity="high",
-        )]  # fmt: skip
+        return [
+            Expectation(
+                metric="gain",
+                slice={"inputs": "*"},
+                op="not_shown_above",
+                bound=self.bound,
+                severity="high",
+            )
+        ]

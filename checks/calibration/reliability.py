@@ -61,15 +61,23 @@ class Reliability(Check):
         )
         own = predictions.probabilities[np.arange(n), predictions.y]
         brier = statistics.mean(
-            "brier_score", (predictions.probabilities**2).sum(1) - 2 * own + 1, clusters=clusters,
-            direction="lower", edges=(0, 2),
-        )  # fmt: skip
+            "brier_score",
+            (predictions.probabilities**2).sum(1) - 2 * own + 1,
+            clusters=clusters,
+            direction="lower",
+            edges=(0, 2),
+        )
         t, cool, hot = fit_temperature(predictions.logits, predictions.y)
         temperature = Metric(
-            name="temperature", value=t, low=cool, high=hot, n=n, edges=(0, None),
+            name="temperature",
+            value=t,
+            low=cool,
+            high=hot,
+            n=n,
+            edges=(0, None),
             estimator="maximum likelihood; profile-likelihood interval",
             sufficient={"quantiles": {"0.025": cool, "0.975": hot}},
-        )  # fmt: skip
+        )
 
         def risk(index: NDArray[np.intp]) -> NDArray[np.float64]:
             return aurc(p[index], hit[index])
@@ -86,8 +94,15 @@ class Reliability(Check):
         for b in np.flatnonzero(sizes):
             part = hit[index == b]
             lower, upper = statistics.wilson(float(part.sum()), len(part))
-            rows.append({"confidence": confidence[b], "accuracy": accuracy[b], "low": lower,
-                         "high": upper, "share": sizes[b]})  # fmt: skip
+            rows.append(
+                {
+                    "confidence": confidence[b],
+                    "accuracy": accuracy[b],
+                    "low": lower,
+                    "high": upper,
+                    "share": sizes[b],
+                }
+            )
         worst = max(by_class, key=lambda m: float(m.value or 0))
         answer = (
             f"On average the model is {share(float(p.mean()))} sure and right on "
@@ -98,9 +113,14 @@ class Reliability(Check):
             f"({span(worst.low, worst.high)})."
         )
         if apart:
-            answer += " Looked at apart, errors are " + "; ".join(
-                f"{number(m.value)} ({span(m.low, m.high)}) within {m.slice['by']}" for m in apart
-            ) + "."  # fmt: skip
+            answer += (
+                " Looked at apart, errors are "
+                + "; ".join(
+                    f"{number(m.value)} ({span(m.low, m.high)}) within {m.slice['by']}"
+                    for m in apart
+                )
+                + "."
+            )
         low, high = over.low or 0.0, over.high or 0.0
         lean = "too confident" if low > 0 else "not confident enough"
         settled = low > 0 or high < 0
@@ -125,7 +145,8 @@ class Reliability(Check):
             metrics=[error, test, over, temperature, brier, area, *by_class, *apart],
             figures=[
                 figures.reliability(
-                    rows, title="Accuracy against confidence",
+                    rows,
+                    title="Accuracy against confidence",
                     caption=f"{len(rows)} bins of equal mass; points below the dashed diagonal are "
                     "answers the model is too sure of. From "
                     f"{share(rows[0]['accuracy'])} right at confidence {share(rows[0]['confidence'])} "
@@ -134,29 +155,37 @@ class Reliability(Check):
             ],
             guidance={
                 "calibration_error": guidance,
-                "class_calibration_error": guidance.model_copy(update={
-                    "title": "The probabilities of one class do not match how often it is true: {slice}",
-                    "what_happened": "The probability that is given for {slice} and how often it is "
-                    "true differ by {value} ({low} to {high}) on average; the bound is {bound}.",
-                }),
-                "calibration_error_within": guidance.model_copy(update={
-                    "title": "The model is miscalibrated within parts of the data: {slice}",
-                    "what_happened": "Looked at apart {slice}, what is said and what is true differ by "
-                    "{value} ({low} to {high}) on average, {error} over all; the bound is {bound}.",
-                    "words": {"error": number(error.value)},
-                }),
+                "class_calibration_error": guidance.model_copy(
+                    update={
+                        "title": "The probabilities of one class do not match how often it is true: {slice}",
+                        "what_happened": "The probability that is given for {slice} and how often it is "
+                        "true differ by {value} ({low} to {high}) on average; the bound is {bound}.",
+                    }
+                ),
+                "calibration_error_within": guidance.model_copy(
+                    update={
+                        "title": "The model is miscalibrated within parts of the data: {slice}",
+                        "what_happened": "Looked at apart {slice}, what is said and what is true differ by "
+                        "{value} ({low} to {high}) on average, {error} over all; the bound is {bound}.",
+                        "words": {"error": number(error.value)},
+                    }
+                ),
             },
-        )  # fmt: skip
+        )
 
     def expectations(self, subject: Subject) -> list[Expectation]:
         where: list[tuple[str, Slice]] = [
-            ("calibration_error", {}), ("class_calibration_error", {"class": "*"}),
+            ("calibration_error", {}),
+            ("class_calibration_error", {"class": "*"}),
             ("calibration_error_within", {"by": "*"}),
-        ]  # fmt: skip
+        ]
         return [
-            Expectation(metric=metric, slice=slice, op="not_shown_above", bound=bound, severity=severity)
-            for metric, slice in where for bound, severity in BOUNDS
-        ]  # fmt: skip
+            Expectation(
+                metric=metric, slice=slice, op="not_shown_above", bound=bound, severity=severity
+            )
+            for metric, slice in where
+            for bound, severity in BOUNDS
+        ]
 
 
 BOUNDS: tuple[tuple[float, Severity], ...] = ((0.05, "medium"), (0.15, "high"))
@@ -167,11 +196,15 @@ def of_classes(context: Context) -> list[Metric]:
     predictions, names = context.predictions(), context.subject.classes
     return [
         statistics.calibration_error(
-            predictions.probabilities[:, i], predictions.y == i, name="class_calibration_error",
-            clusters=context.clusters(), slice={"class": names[i]},
+            predictions.probabilities[:, i],
+            predictions.y == i,
+            name="class_calibration_error",
+            clusters=context.clusters(),
+            slice={"class": names[i]},
         )
-        for i in range(len(names)) if len(names) > 2 or i == 1
-    ]  # fmt: skip
+        for i in range(len(names))
+        if len(names) > 2 or i == 1
+    ]
 
 
 def within_parts(context: Context) -> list[Metric]:
@@ -188,8 +221,12 @@ def within_parts(context: Context) -> list[Metric]:
     hit = predictions.y == 1 if two else predictions.correct
     return [
         statistics.calibration_error(
-            p, hit, name="calibration_error_within", within=labels, clusters=context.clusters(),
+            p,
+            hit,
+            name="calibration_error_within",
+            within=labels,
+            clusters=context.clusters(),
             slice={"by": name},
         )
         for name, labels in parts.items()
-    ]  # fmt: skip
+    ]

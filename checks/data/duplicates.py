@@ -37,10 +37,13 @@ class Duplicates(Check):
     id: ClassVar[str] = "data.duplicates"
     title: ClassVar[str] = "Are evaluation samples already in the training data?"
     profiles: ClassVar[dict[str, dict[str, Any]]] = {
-        "quick": {"samples": 500}, "deep": {"samples": 20000},
-    }  # fmt: skip
+        "quick": {"samples": 500},
+        "deep": {"samples": 20000},
+    }
 
-    samples: int = Field(default=1000, ge=50, description="of each split, looked up in the training")
+    samples: int = Field(
+        default=1000, ge=50, description="of each split, looked up in the training"
+    )
 
     def applies(self, subject: Subject) -> None:
         if subject.x is None:
@@ -79,17 +82,19 @@ class Duplicates(Check):
         return Measurement(
             answer=answer,
             metrics=metrics,
-            guidance={"excess_twins": Guidance(
-                title="The evaluation data leak from the training data",
-                what_happened="Beyond what these data have by nature, {value} ({low} to {high}) of "
-                "the evaluation samples are also in the training data; the bound is {bound}.",
-                why_it_matters="Every figure of this report that rests on those samples measures "
-                "memory: in use the model will do worse.",
-                what_to_do="Split again by person, document or recording before anything else, drop "
-                "twins, and audit again.",
-                tags=["NIST AI RMF MEASURE 2.3", "EU AI Act Article 10"],
-            )},
-        )  # fmt: skip
+            guidance={
+                "excess_twins": Guidance(
+                    title="The evaluation data leak from the training data",
+                    what_happened="Beyond what these data have by nature, {value} ({low} to {high}) of "
+                    "the evaluation samples are also in the training data; the bound is {bound}.",
+                    why_it_matters="Every figure of this report that rests on those samples measures "
+                    "memory: in use the model will do worse.",
+                    what_to_do="Split again by person, document or recording before anything else, drop "
+                    "twins, and audit again.",
+                    tags=["NIST AI RMF MEASURE 2.3", "EU AI Act Article 10"],
+                )
+            },
+        )
 
     def scale(self, subject: Subject) -> tuple[float, Tensor]:
         """(largest difference of twins, unit of each value [1, ...])."""
@@ -97,7 +102,11 @@ class Duplicates(Check):
         return subject.kind.near(subject, subject.train[0])
 
     def twins(
-        self, x: Tensor, reference: Tensor, spread: Tensor, tolerance: float,
+        self,
+        x: Tensor,
+        reference: Tensor,
+        spread: Tensor,
+        tolerance: float,
         itself: Tensor | None = None,
     ) -> NDArray[np.bool_]:
         from audit.methods.neighbours import nearest_gap

@@ -43,7 +43,9 @@ class Leakage(Check):
     def applies(self, subject: Subject) -> None:
         subject.require("supervised")
         if not subject.features:
-            raise NotApplicable(f"the inputs are {subject.kind.noun}, without features that mean one thing")
+            raise NotApplicable(
+                f"the inputs are {subject.kind.noun}, without features that mean one thing"
+            )
         if len(subject.features) < FEWEST:
             raise NotApplicable(f"the table has fewer than {FEWEST} features")
 
@@ -58,9 +60,12 @@ class Leakage(Check):
         features = subject.features
         first = np.random.default_rng(context.seed).permutation(len(y)) % 2 == 0
         constant = self.errors_of_constant(y, first, not subject.task.decides)
-        errors = np.stack([
-            self.errors_alone(x[:, f.columns], y, first, not subject.task.decides) for f in features
-        ])  # fmt: skip
+        errors = np.stack(
+            [
+                self.errors_alone(x[:, f.columns], y, first, not subject.task.decides)
+                for f in features
+            ]
+        )
         skill = 1 - errors.mean(1) / max(constant.mean(), 1e-12)
         order = np.argsort(-skill)
         metrics, rows = [], []
@@ -71,9 +76,16 @@ class Leakage(Check):
                 metric = self.skill(errors[i], constant, where, context)
                 shuffled = context.evidence(permuted, context.samples(), feature=int(i))["logits"]
                 moved = subject.task.changed(subject, context.answers(), shuffled).numpy()
-                metrics += [metric, statistics.proportion(
-                    "reliance", moved, clusters=context.clusters(), slice=where, direction="none"
-                )]  # fmt: skip
+                metrics += [
+                    metric,
+                    statistics.proportion(
+                        "reliance",
+                        moved,
+                        clusters=context.clusters(),
+                        slice=where,
+                        direction="none",
+                    ),
+                ]
                 row |= {"low": metric.low, "high": metric.high}
             rows.append(row)
         top, use = metrics[0], metrics[1]
@@ -83,24 +95,31 @@ class Leakage(Check):
             f"{len(features)} features; shuffling it changes {share(float(use.value or 0))} of the "
             f"model's answers; n = {len(y):,}.",
             metrics=metrics,
-            figures=[figures.intervals(
-                rows, value="share of errors that the feature alone takes away", bound=self.bound,
-                domain=None, title="What each feature knows alone",
-                caption="Skill of a small tree on one feature, strongest first: "
-                + ", ".join(f"{r['label']} {number(r['value'])}" for r in rows[:5])
-                + "; intervals for the first three.",
-            )],
-            guidance={"skill_alone": Guidance(
-                title="A single feature gives the answer away",
-                what_happened="Alone, {slice} takes away {value} ({low} to {high}) of the errors of "
-                "a constant answer; the bound is {bound}.",
-                why_it_matters="Such a feature is usually written down after the outcome is known. "
-                "In use it will be empty or different, and the model will fail.",
-                what_to_do="Find out when and by whom the feature is recorded; drop it if that is "
-                "after the decision, train again, audit again.",
-                tags=["NIST AI RMF MEASURE 2.3", "EU AI Act Article 10"],
-            )},
-        )  # fmt: skip
+            figures=[
+                figures.intervals(
+                    rows,
+                    value="share of errors that the feature alone takes away",
+                    bound=self.bound,
+                    domain=None,
+                    title="What each feature knows alone",
+                    caption="Skill of a small tree on one feature, strongest first: "
+                    + ", ".join(f"{r['label']} {number(r['value'])}" for r in rows[:5])
+                    + "; intervals for the first three.",
+                )
+            ],
+            guidance={
+                "skill_alone": Guidance(
+                    title="A single feature gives the answer away",
+                    what_happened="Alone, {slice} takes away {value} ({low} to {high}) of the errors of "
+                    "a constant answer; the bound is {bound}.",
+                    why_it_matters="Such a feature is usually written down after the outcome is known. "
+                    "In use it will be empty or different, and the model will fail.",
+                    what_to_do="Find out when and by whom the feature is recorded; drop it if that is "
+                    "after the decision, train again, audit again.",
+                    tags=["NIST AI RMF MEASURE 2.3", "EU AI Act Article 10"],
+                )
+            },
+        )
 
     def errors_of_constant(
         self, y: NDArray[np.generic], first: NDArray[np.bool_], regression: bool
@@ -116,9 +135,12 @@ class Leakage(Check):
         return errors
 
     def errors_alone(
-        self, x: NDArray[np.float32], y: NDArray[np.generic], first: NDArray[np.bool_],
+        self,
+        x: NDArray[np.float32],
+        y: NDArray[np.generic],
+        first: NDArray[np.bool_],
         regression: bool,
-    ) -> NDArray[np.float64]:  # fmt: skip
+    ) -> NDArray[np.float64]:
         """[n] error of a tree on this feature, fitted on the other half."""
         from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
@@ -131,22 +153,37 @@ class Leakage(Check):
         return errors
 
     def skill(
-        self, errors: NDArray[np.float64], constant: NDArray[np.float64],
-        where: dict[str, str | float], context: Context,
-    ) -> Metric:  # fmt: skip
+        self,
+        errors: NDArray[np.float64],
+        constant: NDArray[np.float64],
+        where: dict[str, str | float],
+        context: Context,
+    ) -> Metric:
         def taken_away(index: NDArray[np.intp]) -> NDArray[np.float64]:
             with np.errstate(invalid="ignore", divide="ignore"):
                 return 1 - errors[index].mean(1) / constant[index].mean(1)
 
         return statistics.bootstrap(
-            "skill_alone", taken_away, len(errors), clusters=context.clusters(), seed=context.seed,
-            draws=1000, direction="lower", slice=where, edges=(0.0, 1.0),
-        )  # fmt: skip
+            "skill_alone",
+            taken_away,
+            len(errors),
+            clusters=context.clusters(),
+            seed=context.seed,
+            draws=1000,
+            direction="lower",
+            slice=where,
+            edges=(0.0, 1.0),
+        )
 
     bound: ClassVar[float] = 0.9
 
     def expectations(self, subject: Subject) -> list[Expectation]:
-        return [Expectation(
-            metric="skill_alone", slice={"feature": "*"}, op="not_shown_above", bound=self.bound,
-            severity="high",
-        )]  # fmt: skip
+        return [
+            Expectation(
+                metric="skill_alone",
+                slice={"feature": "*"},
+                op="not_shown_above",
+                bound=self.bound,
+                severity="high",
+            )
+        ]

@@ -34,8 +34,9 @@ class Quantisation(Check):
     id: ClassVar[str] = "deployment.quantisation"
     title: ClassVar[str] = "Does the model survive eight-bit arithmetic?"
     profiles: ClassVar[dict[str, dict[str, Any]]] = {
-        "quick": {"samples": 500}, "deep": {"samples": 20000},
-    }  # fmt: skip
+        "quick": {"samples": 500},
+        "deep": {"samples": 20000},
+    }
 
     samples: int = Field(default=2000, ge=20)
 
@@ -59,12 +60,18 @@ class Quantisation(Check):
         int8 = context.evidence(predict_int8, chosen)["logits"]
         before, after = (subject.task.merit(subject, z, y).numpy() for z in (float_, int8))
         loss = statistics.mean(
-            "loss", before - after, clusters=clusters, direction="lower", **subject.task.merit_change
+            "loss",
+            before - after,
+            clusters=clusters,
+            direction="lower",
+            **subject.task.merit_change,
         )
         flips = statistics.proportion(
-            "answers_changed", subject.task.changed(subject, float_, int8).numpy(), clusters=clusters,
+            "answers_changed",
+            subject.task.changed(subject, float_, int8).numpy(),
+            clusters=clusters,
             direction="lower",
-        )  # fmt: skip
+        )
         test = ""
         if subject.task.decides:
             lost, gained, p = statistics.mcnemar(before, after)
@@ -100,5 +107,7 @@ class Quantisation(Check):
     def expectations(self, subject: Subject) -> list[Expectation]:
         return [
             Expectation(metric="loss", op="not_shown_above", bound=0.02, severity="high"),
-            Expectation(metric="answers_changed", op="not_shown_above", bound=0.05, severity="medium"),
+            Expectation(
+                metric="answers_changed", op="not_shown_above", bound=0.05, severity="medium"
+            ),
         ]

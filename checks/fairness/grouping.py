@@ -91,14 +91,23 @@ def picture(
         of = f" The lowest and the highest {MOST_SHOWN // 2} of {len(shown):,} groups."
         shown = shown[: MOST_SHOWN // 2] + shown[-(MOST_SHOWN // 2) :]
     rows = [
-        {"label": f"{m.slice['group']} (n = {m.n:,})", "value": m.value, "low": m.low, "high": m.high}
+        {
+            "label": f"{m.slice['group']} (n = {m.n:,})",
+            "value": m.value,
+            "low": m.low,
+            "high": m.high,
+        }
         for m in shown
     ]
     said = ", ".join(
         f"{m.slice['group']} {share(value_of(m)) if percent else number(m.value)}" for m in shown
     )
-    return [figures.intervals(
-        rows, value=f"{what}{f' ({unit})' if unit else ''}", domain=(0, 1) if percent else None,
-        title=f"{what[0].upper()}{what[1:]} by {attribute}",
-        caption=f"{what[0].upper()}{what[1:]} with 95 % intervals: {said}.{of}",
-    )]  # fmt: skip
+    return [
+        figures.intervals(
+            rows,
+            value=f"{what}{f' ({unit})' if unit else ''}",
+            domain=(0, 1) if percent else None,
+            title=f"{what[0].upper()}{what[1:]} by {attribute}",
+            caption=f"{what[0].upper()}{what[1:]} with 95 % intervals: {said}.{of}",
+        )
+    ]

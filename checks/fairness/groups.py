@@ -61,10 +61,13 @@ class Groups(Check):
                 "not stated ([subject] favourable), so rates are shown for both."
             )
         return Measurement(
-            answer=answer, metrics=all_.metrics, tables=all_.tables, figures=all_.figures,
+            answer=answer,
+            metrics=all_.metrics,
+            tables=all_.tables,
+            figures=all_.figures,
             left_out=all_.left_out,
             guidance={name: self.advice(name, subject, all_.who) for name in ADVICE},
-        )  # fmt: skip
+        )
 
     def advice(self, name: str, subject: Subject, who: dict[str, dict[str, str]]) -> Guidance:
         title, what = ADVICE[name]
@@ -89,9 +92,10 @@ class Groups(Check):
         if not subject.task.decides:
             bound = SPREADS * subject.task.spread(subject)
             bounds = [
-                ("error_difference", bound, "high"), ("bias_difference", bound, "high"),
+                ("error_difference", bound, "high"),
+                ("bias_difference", bound, "high"),
                 ("answer_difference", bound, "medium"),
-            ]  # fmt: skip
+            ]
         elif len(subject.classes) == 2 or subject.meta.favourable is not None:
             bounds += [
                 ("demographic_parity_difference", 0.1, "medium"),
@@ -99,11 +103,14 @@ class Groups(Check):
             ]
         return [
             Expectation(
-                metric=metric, slice={"attribute": "*"}, op="not_shown_above", bound=bound,
+                metric=metric,
+                slice={"attribute": "*"},
+                op="not_shown_above",
+                bound=bound,
                 severity=severity,
             )
             for metric, bound, severity in bounds
-        ]  # fmt: skip
+        ]
 
 
 ADVICE = {

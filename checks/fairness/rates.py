@@ -29,15 +29,22 @@ def compare(context: Context, attribute: str, groups: Members) -> Findings:
     found = Findings()
     columns: dict[str, list[Metric]] = {}
 
-    def rate(name: str, good: Bools, base: Bools | None, direction: str, sign: str = "") -> list[Metric]:
+    def rate(
+        name: str, good: Bools, base: Bools | None, direction: str, sign: str = ""
+    ) -> list[Metric]:
         """One rate of every group."""
         metrics = []
         for group, own in groups.items():
             of = own if base is None else own[base[own]]
-            metrics.append(statistics.proportion(
-                name, good[of], direction=direction, slice=place(attribute, group, sign),
-                clusters=None if clusters is None else clusters[of],
-            ))  # fmt: skip
+            metrics.append(
+                statistics.proportion(
+                    name,
+                    good[of],
+                    direction=direction,
+                    slice=place(attribute, group, sign),
+                    clusters=None if clusters is None else clusters[of],
+                )
+            )
         found.metrics += metrics
         columns[f"{name.replace('_', ' ')}{f' of {sign}' if sign else ''}"] = metrics
         return metrics
@@ -58,34 +65,48 @@ def compare(context: Context, attribute: str, groups: Members) -> Findings:
         rate("false_positive_rate", said, ~true, "lower", sign)
         lacking = [str(m.slice["group"]) for m in hits if m.n == 0]
         if lacking:
-            found.left_out.append(LeftOut(
-                what=f"groups by {attribute}", how_many=len(lacking), only_worse=True,
-                why=f"no sample of {listed(lacking)} has the label {name}, so how often that is found "
-                "for them is not known",
-                metrics=["true_positive_rate"],
-            ))  # fmt: skip
-        found.metrics.append(statistics.ratio_between(
-            "selection_rate_ratio", parts(said, groups), clusters=taken(clusters, groups),
-            slice={**where, "class": sign} if sign else where,
-        ))  # fmt: skip
+            found.left_out.append(
+                LeftOut(
+                    what=f"groups by {attribute}",
+                    how_many=len(lacking),
+                    only_worse=True,
+                    why=f"no sample of {listed(lacking)} has the label {name}, so how often that is found "
+                    "for them is not known",
+                    metrics=["true_positive_rate"],
+                )
+            )
+        found.metrics.append(
+            statistics.ratio_between(
+                "selection_rate_ratio",
+                parts(said, groups),
+                clusters=taken(clusters, groups),
+                slice={**where, "class": sign} if sign else where,
+            )
+        )
     if signs:
         name = signs[-1]
         index = subject.classes.index(name)
         said, true = answers.predicted == index, answers.y == index
         parity = statistics.gap_between(
-            "demographic_parity_difference", parts(said, groups),
-            clusters=taken(clusters, groups), slice=where,
-        )  # fmt: skip
-        other = "another label" if len(subject.classes) > 2 else (
-            f"the label {next(c for c in subject.classes if c != name)}")  # fmt: skip
+            "demographic_parity_difference",
+            parts(said, groups),
+            clusters=taken(clusters, groups),
+            slice=where,
+        )
+        other = (
+            "another label"
+            if len(subject.classes) > 2
+            else (f"the label {next(c for c in subject.classes if c != name)}")
+        )
         bases = {f"with the label {name}": true, f"with {other}": ~true}
         odds = statistics.gap_between(
             "equalized_odds_difference",
             {base: parts(said, groups, own) for base, own in bases.items()},
-            clusters=None if clusters is None else
-            {base: parts(clusters, groups, own) for base, own in bases.items()},
+            clusters=None
+            if clusters is None
+            else {base: parts(clusters, groups, own) for base, own in bases.items()},
             slice=where,
-        )  # fmt: skip
+        )
         found.metrics += [parity, odds]
         told = f"{name} is the answer for {both(selection, percent=True)}"
         sentences.append(f"{told}, {apart(parity)}")
@@ -95,28 +116,38 @@ def compare(context: Context, attribute: str, groups: Members) -> Findings:
         }
         sentences.append(f"where the label is the same, answers differ by {gap(odds)}")
     difference = statistics.gap_between(
-        "accuracy_difference", parts(answers.correct, groups), clusters=taken(clusters, groups),
+        "accuracy_difference",
+        parts(answers.correct, groups),
+        clusters=taken(clusters, groups),
         slice=where,
-    )  # fmt: skip
+    )
     found.metrics.append(difference)
     told = f"the answer is right for {both(accuracy, percent=True)}"
     sentences.append(f"{told}, {apart(difference)}")
     found.who["accuracy_difference"] = {attribute: f"{told[0].upper()}{told[1:]}."}
     found.said.append(
-        f"By {attribute}: {'; '.join(sentences)}." if len(groups) > 1 else
-        f"By {attribute} there is nothing to compare: all are {next(iter(groups))}."
-    )  # fmt: skip
-    found.tables.append(Table(
-        title=f"By {attribute}", columns=["group", "n", *columns],
-        rows=[[group, len(own), *(column[i].value for column in columns.values())]
-              for i, (group, own) in enumerate(groups.items())],
-    ))  # fmt: skip
+        f"By {attribute}: {'; '.join(sentences)}."
+        if len(groups) > 1
+        else f"By {attribute} there is nothing to compare: all are {next(iter(groups))}."
+    )
+    found.tables.append(
+        Table(
+            title=f"By {attribute}",
+            columns=["group", "n", *columns],
+            rows=[
+                [group, len(own), *(column[i].value for column in columns.values())]
+                for i, (group, own) in enumerate(groups.items())
+            ],
+        )
+    )
     shown, what = (selection, f"share answered {signs[-1]}") if signs else (accuracy, "accuracy")
     found.figures += picture(shown, what, attribute, percent=True)
     return found
 
 
-def parts(values: NDArray[Any], groups: Members, base: Bools | None = None) -> dict[str, NDArray[Any]]:
+def parts(
+    values: NDArray[Any], groups: Members, base: Bools | None = None
+) -> dict[str, NDArray[Any]]:
     """Each group's values, of its samples within the base."""
     return {g: values[own if base is None else own[base[own]]] for g, own in groups.items()}
 

@@ -29,16 +29,26 @@ def compare(context: Context, attribute: str, groups: Members) -> Findings:
         ("mean_answer", "none", "answer_difference", answers),
     ):
         of[name] = [
-            shown(statistics.mean(
-                name, values[own], unit=UNIT, direction=direction,
-                slice={"attribute": attribute, "group": group},
-                clusters=None if clusters is None else clusters[own],
-            ), values[own]) for group, own in groups.items()
-        ]  # fmt: skip
+            shown(
+                statistics.mean(
+                    name,
+                    values[own],
+                    unit=UNIT,
+                    direction=direction,
+                    slice={"attribute": attribute, "group": group},
+                    clusters=None if clusters is None else clusters[own],
+                ),
+                values[own],
+            )
+            for group, own in groups.items()
+        ]
         gap = statistics.gap_between_means(
-            difference, taken(values, groups) or {}, clusters=taken(clusters, groups), slice=where,
+            difference,
+            taken(values, groups) or {},
+            clusters=taken(clusters, groups),
+            slice=where,
             unit=UNIT,
-        )  # fmt: skip
+        )
         found.metrics += [*of[name], gap]
         told[name] = f"a difference of {number(gap.value)} ({span(gap.low, gap.high)})"
     off = f"the model is off by {both(of['absolute_error'], percent=False)}"
@@ -47,18 +57,31 @@ def compare(context: Context, attribute: str, groups: Members) -> Findings:
     found.said.append(
         f"By {attribute}, in the unit of the labels: {off}, {told['absolute_error']}; {sides}, "
         f"{told['bias']}; {mean}, {told['mean_answer']}."
-        if ends(of["bias"]) else
-        f"By {attribute} there is nothing to compare: all are {next(iter(groups))}."
-    )  # fmt: skip
-    for name, sentence in (("error_difference", off), ("bias_difference", sides),
-                           ("answer_difference", mean)):  # fmt: skip
+        if ends(of["bias"])
+        else f"By {attribute} there is nothing to compare: all are {next(iter(groups))}."
+    )
+    for name, sentence in (
+        ("error_difference", off),
+        ("bias_difference", sides),
+        ("answer_difference", mean),
+    ):
         found.who[name] = {attribute: f"{sentence[0].upper()}{sentence[1:]} (units of the label)."}
-    found.tables.append(Table(
-        title=f"By {attribute}, in the unit of the labels",
-        columns=["group", "n", "mean absolute error", "mean error (answer − label)", "mean answer"],
-        rows=[[group, len(own), *(column[i].value for column in of.values())]
-              for i, (group, own) in enumerate(groups.items())],
-    ))  # fmt: skip
+    found.tables.append(
+        Table(
+            title=f"By {attribute}, in the unit of the labels",
+            columns=[
+                "group",
+                "n",
+                "mean absolute error",
+                "mean error (answer − label)",
+                "mean answer",
+            ],
+            rows=[
+                [group, len(own), *(column[i].value for column in of.values())]
+                for i, (group, own) in enumerate(groups.items())
+            ],
+        )
+    )
     for name, what in (("absolute_error", "mean absolute error"), ("bias", "mean error")):
         found.figures += picture(of[name], what, attribute, percent=False, unit=UNIT)
     return found
@@ -68,9 +91,14 @@ def shown(metric: Metric, values: NDArray[np.float64]) -> Metric:
     """A mean that has no interval (one sample, one cluster) is a value all the same."""
     if metric.value is not None or not np.isfinite(values).all():
         return metric
-    return metric.model_copy(update={
-        "value": float(values.mean()), "unit": UNIT, "reason": "", "estimator": "mean of one",
-    })  # fmt: skip
+    return metric.model_copy(
+        update={
+            "value": float(values.mean()),
+            "unit": UNIT,
+            "reason": "",
+            "estimator": "mean of one",
+        }
+    )
 
 
 def two_sides(metrics: list[Metric]) -> str:
@@ -78,5 +106,6 @@ def two_sides(metrics: list[Metric]) -> str:
     found = ends(metrics)
     return " and ".join(
         f"{number(abs(value_of(m)))} too {'high' if value_of(m) > 0 else 'low'} for "
-        f"{m.slice['group']} (n = {m.n:,})" for m in found or ()
-    )  # fmt: skip
+        f"{m.slice['group']} (n = {m.n:,})"
+        for m in found or ()
+    )

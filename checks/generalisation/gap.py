@@ -31,8 +31,9 @@ class Gap(Check):
     title: ClassVar[str] = "Is the model as good on new data as on its training data?"
     profiles: ClassVar[dict[str, dict[str, Any]]] = {"deep": {"samples": 20000}}
     explained_by: ClassVar[tuple[str, ...]] = (
-        "behaviour.input_scale", "performance.classification",
-    )  # fmt: skip
+        "behaviour.input_scale",
+        "performance.classification",
+    )
 
     samples: int = Field(default=2000, ge=50, description="training samples, at most")
 
@@ -51,9 +52,13 @@ class Gap(Check):
         unit = task.merit_unit
         clusters = context.clusters()
         gap = statistics.difference(
-            "gap", old, new, unit=unit, clusters=(None, clusters),
+            "gap",
+            old,
+            new,
+            unit=unit,
+            clusters=(None, clusters),
             sides=("training samples", "evaluation samples"),
-        )  # fmt: skip
+        )
         name = task.quality
         measure = statistics.mean if unit else statistics.proportion
         seen = measure("training_merit", old, direction="higher")
@@ -63,25 +68,32 @@ class Gap(Check):
             f"{len(new):,} new ones {number(fresh.value)}: a gap of {number(gap.value)} "
             f"({span(gap.low, gap.high)}){' ' + unit if unit else ''}.",
             metrics=[gap, seen, fresh],
-            figures=[figures.intervals(
-                [{"label": label, "value": m.value, "low": m.low, "high": m.high}
-                 for label, m in (("training", seen), ("evaluation", fresh))],
-                value=name, domain=None if unit else (0, 1),
-                title=f"{name.capitalize()} on training and on new data",
-                caption=f"{name.capitalize()} with 95 % intervals: {number(seen.value)} on training "
-                f"data, {number(fresh.value)} on evaluation data.",
-            )],
-            guidance={"gap": Guidance(
-                title="The model knows its training data better than the task",
-                what_happened="From training to new data it loses {value} ({low} to {high}); the "
-                "bound is {bound}.",
-                why_it_matters="What it showed in training will not be seen in use, and what it "
-                "memorised can be drawn out of it again.",
-                what_to_do="Stop earlier, regularise (weight decay, dropout, augmentation), clean "
-                "wrong labels, collect more data.",
-                tags=["NIST AI RMF MEASURE 2.3", "EU AI Act Article 15"],
-            )},
-        )  # fmt: skip
+            figures=[
+                figures.intervals(
+                    [
+                        {"label": label, "value": m.value, "low": m.low, "high": m.high}
+                        for label, m in (("training", seen), ("evaluation", fresh))
+                    ],
+                    value=name,
+                    domain=None if unit else (0, 1),
+                    title=f"{name.capitalize()} on training and on new data",
+                    caption=f"{name.capitalize()} with 95 % intervals: {number(seen.value)} on training "
+                    f"data, {number(fresh.value)} on evaluation data.",
+                )
+            ],
+            guidance={
+                "gap": Guidance(
+                    title="The model knows its training data better than the task",
+                    what_happened="From training to new data it loses {value} ({low} to {high}); the "
+                    "bound is {bound}.",
+                    why_it_matters="What it showed in training will not be seen in use, and what it "
+                    "memorised can be drawn out of it again.",
+                    what_to_do="Stop earlier, regularise (weight decay, dropout, augmentation), clean "
+                    "wrong labels, collect more data.",
+                    tags=["NIST AI RMF MEASURE 2.3", "EU AI Act Article 15"],
+                )
+            },
+        )
 
     def expectations(self, subject: Subject) -> list[Expectation]:
         return [

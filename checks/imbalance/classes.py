@@ -55,10 +55,13 @@ class Classes(Check):
             found[name] = predictions.correct[true]
             recall, precision = (
                 statistics.proportion(
-                    what, predictions.correct[own], slice={"class": name},
+                    what,
+                    predictions.correct[own],
+                    slice={"class": name},
                     clusters=None if clusters is None else clusters[own],
-                ) for what, own in (("recall", true), ("precision", said))
-            )  # fmt: skip
+                )
+                for what, own in (("recall", true), ("precision", said))
+            )
             if not len(true):
                 recall.reason = NEVER
             metrics += [recall, precision]
@@ -69,17 +72,27 @@ class Classes(Check):
         rare = int(present[counts[present].argmin()])
         rarest = next(m for m in measured if m.slice["class"] == names[rare])
         metrics.append(rarest.model_copy(update={"name": "rarest_class_recall", "slice": {}}))
-        metrics.append(statistics.gap_between(
-            "recall_gap", found,
-            clusters=None if clusters is None else
-            {name: clusters[own] for name, own in zip(names, of_class, strict=True)},
-        ))  # fmt: skip
+        metrics.append(
+            statistics.gap_between(
+                "recall_gap",
+                found,
+                clusters=None
+                if clusters is None
+                else {name: clusters[own] for name, own in zip(names, of_class, strict=True)},
+            )
+        )
         share_low, share_high = statistics.wilson(float(counts[rare]), float(counts.sum()))
-        metrics.append(Metric(
-            name="rarest_class_share", value=counts[rare] / counts.sum(), low=share_low,
-            high=share_high, n=int(counts.sum()), estimator="share; Wilson interval",
-            sufficient={"successes": int(counts[rare]), "n": int(counts.sum())},
-        ))  # fmt: skip
+        metrics.append(
+            Metric(
+                name="rarest_class_share",
+                value=counts[rare] / counts.sum(),
+                low=share_low,
+                high=share_high,
+                n=int(counts.sum()),
+                estimator="share; Wilson interval",
+                sufficient={"successes": int(counts[rare]), "n": int(counts.sum())},
+            )
+        )
         ordered = sorted(measured, key=lambda m: float(m.value or 0))
         worst, best = ordered[0], ordered[-1]
         shown = ordered[:MOST_SHOWN]
@@ -89,23 +102,43 @@ class Classes(Check):
             f"{worst.slice['class']}, found in {amount(worst)} of {worst.n:,}."
         )
         if absent:
-            answer += f" {len(absent):,} of {k:,} classes never occur in the data: {listed(absent)}."
+            answer += (
+                f" {len(absent):,} of {k:,} classes never occur in the data: {listed(absent)}."
+            )
         return Measurement(
             answer=answer,
             metrics=metrics,
-            tables=[Table(
-                title="By class", columns=["class", "n", "recall", "precision", "answered"],
-                rows=rows,
-            )],
-            left_out=[LeftOut(
-                what="classes", how_many=len(absent), only_worse=True, metrics=["recall_gap"],
-                why=f"they never occur in the data ({listed(absent)})",
-            )] if absent else [],
+            tables=[
+                Table(
+                    title="By class",
+                    columns=["class", "n", "recall", "precision", "answered"],
+                    rows=rows,
+                )
+            ],
+            left_out=[
+                LeftOut(
+                    what="classes",
+                    how_many=len(absent),
+                    only_worse=True,
+                    metrics=["recall_gap"],
+                    why=f"they never occur in the data ({listed(absent)})",
+                )
+            ]
+            if absent
+            else [],
             figures=[
                 figures.intervals(
-                    [{"label": str(m.slice["class"]), "value": m.value, "low": m.low,
-                      "high": m.high} for m in shown],
-                    value="recall", bound=self.bound,
+                    [
+                        {
+                            "label": str(m.slice["class"]),
+                            "value": m.value,
+                            "low": m.low,
+                            "high": m.high,
+                        }
+                        for m in shown
+                    ],
+                    value="recall",
+                    bound=self.bound,
                     title="How much of each class is found",
                     caption="Recall of "
                     f"{'the worst ' if len(shown) < len(ordered) else ''}{len(shown)} of {k:,} classes "
@@ -138,18 +171,21 @@ class Classes(Check):
                     tags=["NIST AI RMF MEASURE 2.3", "EU AI Act Article 10"],
                 ),
             },
-        )  # fmt: skip
+        )
 
     bound: ClassVar[float] = 0.5
 
     def expectations(self, subject: Subject) -> list[Expectation]:
         return [
             Expectation(
-                metric="recall", slice={"class": "*"}, op="not_shown_below", bound=self.bound,
+                metric="recall",
+                slice={"class": "*"},
+                op="not_shown_below",
+                bound=self.bound,
                 severity="high",
             ),
             Expectation(metric="recall_gap", op="not_shown_above", bound=0.3, severity="medium"),
-        ]  # fmt: skip
+        ]
 
 
 def by_class(classes: NDArray[np.intp], k: int) -> list[NDArray[np.intp]]:

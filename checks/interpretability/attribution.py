@@ -41,8 +41,9 @@ class Attribution(Check):
     samples: int = Field(default=64, ge=8, description="how many samples are explained")
 
     profiles: ClassVar[dict[str, dict[str, Any]]] = {
-        "quick": {"samples": 24}, "deep": {"samples": 256},
-    }  # fmt: skip
+        "quick": {"samples": 24},
+        "deep": {"samples": 256},
+    }
     name: ClassVar[str]
     promises_completeness: ClassVar[bool] = False
 
@@ -73,13 +74,19 @@ class Attribution(Check):
             "randomisation_similarity", alike, clusters=clusters, direction="lower", edges=(-1, 1)
         )
         advantage = statistics.mean(
-            "gain_over_model_free", (found["gain"] - found["model_free_gain"]).numpy(),
-            clusters=clusters, direction="higher", edges=(-2, 2),
-        )  # fmt: skip
+            "gain_over_model_free",
+            (found["gain"] - found["model_free_gain"]).numpy(),
+            clusters=clusters,
+            direction="higher",
+            edges=(-2, 2),
+        )
         gain = statistics.mean(
-            "insertion_minus_deletion", found["gain"].numpy(), clusters=clusters,
-            direction="higher", edges=(-1, 1),
-        )  # fmt: skip
+            "insertion_minus_deletion",
+            found["gain"].numpy(),
+            clusters=clusters,
+            direction="higher",
+            edges=(-1, 1),
+        )
         metrics = [similarity, gain, advantage, *self.own_metrics(found, context)]
         validity = [self.changes(similarity, undefined, len(chosen)), self.beats(advantage, found)]
         if self.promises_completeness:
@@ -88,13 +95,17 @@ class Attribution(Check):
                 "complete_share", errors <= COMPLETE_WITHIN, clusters=clusters
             )
             metrics.append(complete)
-            validity.insert(0, Validity(
-                name="completeness", passed=decided(complete, COMPLETE_SHARE, above=True),
-                detail=f"the parts add up to the answer within {share(COMPLETE_WITHIN)} on "
-                f"{share(float(complete.value or 0))} of {len(chosen)} samples "
-                f"({share(COMPLETE_SHARE)} must; median error {number(float(np.median(errors)))})",
-                metrics=["importance"],
-            ))  # fmt: skip
+            validity.insert(
+                0,
+                Validity(
+                    name="completeness",
+                    passed=decided(complete, COMPLETE_SHARE, above=True),
+                    detail=f"the parts add up to the answer within {share(COMPLETE_WITHIN)} on "
+                    f"{share(float(complete.value or 0))} of {len(chosen)} samples "
+                    f"({share(COMPLETE_SHARE)} must; median error {number(float(np.median(errors)))})",
+                    metrics=["importance"],
+                ),
+            )
         importance, tables, pictures = self.tell(context, chosen, found, other)
         metrics += importance
         answer = (
@@ -103,9 +114,14 @@ class Attribution(Check):
             f"n = {len(chosen)}."
         )
         return Measurement(
-            answer=answer, metrics=metrics, validity=validity, tables=tables, figures=pictures,
-            guidance={name: self.advice(name) for name in ADVICE}, conclusions=CONCLUSIONS,
-        )  # fmt: skip
+            answer=answer,
+            metrics=metrics,
+            validity=validity,
+            tables=tables,
+            figures=pictures,
+            guidance={name: self.advice(name) for name in ADVICE},
+            conclusions=CONCLUSIONS,
+        )
 
     def changes(self, similarity: Metric, undefined: int, n: int) -> Validity:
         constant = f"; {undefined} constant maps count as 0" if undefined else ""
@@ -138,9 +154,12 @@ class Attribution(Check):
         return f"{self.name} explains each answer by {parts.count} parts of the input."
 
     def tell(
-        self, context: Context, chosen: NDArray[np.intp], found: dict[str, Any],
+        self,
+        context: Context,
+        chosen: NDArray[np.intp],
+        found: dict[str, Any],
         other: dict[str, Any],
-    ) -> tuple[list[Metric], list[Table], list[Figure]]:  # fmt: skip
+    ) -> tuple[list[Metric], list[Table], list[Figure]]:
         """Importance of named features, or pictures of a few samples."""
         subject = context.subject
         parts = subject.kind.parts(subject)
@@ -150,50 +169,71 @@ class Attribution(Check):
             unit = subject.task.merit_unit or "log-odds"
             order = np.argsort(-strength.mean(0))[:MOST_FEATURES]
             metrics = [
-                statistics.mean("importance", strength[:, i], clusters=clusters,
-                                slice={"feature": parts.names[i]}, unit=unit)
+                statistics.mean(
+                    "importance",
+                    strength[:, i],
+                    clusters=clusters,
+                    slice={"feature": parts.names[i]},
+                    unit=unit,
+                )
                 for i in order
-            ]  # fmt: skip
+            ]
             rows = [
                 {"label": str(m.slice["feature"]), "value": m.value, "low": m.low, "high": m.high}
-                for m in metrics if m.value is not None
-            ]  # fmt: skip
+                for m in metrics
+                if m.value is not None
+            ]
             title = "How much each feature moves the answer"
             caption = (
                 f"Mean absolute attribution by {self.name} over {len(chosen)} samples, in {unit}, "
                 f"with 95 % intervals; {rows[0]['label']} first, {rows[-1]['label']} last."
             )
-            return metrics, [], [
-                figures.intervals(rows, value=f"mean absolute attribution ({unit})", title=title,
-                                  caption=caption, domain=None)
-            ]  # fmt: skip
+            return (
+                metrics,
+                [],
+                [
+                    figures.intervals(
+                        rows,
+                        value=f"mean absolute attribution ({unit})",
+                        title=title,
+                        caption=caption,
+                        domain=None,
+                    )
+                ],
+            )
         if not context.examples:
             return [], [], []
         return [], [], [self.pictures(context, chosen, found, other)]
 
     def pictures(
-        self, context: Context, chosen: NDArray[np.intp], found: dict[str, Any],
+        self,
+        context: Context,
+        chosen: NDArray[np.intp],
+        found: dict[str, Any],
         other: dict[str, Any],
-    ) -> Figure:  # fmt: skip
+    ) -> Figure:
         subject = context.subject
         sheet, said = [], []
         low, high = subject.range or (0.0, 1.0)
         for i in range(min(4, len(chosen))):
             x = subject.inputs[chosen[i]].float().numpy()
-            sheet.append([
-                figures.grey_or_rgb(subject.kind.tile(subject, x), low, high),
-                figures.signed_colours(self.drawn(subject, found, i)),
-                figures.signed_colours(self.drawn(subject, other, i)),
-            ])  # fmt: skip
+            sheet.append(
+                [
+                    figures.grey_or_rgb(subject.kind.tile(subject, x), low, high),
+                    figures.signed_colours(self.drawn(subject, found, i)),
+                    figures.signed_colours(self.drawn(subject, other, i)),
+                ]
+            )
             if subject.classes:
                 said.append(subject.classes[int(found["target"][i])])
         axes = f" {subject.kind.axes}" if subject.kind.axes else ""
         return figures.tiles(
-            sheet, title="Input, explanation, explanation of a model with random weights",
+            sheet,
+            title="Input, explanation, explanation of a model with random weights",
             caption=f"{len(sheet)} samples, one a row{', answered ' if said else ''}"
             f"{', '.join(said)}. Orange speaks for the answer, blue against it. The last two columns "
             f"must differ.{axes}",
-        )  # fmt: skip
+        )
 
     def drawn(self, subject: Subject, found: dict[str, Any], i: int) -> NDArray[np.float64]:
         """[h, w] of one sample's map."""
@@ -217,14 +257,25 @@ class Attribution(Check):
 
     def expectations(self, subject: Subject) -> list[Expectation]:
         wanted = [
-            Expectation(metric="randomisation_similarity", op="not_shown_above", bound=SIMILAR,
-                        severity="info"),
-            Expectation(metric="gain_over_model_free", op="not_shown_below", bound=0.0,
-                        severity="info"),
-        ]  # fmt: skip
+            Expectation(
+                metric="randomisation_similarity",
+                op="not_shown_above",
+                bound=SIMILAR,
+                severity="info",
+            ),
+            Expectation(
+                metric="gain_over_model_free", op="not_shown_below", bound=0.0, severity="info"
+            ),
+        ]
         if self.promises_completeness:
-            wanted.append(Expectation(metric="complete_share", op="not_shown_below",
-                                      bound=COMPLETE_SHARE, severity="info"))  # fmt: skip
+            wanted.append(
+                Expectation(
+                    metric="complete_share",
+                    op="not_shown_below",
+                    bound=COMPLETE_SHARE,
+                    severity="info",
+                )
+            )
         return wanted
 
 

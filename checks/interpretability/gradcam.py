@@ -27,7 +27,9 @@ class GradCAM(Attribution):
     """Where in the picture does the model look, by Grad-CAM, and can that be believed?"""
 
     id: ClassVar[str] = "interpretability.gradcam"
-    title: ClassVar[str] = "Where in the picture does the model look, by Grad-CAM, and can that be believed?"
+    title: ClassVar[str] = (
+        "Where in the picture does the model look, by Grad-CAM, and can that be believed?"
+    )
     name: ClassVar[str] = "Grad-CAM"
 
     layer: str | None = Field(
@@ -38,7 +40,9 @@ class GradCAM(Attribution):
         super().applies(subject)
         subject.require_gradients()
         if not subject.kind.has_neighbours:
-            raise NotApplicable(f"the inputs are {subject.kind.noun}, without space or time to look at")
+            raise NotApplicable(
+                f"the inputs are {subject.kind.noun}, without space or time to look at"
+            )
         from audit.methods.attributions import last_convolution
 
         names = dict(subject.core.named_modules())

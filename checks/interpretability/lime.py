@@ -29,11 +29,14 @@ class Lime(Attribution):
     """Which features move the answer nearby, by LIME, and can that be believed?"""
 
     id: ClassVar[str] = "interpretability.lime"
-    title: ClassVar[str] = "Which features move the answer nearby, by LIME, and can that be believed?"
+    title: ClassVar[str] = (
+        "Which features move the answer nearby, by LIME, and can that be believed?"
+    )
     name: ClassVar[str] = "LIME"
     profiles: ClassVar[dict[str, dict[str, Any]]] = {
-        "quick": {"samples": 24, "draws": 300}, "deep": {"samples": 256, "draws": 3000},
-    }  # fmt: skip
+        "quick": {"samples": 24, "draws": 300},
+        "deep": {"samples": 256, "draws": 3000},
+    }
 
     draws: int = Field(default=600, ge=50, description="perturbed inputs for each sample")
     rows: int = Field(default=200, ge=1, description="background rows of a table")
@@ -43,9 +46,10 @@ class Lime(Attribution):
 
     def own_metrics(self, found: dict[str, Any], context: Context) -> list[Metric]:
         return [
-            statistics.mean("local_fidelity", found["fidelity"].numpy(), direction="higher",
-                            edges=(-1, 1))
-        ]  # fmt: skip
+            statistics.mean(
+                "local_fidelity", found["fidelity"].numpy(), direction="higher", edges=(-1, 1)
+            )
+        ]
 
     def attribute(
         self, context: Context, samples: NDArray[np.intp], randomised: int

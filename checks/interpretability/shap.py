@@ -56,6 +56,9 @@ class Shap(Attribution):
         from audit.methods.attributions import shap
 
         return context.evidence(
-            shap, samples, permutations=self.permutations, rows=self.background(context.subject),
+            shap,
+            samples,
+            permutations=self.permutations,
+            rows=self.background(context.subject),
             randomised=randomised,
         )

@@ -38,17 +38,21 @@ class Shortcut(Check):
     """Does a small part of the input settle the answer, whatever the rest shows?"""
 
     id: ClassVar[str] = "interpretability.shortcut"
-    title: ClassVar[str] = "Does a small part of the input settle the answer, whatever the rest shows?"
+    title: ClassVar[str] = (
+        "Does a small part of the input settle the answer, whatever the rest shows?"
+    )
     profiles: ClassVar[dict[str, dict[str, Any]]] = {
         "deep": {"samples": 5000},
-    }  # fmt: skip
+    }
 
     samples: int = Field(default=600, ge=50)
 
     def applies(self, subject: Subject) -> None:
         subject.require("has_probabilities")
         if not subject.kind.has_neighbours:
-            raise NotApplicable(f"the inputs are {subject.kind.noun}, without parts that lie side by side")
+            raise NotApplicable(
+                f"the inputs are {subject.kind.noun}, without parts that lie side by side"
+            )
         if len(set(subject.labels.tolist())) < 2:
             raise NotApplicable("the labels hold one class only: there is no donor of another")
 
@@ -66,7 +70,11 @@ class Shortcut(Check):
         parts = context.subject.kind.parts(context.subject)
         metrics = [
             statistics.proportion(
-                "takeover", follows[:, i], clusters=clusters, slice={"part": name}, direction="lower"
+                "takeover",
+                follows[:, i],
+                clusters=clusters,
+                slice={"part": name},
+                direction="lower",
             )
             for i, name in enumerate(parts.names)
         ]
@@ -75,36 +83,42 @@ class Shortcut(Check):
         )
         ordered = sorted(metrics, key=lambda m: -float(m.value or 0))
         top, rival = ordered[0], ordered[min(STRADDLED, len(ordered) - 1)]
-        shown = [{"label": str(m.slice["part"]), "value": m.value, "low": m.low, "high": m.high}
-                 for m in ordered[:12]]  # fmt: skip
+        shown = [
+            {"label": str(m.slice["part"]), "value": m.value, "low": m.low, "high": m.high}
+            for m in ordered[:12]
+        ]
         return Measurement(
             answer=f"Taken from a sample of another class, the part at {top.slice['part']} takes the "
             f"answer over on {amount(top)} of {len(chosen):,} samples, the fifth strongest of "
             f"{parts.count} on {share(float(rival.value or 0))}.",
             metrics=[dominance, *ordered],
-            figures=[figures.intervals(
-                shown, value="share of answers taken over",
-                title="Parts that take the answer over",
-                caption="The strongest parts with 95 % intervals: " + ", ".join(
-                    f"{r['label']} {share(float(r['value'] or 0))}" for r in shown[:4]) + ".",
-            )],
-            guidance={"dominance": Guidance(
-                title="The answer hangs on one small part of the input",
-                what_happened=f"The part at {top.slice['part']}, one of {parts.count}, makes the model "
-                f"answer what another sample is on {amount(top)} of the samples, {{value}} ({{low}} to "
-                "{high}) more than the fifth strongest part; the bound is {bound}.",
-                why_it_matters="A model that reads a mark instead of the matter is right only as long "
-                "as the mark is there, and right for the wrong reason.",
-                what_to_do="Look at that part of the pictures: a tag, a border, a device's trace? "
-                "Remove or randomise it in training, and audit again on data without it.",
-                tags=["NIST AI RMF MEASURE 2.9", "EU AI Act Article 15"],
-            )},
-        )  # fmt: skip
+            figures=[
+                figures.intervals(
+                    shown,
+                    value="share of answers taken over",
+                    title="Parts that take the answer over",
+                    caption="The strongest parts with 95 % intervals: "
+                    + ", ".join(f"{r['label']} {share(float(r['value'] or 0))}" for r in shown[:4])
+                    + ".",
+                )
+            ],
+            guidance={
+                "dominance": Guidance(
+                    title="The answer hangs on one small part of the input",
+                    what_happened=f"The part at {top.slice['part']}, one of {parts.count}, makes the model "
+                    f"answer what another sample is on {amount(top)} of the samples, {{value}} ({{low}} to "
+                    "{high}) more than the fifth strongest part; the bound is {bound}.",
+                    why_it_matters="A model that reads a mark instead of the matter is right only as long "
+                    "as the mark is there, and right for the wrong reason.",
+                    what_to_do="Look at that part of the pictures: a tag, a border, a device's trace? "
+                    "Remove or randomise it in training, and audit again on data without it.",
+                    tags=["NIST AI RMF MEASURE 2.9", "EU AI Act Article 15"],
+                )
+            },
+        )
 
     def expectations(self, subject: Subject) -> list[Expectation]:
-        return [Expectation(
-            metric="dominance", op="not_shown_above", bound=0.1, severity="high"
-        )]  # fmt: skip
+        return [Expectation(metric="dominance", op="not_shown_above", bound=0.1, severity="high")]
 
 
 def ahead(follows: NDArray[np.bool_]) -> NDArray[np.float64]:

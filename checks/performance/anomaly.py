@@ -41,17 +41,22 @@ class Anomaly(Check):
         score, odd = predictions.logits[:, 1], predictions.y == 1
         clusters = context.clusters()
         area = statistics.auroc(
-            "auroc", score[odd], score[~odd],
+            "auroc",
+            score[odd],
+            score[~odd],
             clusters=None if clusters is None else (clusters[odd], clusters[~odd]),
-        )  # fmt: skip
+        )
         found = statistics.proportion(
-            "detection_rate", predictions.predicted[odd] == 1,
+            "detection_rate",
+            predictions.predicted[odd] == 1,
             clusters=None if clusters is None else clusters[odd],
-        )  # fmt: skip
+        )
         alarms = statistics.proportion(
-            "false_alarm_rate", predictions.predicted[~odd] == 1, direction="lower",
+            "false_alarm_rate",
+            predictions.predicted[~odd] == 1,
+            direction="lower",
             clusters=None if clusters is None else clusters[~odd],
-        )  # fmt: skip
+        )
         cut = np.quantile(score[~odd], 1 - FALSE_ALARMS)
         at_cut = statistics.proportion(
             "detection_rate_at", score[odd] > cut, slice={"false_alarm_rate": FALSE_ALARMS}
@@ -59,8 +64,15 @@ class Anomaly(Check):
         rows: list[dict[str, Any]] = []
         for alarm in (0.001, 0.003, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5):
             point = statistics.proportion("d", score[odd] > np.quantile(score[~odd], 1 - alarm))
-            rows.append({"false alarm rate": alarm, "found": point.value, "low": point.low,
-                         "high": point.high, "series": "share found"})  # fmt: skip
+            rows.append(
+                {
+                    "false alarm rate": alarm,
+                    "found": point.value,
+                    "low": point.low,
+                    "high": point.high,
+                    "series": "share found",
+                }
+            )
         answer = (
             f"An anomaly scores higher than a normal sample in {share(float(area.value or 0))} "
             f"of all pairs. At the threshold {number(subject.meta.threshold)} {amount(found)} of "
@@ -71,12 +83,17 @@ class Anomaly(Check):
         return Measurement(
             answer=answer,
             metrics=[area, found, alarms, at_cut],
-            figures=[figures.curve(
-                rows, x="false alarm rate", y="found", series="series",
-                title="Anomalies found, against false alarms",
-                caption=f"Share of anomalies found: {share(rows[0]['found'])} at 0.1 % false alarms, "
-                f"{share(rows[4]['found'])} at 5 %, {share(rows[-1]['found'])} at 50 %.",
-            )],
+            figures=[
+                figures.curve(
+                    rows,
+                    x="false alarm rate",
+                    y="found",
+                    series="series",
+                    title="Anomalies found, against false alarms",
+                    caption=f"Share of anomalies found: {share(rows[0]['found'])} at 0.1 % false alarms, "
+                    f"{share(rows[4]['found'])} at 5 %, {share(rows[-1]['found'])} at 50 %.",
+                )
+            ],
             guidance={
                 "auroc": Guidance(
                     title="The score hardly tells anomalies from normal samples",
@@ -96,7 +113,7 @@ class Anomaly(Check):
                     tags=tags,
                 ),
             },
-        )  # fmt: skip
+        )
 
     def expectations(self, subject: Subject) -> list[Expectation]:
         return [

@@ -45,9 +45,12 @@ class Classification(Check):
         accuracy = statistics.proportion("accuracy", predictions.correct, clusters=clusters)
         majority = float(np.bincount(y, minlength=k).max() / len(y))
         gain = statistics.mean(
-            "gain_over_constant", predictions.correct * 1.0 - (y == np.bincount(y, minlength=k).argmax()),
-            clusters=clusters, direction="higher", edges=(-1, 1),
-        )  # fmt: skip
+            "gain_over_constant",
+            predictions.correct * 1.0 - (y == np.bincount(y, minlength=k).argmax()),
+            clusters=clusters,
+            direction="higher",
+            edges=(-1, 1),
+        )
         metrics: list[Metric] = [accuracy, gain, renaming_gain(context)]
         right, answered = predictions.correct, predictions.answered
 
@@ -87,12 +90,17 @@ class Classification(Check):
         if k <= 20:
             pictures.append(
                 figures.matrix(
-                    figures.pair_matrix(names, normalised[np.ix_(shown, shown)], "answered", "true"),
-                    x="answered", y="true", value="share", title="Which class is taken for which",
+                    figures.pair_matrix(
+                        names, normalised[np.ix_(shown, shown)], "answered", "true"
+                    ),
+                    x="answered",
+                    y="true",
+                    value="share",
+                    title="Which class is taken for which",
                     caption=f"Confusion matrix of {len(names)} classes; each row shows how the "
                     f"samples of one true class were answered. {worst_confusion(names, table, shown)}",
                 )
-            )  # fmt: skip
+            )
         answer = (
             f"The model is right on {amount(accuracy)} of {len(y):,} samples; answering always the "
             f"most frequent class would be right on {share(majority)}."
@@ -102,9 +110,13 @@ class Classification(Check):
         return Measurement(
             answer=answer,
             metrics=metrics,
-            tables=[Table(
-                title="Recall by class", columns=["class", "n", "recall", "low", "high"], rows=rows
-            )],
+            tables=[
+                Table(
+                    title="Recall by class",
+                    columns=["class", "n", "recall", "low", "high"],
+                    rows=rows,
+                )
+            ],
             figures=pictures,
             per_unit=[pack("accuracy", predictions.correct)],
             guidance={
@@ -139,7 +151,7 @@ class Classification(Check):
                     tags=["NIST AI RMF MEASURE 2.3", "EU AI Act Article 15"],
                 ),
             },
-        )  # fmt: skip
+        )
 
     def expectations(self, subject: Subject) -> list[Expectation]:
         return [
@@ -163,8 +175,11 @@ def renaming_gain(context: Context) -> Metric:
         other = ~half & answered
         renamed[other] = names[said[other]]
     return statistics.mean(
-        "renaming_gain", (renamed == y) * 1.0 - predictions.correct, clusters=context.clusters(),
-        direction="lower", edges=(-1, 1),
+        "renaming_gain",
+        (renamed == y) * 1.0 - predictions.correct,
+        clusters=context.clusters(),
+        direction="lower",
+        edges=(-1, 1),
     )
 
 

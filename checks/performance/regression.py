@@ -58,16 +58,33 @@ class Regression(Check):
         bias = statistics.mean("bias", error, clusters=clusters)
         constant = np.abs(y - np.median(y))
         gain = statistics.mean(
-            "gain_over_constant", (constant - np.abs(error)) / subject.task.spread(subject),
-            clusters=clusters, direction="higher", unit="standard deviations",
-        )  # fmt: skip
+            "gain_over_constant",
+            (constant - np.abs(error)) / subject.task.spread(subject),
+            clusters=clusters,
+            direction="higher",
+            unit="standard deviations",
+        )
         rows = []
         for part in np.array_split(np.argsort(answer), min(TENTHS, max(1, len(y) // 20))):
             true = statistics.mean("true", y[part])
-            rows.append({"answer": answer[part].mean(), "true value": true.value, "low": true.low,
-                         "high": true.high, "series": "mean of the true values"})  # fmt: skip
-            rows.append({**rows[-1], "true value": rows[-1]["answer"], "low": rows[-1]["answer"],
-                         "high": rows[-1]["answer"], "series": "as answered"})  # fmt: skip
+            rows.append(
+                {
+                    "answer": answer[part].mean(),
+                    "true value": true.value,
+                    "low": true.low,
+                    "high": true.high,
+                    "series": "mean of the true values",
+                }
+            )
+            rows.append(
+                {
+                    **rows[-1],
+                    "true value": rows[-1]["answer"],
+                    "low": rows[-1]["answer"],
+                    "high": rows[-1]["answer"],
+                    "series": "as answered",
+                }
+            )
         measured = [row for row in rows if row["series"] != "as answered"]
         told = (
             f"The model explains {number(r2.value)} ({span(r2.low, r2.high)}) of the variance; it is "
@@ -77,25 +94,33 @@ class Regression(Check):
         return Measurement(
             answer=told,
             metrics=[r2, absolute, bias, gain],
-            figures=[figures.curve(
-                rows, x="answer", y="true value", series="series", domain=None,
-                title="True values where the model answers low, and where it answers high",
-                caption=f"Samples in {len(measured)} parts by the model's answer: the true values "
-                f"run from {number(measured[0]['true value'])} where it answers "
-                f"{number(measured[0]['answer'])} to {number(measured[-1]['true value'])} where it "
-                f"answers {number(measured[-1]['answer'])}.",
-            )],
-            guidance={"gain_over_constant": Guidance(
-                title="The model is hardly closer to the truth than a constant",
-                what_happened=f"It gains {{value}} standard deviations ({{low}} to {{high}}) over the "
-                f"best constant answer; it is off by {value_text(absolute)}.",
-                why_it_matters="A model that does not beat a constant has learnt nothing that its "
-                "users could rely on.",
-                what_to_do="Check that units and order of the columns match the training, then the "
-                "training itself.",
-                tags=["NIST AI RMF MEASURE 2.3", "EU AI Act Article 15"],
-            )},
-        )  # fmt: skip
+            figures=[
+                figures.curve(
+                    rows,
+                    x="answer",
+                    y="true value",
+                    series="series",
+                    domain=None,
+                    title="True values where the model answers low, and where it answers high",
+                    caption=f"Samples in {len(measured)} parts by the model's answer: the true values "
+                    f"run from {number(measured[0]['true value'])} where it answers "
+                    f"{number(measured[0]['answer'])} to {number(measured[-1]['true value'])} where it "
+                    f"answers {number(measured[-1]['answer'])}.",
+                )
+            ],
+            guidance={
+                "gain_over_constant": Guidance(
+                    title="The model is hardly closer to the truth than a constant",
+                    what_happened=f"It gains {{value}} standard deviations ({{low}} to {{high}}) over the "
+                    f"best constant answer; it is off by {value_text(absolute)}.",
+                    why_it_matters="A model that does not beat a constant has learnt nothing that its "
+                    "users could rely on.",
+                    what_to_do="Check that units and order of the columns match the training, then the "
+                    "training itself.",
+                    tags=["NIST AI RMF MEASURE 2.3", "EU AI Act Article 15"],
+                )
+            },
+        )
 
     def expectations(self, subject: Subject) -> list[Expectation]:
         return [Expectation(metric="gain_over_constant", op=">=", bound=0.0, severity="high")]

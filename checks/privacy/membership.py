@@ -47,8 +47,10 @@ class Membership(Check):
     title: ClassVar[str] = "Can somebody tell who was in the training data?"
     profiles: ClassVar[dict[str, dict[str, Any]]] = {"deep": {"samples": 20000}}
     explained_by: ClassVar[tuple[str, ...]] = (
-        "behaviour.input_scale", "performance.classification", "generalisation.gap",
-    )  # fmt: skip
+        "behaviour.input_scale",
+        "performance.classification",
+        "generalisation.gap",
+    )
 
     samples: int = Field(default=2000, ge=50, description="training samples, at most")
 
@@ -67,10 +69,24 @@ class Membership(Check):
         for rate in RATES:
             metric = found_at(members, others, rate)
             metrics.append(metric)
-            rows.append({"false positive rate": rate, "members found": metric.value,
-                         "low": metric.low, "high": metric.high, "series": "measured"})  # fmt: skip
-            rows.append({"false positive rate": rate, "members found": rate, "low": rate,
-                         "high": rate, "series": "by guessing"})  # fmt: skip
+            rows.append(
+                {
+                    "false positive rate": rate,
+                    "members found": metric.value,
+                    "low": metric.low,
+                    "high": metric.high,
+                    "series": "measured",
+                }
+            )
+            rows.append(
+                {
+                    "false positive rate": rate,
+                    "members found": rate,
+                    "low": rate,
+                    "high": rate,
+                    "series": "by guessing",
+                }
+            )
         sure = metrics[1]
         why = (
             "Whether a person's record was used can itself be a secret (a clinic's patients), and "
@@ -87,28 +103,40 @@ class Membership(Check):
             f"1 % wrongly finds {amount(sure)} of {sure.n:,} members.",
             metrics=metrics,
             validity=[alike(context, self.samples)],
-            figures=[figures.curve(
-                rows, x="false positive rate", y="members found", series="series",
-                title="Members found, against false accusations",
-                caption="Share of members found: " + ", ".join(
-                    f"{share(m.value or 0)} at {share(r)}" for m, r in zip(
-                        metrics[1:], RATES, strict=True)) + " false accusations.",
-            )],
+            figures=[
+                figures.curve(
+                    rows,
+                    x="false positive rate",
+                    y="members found",
+                    series="series",
+                    title="Members found, against false accusations",
+                    caption="Share of members found: "
+                    + ", ".join(
+                        f"{share(m.value or 0)} at {share(r)}"
+                        for m, r in zip(metrics[1:], RATES, strict=True)
+                    )
+                    + " false accusations.",
+                )
+            ],
             guidance={
                 "membership_auc": Guidance(
                     title="The model gives away who was in its training data",
                     what_happened=f"The area under the ROC curve is {number(area.value)} "
                     f"({span(area.low, area.high)}); 0.5 is chance, the bound {{bound}}.",
-                    why_it_matters=why, what_to_do=todo, tags=tags,
+                    why_it_matters=why,
+                    what_to_do=todo,
+                    tags=tags,
                 ),
                 "members_found": Guidance(
                     title="Some people can be said with confidence to be in the training data",
                     what_happened="For {slice}, {value} of {n} members are found ({low} to {high}); "
                     "the bound is {bound}.",
-                    why_it_matters=why, what_to_do=todo, tags=tags,
+                    why_it_matters=why,
+                    what_to_do=todo,
+                    tags=tags,
                 ),
             },
-        )  # fmt: skip
+        )
 
     def score(self, subject: Subject, logits: Tensor, y: Tensor) -> NDArray[np.float64]:
         """[n] how familiar each sample is."""
@@ -120,13 +148,18 @@ class Membership(Check):
 
     def expectations(self, subject: Subject) -> list[Expectation]:
         return [
-            Expectation(metric="membership_auc", op="not_shown_above", bound=0.6, severity="medium"),
+            Expectation(
+                metric="membership_auc", op="not_shown_above", bound=0.6, severity="medium"
+            ),
             Expectation(metric="membership_auc", op="not_shown_above", bound=0.7, severity="high"),
             Expectation(
-                metric="members_found", slice={"false_positive_rate": 0.01}, op="not_shown_above",
-                bound=0.1, severity="high",
+                metric="members_found",
+                slice={"false_positive_rate": 0.01},
+                op="not_shown_above",
+                bound=0.1,
+                severity="high",
             ),
-        ]  # fmt: skip
+        ]
 
 
 def found_at(members: NDArray[np.float64], others: NDArray[np.float64], rate: float) -> Metric:
@@ -155,16 +188,25 @@ def found_at(members: NDArray[np.float64], others: NDArray[np.float64], rate: fl
         if q < 0.5:
             hits = share_above(ordered[fit[0]]) if len(fit) else 0.0
         else:
-            hits = share_above(ordered[max(int(fit[0]) - 1, 0)]) if len(fit) else share_above(ordered[-1])
+            hits = (
+                share_above(ordered[max(int(fit[0]) - 1, 0)])
+                if len(fit)
+                else share_above(ordered[-1])
+            )
         ends = statistics.wilson(hits, len(members), 1 - 2 * tail)
         quantiles[str(q)] = ends[0] if q < 0.5 else ends[1]
     return Metric(
-        name="members_found", value=point / len(members), low=quantiles["0.025"],
-        high=quantiles["0.975"], n=len(members), direction="lower",
-        slice={"false_positive_rate": rate}, edges=(0, 1),
+        name="members_found",
+        value=point / len(members),
+        low=quantiles["0.025"],
+        high=quantiles["0.975"],
+        n=len(members),
+        direction="lower",
+        slice={"false_positive_rate": rate},
+        edges=(0, 1),
         estimator="share; Wilson interval at both ends of the threshold's",
         sufficient={"quantiles": {q: round(v, 12) for q, v in quantiles.items()}},
-    )  # fmt: skip
+    )
 
 
 BLIND = 0.6
@@ -195,8 +237,9 @@ def alike(context: Context, most: int) -> Validity:
     old, new = (forest.predict_proba(rows[~s])[:, 1] for rows, s in zip(x, seen, strict=True))
     blind = statistics.auroc("blind_auc", old, new)
     return Validity(
-        name="members are like others", passed=not (blind.low is not None and blind.low > BLIND),
+        name="members are like others",
+        passed=not (blind.low is not None and blind.low > BLIND),
         detail="from the inputs alone, without the model, training and evaluation samples are told apart "
         f"in {share(float(blind.value or 0))} of all pairs ({span(blind.low, blind.high)}; chance: 50 %)",
         doubt="training and evaluation inputs differ",
-    )  # fmt: skip
+    )

@@ -39,18 +39,27 @@ class BlackBox(Check):
     explained_by: ClassVar[tuple[str, ...]] = ("robustness.worst_case",)
     profiles: ClassVar[dict[str, dict[str, Any]]] = {
         "quick": {"queries": 100},
-        "deep": {"samples": 500, "queries": 2000, "decision_samples": 50, "evaluations": 1000,
-                 "iterations": 30},
-    }  # fmt: skip
+        "deep": {
+            "samples": 500,
+            "queries": 2000,
+            "decision_samples": 50,
+            "evaluations": 1000,
+            "iterations": 30,
+        },
+    }
 
-    eps: Annotated[Number, Field(ge=0)] | None = Field(default=None, description="as of robustness.pgd")
+    eps: Annotated[Number, Field(ge=0)] | None = Field(
+        default=None, description="as of robustness.pgd"
+    )
     samples: int = Field(default=100, ge=10, description="at most this many samples are attacked")
     queries: int = Field(default=200, ge=10, description="of a sample, by who sees scores")
     decision_samples: int = Field(
         default=0, ge=0, description="attacked by who sees decisions; none but in profile deep"
     )
     iterations: int = Field(default=10, ge=1, description="of HopSkipJump")
-    evaluations: int = Field(default=200, ge=10, description="of HopSkipJump in an iteration, at most")
+    evaluations: int = Field(
+        default=200, ge=10, description="of HopSkipJump in an iteration, at most"
+    )
 
     def applies(self, subject: Subject) -> None:
         subject.require("decides")
@@ -87,16 +96,20 @@ class BlackBox(Check):
         if len(few) and not subject.range_is_inferred and subject.whole is None:
             some = np.isin(chosen, few)
             distance = context.evidence(
-                hop_skip_jump, few, ["distance"], iterations=self.iterations,
+                hop_skip_jump,
+                few,
+                ["distance"],
+                iterations=self.iterations,
                 evaluations=self.evaluations,
-            )["distance"].numpy()  # fmt: skip
-            metrics.append(
-                self.metric(context, "decisions", clean[some] & (distance > eps), few)
-            )
+            )["distance"].numpy()
+            metrics.append(self.metric(context, "decisions", clean[some] & (distance > eps), few))
         seen = {m.slice["sees"]: m for m in metrics}
         good = subject.task.good
-        texts = [f"{amount(m)} of {m.n} by one who sees {name}" for name, m in seen.items()
-                 if name != "gradients"]  # fmt: skip
+        texts = [
+            f"{amount(m)} of {m.n} by one who sees {name}"
+            for name, m in seen.items()
+            if name != "gradients"
+        ]
         rows = [
             {"label": f"{name} (n = {m.n:,})", "value": m.value, "low": m.low, "high": m.high}
             for name, m in {"unattacked": base, **seen}.items()
@@ -107,36 +120,54 @@ class BlackBox(Check):
             f"{amount(seen['gradients'])}.",
             metrics=[*metrics, *([base])],
             expectations=[
-                Expectation(metric="robust_accuracy", slice={"sees": sees}, op="not_shown_below",
-                            bound=bound, severity="medium" if gates else severity, gates=gates,
-                            tolerates=TOLERATED)
+                Expectation(
+                    metric="robust_accuracy",
+                    slice={"sees": sees},
+                    op="not_shown_below",
+                    bound=bound,
+                    severity="medium" if gates else severity,
+                    gates=gates,
+                    tolerates=TOLERATED,
+                )
                 for sees in ("a surrogate", "scores")
             ],
             validity=[
-                fewer_left("black-box no better", "one who sees scores", left["gradients"], left["scores"]),
-                fewer_left("transfer no better", "one who trains a surrogate", left["gradients"],
-                           left["a surrogate"]),
+                fewer_left(
+                    "black-box no better", "one who sees scores", left["gradients"], left["scores"]
+                ),
+                fewer_left(
+                    "transfer no better",
+                    "one who trains a surrogate",
+                    left["gradients"],
+                    left["a surrogate"],
+                ),
                 same_answer_twice(context, chosen),
             ],
-            figures=[figures.intervals(
-                rows, value=f"share of answers {good}", bound=bound,
-                title="What is left, by what the adversary sees",
-                caption=f"unattacked {share(float(base.value or 0))}; " + "; ".join(
-                    f"{name} {share(float(m.value or 0))}" for name, m in seen.items()
-                ) + ". The dashed line is the default bound.",
-            )],
-            guidance={"robust_accuracy": Guidance(
-                title="The model can be fooled by one who {slice} only",
-                what_happened="An adversary who {slice} leaves {value} ({low} to {high}) of {n} answers "
-                f"{good}, where {amount(base)} are unattacked; the bound is {{bound}}, {why}."
-                f"{reference.remark(subject)}",
-                why_it_matters="Keeping the weights secret does not protect the model: its answers are "
-                "enough.",
-                what_to_do="Train with adversarial examples; limit how often one caller may ask, and "
-                "return decisions, not scores.",
-                tags=TAGS,
-            )},
-        )  # fmt: skip
+            figures=[
+                figures.intervals(
+                    rows,
+                    value=f"share of answers {good}",
+                    bound=bound,
+                    title="What is left, by what the adversary sees",
+                    caption=f"unattacked {share(float(base.value or 0))}; "
+                    + "; ".join(f"{name} {share(float(m.value or 0))}" for name, m in seen.items())
+                    + ". The dashed line is the default bound.",
+                )
+            ],
+            guidance={
+                "robust_accuracy": Guidance(
+                    title="The model can be fooled by one who {slice} only",
+                    what_happened="An adversary who {slice} leaves {value} ({low} to {high}) of {n} answers "
+                    f"{good}, where {amount(base)} are unattacked; the bound is {{bound}}, {why}."
+                    f"{reference.remark(subject)}",
+                    why_it_matters="Keeping the weights secret does not protect the model: its answers are "
+                    "enough.",
+                    what_to_do="Train with adversarial examples; limit how often one caller may ask, and "
+                    "return decisions, not scores.",
+                    tags=TAGS,
+                )
+            },
+        )
 
     def metric(
         self, context: Context, sees: str, bits: NDArray[np.bool_], samples: NDArray[np.intp]

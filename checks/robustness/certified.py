@@ -40,18 +40,22 @@ class Certified(Check):
     profiles: ClassVar[dict[str, dict[str, Any]]] = {
         "quick": {"samples": 20, "effort": 2e8},
         "deep": {"samples": 500, "per_octave": 32, "effort": 1e10},
-    }  # fmt: skip
+    }
 
     eps: Annotated[Number, Field(ge=0)] | None = Field(
         default=None, description="as of the attacks: [subject.input] eps, or their default"
     )
     samples: int = Field(default=50, ge=10, description="of those that are attacked, at most")
     effort: Number = Field(
-        default=1e9, ge=0, description="multiplications that linear bounds of hidden layers may take for "
-        "a sample at one budget"
+        default=1e9,
+        ge=0,
+        description="multiplications that linear bounds of hidden layers may take for "
+        "a sample at one budget",
     )
     per_octave: int = Field(
-        default=4, ge=1, description="steps of a doubling, in the search for the largest proven budget"
+        default=4,
+        ge=1,
+        description="steps of a doubling, in the search for the largest proven budget",
     )
 
     attack_class: ClassVar[type[NormBounded]] = WorstCase
@@ -91,18 +95,33 @@ class Certified(Check):
         some = np.isin(empirical.samples, chosen)
         smallest, clean = attack.smallest(context, empirical)[some], empirical.clean[some]
         clusters = context.clusters(chosen)
-        proven = context.evidence(
-            certified_eps, chosen, highest=REACH * eps, per_octave=self.per_octave, at=eps,
-            norm=attack.norm, effort=self.effort,
-        )["eps"].double().numpy()  # fmt: skip
+        proven = (
+            context.evidence(
+                certified_eps,
+                chosen,
+                highest=REACH * eps,
+                per_octave=self.per_octave,
+                at=eps,
+                norm=attack.norm,
+                effort=self.effort,
+            )["eps"]
+            .double()
+            .numpy()
+        )
         holds = proven >= eps * (1 - 1e-6)  # single precision
         certified = statistics.proportion(
             "certified_accuracy", holds, clusters=clusters, slice={"eps": eps}
         )
         median = statistics.bootstrap(
-            "median_certified_eps", lambda index: np.median(proven[index], axis=1), len(proven),
-            clusters=clusters, seed=context.seed, draws=1000, direction="higher", edges=None,
-        )  # fmt: skip
+            "median_certified_eps",
+            lambda index: np.median(proven[index], axis=1),
+            len(proven),
+            clusters=clusters,
+            seed=context.seed,
+            draws=1000,
+            direction="higher",
+            edges=None,
+        )
         robust = statistics.proportion(
             "robust_accuracy", empirical.standing[some], clusters=clusters, slice={"eps": eps}
         )
@@ -115,49 +134,71 @@ class Certified(Check):
             f"leave {share(left)}. What is true lies between. Half of the samples are proven up to "
             f"{number(median.value)}.",
             metrics=[certified, base, robust, median],
-            validity=[Validity(
-                name="no attack breaks what is proven", passed=contradictions == 0,
-                detail=f"{contradictions} of {len(chosen)} samples were broken within the budget that "
-                "was proven for them",
-            )],
+            validity=[
+                Validity(
+                    name="no attack breaks what is proven",
+                    passed=contradictions == 0,
+                    detail=f"{contradictions} of {len(chosen)} samples were broken within the budget that "
+                    "was proven for them",
+                )
+            ],
             figures=[self.sandwich(proven, smallest, clean, eps, clusters)],
             per_unit=[pack("certified_accuracy", holds, samples=chosen, slice={"eps": eps})],
-            guidance={"certified_accuracy": Guidance(
-                title="Little of the robustness is proven",
-                what_happened=f"{attack.change(subject, eps)} provably leaves {{value}} ({{low}} to "
-                f"{{high}}) of {{n}} answers right, where {amount(base)} are without a change; the bound "
-                f"is {{bound}}. Half of the samples are proven up to {number(median.value)}.",
-                why_it_matters="What attacks did not break may be broken by the next one; what is "
-                "proven cannot be.",
-                what_to_do="Train with bounds (Gowal et al. 2018), or say that robustness was tested "
-                "and not proven.",
-                tags=TAGS,
-            )},
-        )  # fmt: skip
+            guidance={
+                "certified_accuracy": Guidance(
+                    title="Little of the robustness is proven",
+                    what_happened=f"{attack.change(subject, eps)} provably leaves {{value}} ({{low}} to "
+                    f"{{high}}) of {{n}} answers right, where {amount(base)} are without a change; the bound "
+                    f"is {{bound}}. Half of the samples are proven up to {number(median.value)}.",
+                    why_it_matters="What attacks did not break may be broken by the next one; what is "
+                    "proven cannot be.",
+                    what_to_do="Train with bounds (Gowal et al. 2018), or say that robustness was tested "
+                    "and not proven.",
+                    tags=TAGS,
+                )
+            },
+        )
 
     def sandwich(
-        self, proven: NDArray[np.float64], smallest: NDArray[np.float64],
-        clean: NDArray[np.bool_], eps: float, clusters: NDArray[np.str_] | None,
-    ) -> Figure:  # fmt: skip
+        self,
+        proven: NDArray[np.float64],
+        smallest: NDArray[np.float64],
+        clean: NDArray[np.bool_],
+        eps: float,
+        clusters: NDArray[np.str_] | None,
+    ) -> Figure:
         """Accuracy that is proven and that attacks leave, against the budget."""
         rows = []
         for at in eps * np.geomspace(SMALLEST, REACH, 17):
-            for series, good in (("attacks leave at most", (smallest > at) & clean),
-                                 ("proven at least", proven >= at)):  # fmt: skip
+            for series, good in (
+                ("attacks leave at most", (smallest > at) & clean),
+                ("proven at least", proven >= at),
+            ):
                 m = statistics.proportion("r", good, clusters=clusters)
-                rows.append({"eps": at, "accuracy": m.value, "low": m.low, "high": m.high,
-                             "series": series})  # fmt: skip
+                rows.append(
+                    {"eps": at, "accuracy": m.value, "low": m.low, "high": m.high, "series": series}
+                )
         here = [float((proven >= eps).mean()), float(((smallest > eps) & clean).mean())]
         return figures.curve(
-            rows, x="eps", y="accuracy", series="series", log=True, asked=eps,
+            rows,
+            x="eps",
+            y="accuracy",
+            series="series",
+            log=True,
+            asked=eps,
             title="Between proof and attack: the true robust accuracy lies between the lines",
             caption=f"Without a change {share(float(clean.mean()))} are right; at eps {number(eps)}, "
             f"{share(here[0])} are proven right and attacks leave {share(here[1])} (dotted line).",
-        )  # fmt: skip
+        )
 
     def expectations(self, subject: Subject) -> list[Expectation]:
-        return [Expectation(
-            metric="certified_accuracy", slice={"eps": self.attack("standard").size(subject)},
-            op="not_shown_below", bound=0.1, severity="info",
-            gates=self.attack("standard").gate(subject)[1],
-        )]  # fmt: skip
+        return [
+            Expectation(
+                metric="certified_accuracy",
+                slice={"eps": self.attack("standard").size(subject)},
+                op="not_shown_below",
+                bound=0.1,
+                severity="info",
+                gates=self.attack("standard").gate(subject)[1],
+            )
+        ]

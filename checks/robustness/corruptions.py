@@ -34,8 +34,9 @@ class Corruptions(Check):
         "How right does the model stay on pictures as bad cameras, bad light and bad files make them?"
     )
     profiles: ClassVar[dict[str, dict[str, Any]]] = {
-        "quick": {"samples": 150}, "deep": {"samples": 5000},
-    }  # fmt: skip
+        "quick": {"samples": 150},
+        "deep": {"samples": 5000},
+    }
 
     samples: int = Field(default=500, ge=20)
 
@@ -65,36 +66,69 @@ class Corruptions(Check):
         base = statistics.proportion("clean_accuracy", clean, clusters=clusters)
         for kind in subject.kind.corruptions(subject):
             right = []
-            rows.append({"severity": 0, "accuracy": base.value, "low": base.low, "high": base.high,
-                         "corruption": kind})  # fmt: skip
+            rows.append(
+                {
+                    "severity": 0,
+                    "accuracy": base.value,
+                    "low": base.low,
+                    "high": base.high,
+                    "corruption": kind,
+                }
+            )
             for severity in SEVERITIES:
                 logits = context.evidence(corrupted, chosen, kind=kind, severity=severity)["logits"]
                 right.append(subject.task.merit(subject, logits, y).numpy())
                 metric = statistics.proportion(
-                    "accuracy", right[-1], clusters=clusters,
+                    "accuracy",
+                    right[-1],
+                    clusters=clusters,
                     slice={"corruption": kind, "severity": severity},
-                )  # fmt: skip
+                )
                 single.append(metric)
-                rows.append({"severity": severity, "accuracy": metric.value, "low": metric.low,
-                             "high": metric.high, "corruption": kind})  # fmt: skip
+                rows.append(
+                    {
+                        "severity": severity,
+                        "accuracy": metric.value,
+                        "low": metric.low,
+                        "high": metric.high,
+                        "corruption": kind,
+                    }
+                )
             mean = np.mean(right, axis=0)
             errors.append(1 - mean)
-            losses.append(statistics.mean(
-                "loss", clean - mean, clusters=clusters, slice={"corruption": kind},
-                direction="lower", edges=(-1, 1),
-            ))  # fmt: skip
+            losses.append(
+                statistics.mean(
+                    "loss",
+                    clean - mean,
+                    clusters=clusters,
+                    slice={"corruption": kind},
+                    direction="lower",
+                    edges=(-1, 1),
+                )
+            )
         mce = statistics.mean(
-            "mean_corruption_error", np.mean(errors, axis=0), clusters=clusters, direction="lower",
+            "mean_corruption_error",
+            np.mean(errors, axis=0),
+            clusters=clusters,
+            direction="lower",
             edges=(0, 1),
-        )  # fmt: skip
+        )
         ordered = sorted(losses, key=lambda m: -float(m.value or 0))
         worst = ordered[0]
-        pictures = [figures.curve(
-            rows, x="severity", y="accuracy", series="corruption",
-            title="Accuracy against the severity of the corruption",
-            caption="Mean loss over five severities: " + ", ".join(
-                f"{m.slice['corruption']} {share(float(m.value or 0))}" for m in ordered) + ".",
-        )]  # fmt: skip
+        pictures = [
+            figures.curve(
+                rows,
+                x="severity",
+                y="accuracy",
+                series="corruption",
+                title="Accuracy against the severity of the corruption",
+                caption="Mean loss over five severities: "
+                + ", ".join(
+                    f"{m.slice['corruption']} {share(float(m.value or 0))}" for m in ordered
+                )
+                + ".",
+            )
+        ]
         if context.examples:
             pictures.append(self.show(context, chosen))
         assert subject.range is not None
@@ -108,17 +142,19 @@ class Corruptions(Check):
             + (of_what if subject.range_is_inferred else ""),
             metrics=[mce, base, *losses, *single],
             figures=pictures,
-            guidance={"loss": Guidance(
-                title="Ordinary changes of the picture flip many answers: {slice}",
-                what_happened="With {slice}, averaged over five severities, accuracy falls by {value} "
-                f"({{low}} to {{high}}) from {amount(base)}; the bound is {{bound}}.",
-                why_it_matters="Dirt, dusk and a cheap camera come without anybody's intent, and "
-                "nobody tells the model.",
-                what_to_do="Train with such changes (augmentation, Hendrycks et al. 2020), check "
-                "pictures for quality before the model sees them.",
-                tags=["NIST AI RMF MEASURE 2.5", "EU AI Act Article 15"],
-            )},
-        )  # fmt: skip
+            guidance={
+                "loss": Guidance(
+                    title="Ordinary changes of the picture flip many answers: {slice}",
+                    what_happened="With {slice}, averaged over five severities, accuracy falls by {value} "
+                    f"({{low}} to {{high}}) from {amount(base)}; the bound is {{bound}}.",
+                    why_it_matters="Dirt, dusk and a cheap camera come without anybody's intent, and "
+                    "nobody tells the model.",
+                    what_to_do="Train with such changes (augmentation, Hendrycks et al. 2020), check "
+                    "pictures for quality before the model sees them.",
+                    tags=["NIST AI RMF MEASURE 2.5", "EU AI Act Article 15"],
+                )
+            },
+        )
 
     def show(self, context: Context, chosen: NDArray[np.intp]) -> Figure:
         """One sample, each kind in a row, at severities 1, 3 and 5."""
@@ -130,17 +166,25 @@ class Corruptions(Check):
         x, y = subject.batch(chosen[:1])
         batch = Batch(subject, x, y, np.array([context.seed], dtype=np.uint64))
         sheet = [
-            [figures.grey_or_rgb(picture[0].cpu().numpy(), low, high)
-             for picture in (x, *(corrupted_x(batch, kind, s) for s in (1, 3, 5)))]
+            [
+                figures.grey_or_rgb(picture[0].cpu().numpy(), low, high)
+                for picture in (x, *(corrupted_x(batch, kind, s) for s in (1, 3, 5)))
+            ]
             for kind in subject.kind.corruptions(subject)
-        ]  # fmt: skip
+        ]
         return figures.tiles(
-            sheet, title="Original, severities 1, 3 and 5",
+            sheet,
+            title="Original, severities 1, 3 and 5",
             caption=f"One sample; the rows are {', '.join(subject.kind.corruptions(subject))}.",
         )
 
     def expectations(self, subject: Subject) -> list[Expectation]:
-        return [Expectation(
-            metric="loss", slice={"corruption": "*"}, op="not_shown_above", bound=0.3,
-            severity="medium",
-        )]  # fmt: skip
+        return [
+            Expectation(
+                metric="loss",
+                slice={"corruption": "*"},
+                op="not_shown_above",
+                bound=0.3,
+                severity="medium",
+            )
+        ]

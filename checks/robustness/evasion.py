@@ -36,9 +36,12 @@ UNDECLARED = (
     " Nobody said how much must not matter ([subject.input] eps), so this decides no verdict."
 )
 TAGS = [
-    "MITRE ATLAS AML.T0043", "MITRE ATLAS AML.T0015", "CWE-1039", "NIST AI RMF MEASURE 2.7",
+    "MITRE ATLAS AML.T0043",
+    "MITRE ATLAS AML.T0015",
+    "CWE-1039",
+    "NIST AI RMF MEASURE 2.7",
     "EU AI Act Article 15",
-]  # fmt: skip
+]
 
 
 @dataclass(frozen=True)
@@ -134,9 +137,11 @@ class Evasion(Check):
         found = self.attack(context, chosen, size, list(self.fields))
         broken = found["broken"].numpy() & clean
         robust = statistics.proportion(
-            self.measure_of(context.subject), ~broken & clean, clusters=context.clusters(chosen),
+            self.measure_of(context.subject),
+            ~broken & clean,
+            clusters=context.clusters(chosen),
             slice={self.size_name: size},
-        )  # fmt: skip
+        )
         return Outcome(size, chosen, clean, broken, robust, found)
 
     def examine(self, context: Context) -> Measurement:
@@ -148,9 +153,12 @@ class Evasion(Check):
         clusters = context.clusters(chosen)
         base = statistics.proportion("clean_accuracy", clean, clusters=clusters)
         flips = statistics.proportion(
-            "attack_success", main.broken[clean], direction="lower", slice={self.size_name: size},
+            "attack_success",
+            main.broken[clean],
+            direction="lower",
+            slice={self.size_name: size},
             clusters=None if clusters is None else clusters[clean],
-        )  # fmt: skip
+        )
         # What was not attacked has not moved: that is no measurement of a regression.
         known = [base] if subject.task.decides else []
         change = self.change(subject, size)
@@ -163,12 +171,20 @@ class Evasion(Check):
             answer=self.answer(subject, main, base, flips),
             metrics=[*known, *(o.robust for o in outcomes), flips],
             figures=self.pictures(context, base, outcomes, bound),
-            per_unit=[pack(main.robust.name, main.standing, samples=chosen,
-                             slice={self.size_name: size})],
-            expectations=[Expectation(
-                metric=main.robust.name, slice={self.size_name: size}, op="not_shown_below",
-                bound=bound, severity=severity, gates=gates, tolerates=TOLERATED,
-            )],
+            per_unit=[
+                pack(main.robust.name, main.standing, samples=chosen, slice={self.size_name: size})
+            ],
+            expectations=[
+                Expectation(
+                    metric=main.robust.name,
+                    slice={self.size_name: size},
+                    op="not_shown_below",
+                    bound=bound,
+                    severity=severity,
+                    gates=gates,
+                    tolerates=TOLERATED,
+                )
+            ],
             guidance={
                 main.robust.name: Guidance(
                     title=title,
@@ -180,7 +196,7 @@ class Evasion(Check):
                     tags=TAGS,
                 )
             },
-        )  # fmt: skip
+        )
         measurement.validity = self.validity(context, main)
         self.add(context, main, measurement)
         rests = [m.name for m in measurement.metrics if m is not base]
@@ -238,7 +254,9 @@ class Evasion(Check):
         size was asked about.
         """
         what, y = context.subject.task.share_good, context.subject.task.robust
-        measured = sorted([(0.0, base), *((o.size, o.robust) for o in outcomes)], key=lambda m: m[0])
+        measured = sorted(
+            [(0.0, base), *((o.size, o.robust) for o in outcomes)], key=lambda m: m[0]
+        )
         falls = ", ".join(
             f"{share(float(m.value or 0))} at {self.step_name(context.subject, at)}"
             for at, m in measured[1:]
@@ -249,21 +267,39 @@ class Evasion(Check):
         )
         if len(measured) == 2:
             names = ["unattacked", *(self.step_name(context.subject, at) for at, _ in measured[1:])]
-            return [figures.intervals(
-                [{"label": label, "value": m.value, "low": m.low, "high": m.high}
-                 for label, (_, m) in zip(names, measured, strict=True)],
-                value=what, title=f"{what.capitalize()} before and under attack", bound=bound,
-                caption=caption,
-            )]  # fmt: skip
+            return [
+                figures.intervals(
+                    [
+                        {"label": label, "value": m.value, "low": m.low, "high": m.high}
+                        for label, (_, m) in zip(names, measured, strict=True)
+                    ],
+                    value=what,
+                    title=f"{what.capitalize()} before and under attack",
+                    bound=bound,
+                    caption=caption,
+                )
+            ]
         rows = [
-            {self.size_name: at, y: m.value, "low": m.low, "high": m.high,
-             "attack": self.id.split(".")[1].upper()}
+            {
+                self.size_name: at,
+                y: m.value,
+                "low": m.low,
+                "high": m.high,
+                "attack": self.id.split(".")[1].upper(),
+            }
             for at, m in measured
-        ]  # fmt: skip
-        return [figures.curve(
-            rows, x=self.size_name, y=y, series="attack", bound=bound, caption=caption,
-            title=f"{what.capitalize()} under attack, against the size of the change",
-        )]  # fmt: skip
+        ]
+        return [
+            figures.curve(
+                rows,
+                x=self.size_name,
+                y=y,
+                series="attack",
+                bound=bound,
+                caption=caption,
+                title=f"{what.capitalize()} under attack, against the size of the change",
+            )
+        ]
 
 
 class NormBounded(Evasion):
@@ -331,11 +367,14 @@ class NormBounded(Evasion):
         held = statistics.proportion(
             free.robust.name, free.clean & ~inside, clusters=context.clusters(free.samples)
         )
-        robust = free.robust.model_copy(update={
-            "high": held.high, "sufficient": {},
-            "estimator": f"{free.robust.estimator}; from an attack that may leave the guessed range to "
-            "what of it stays broken within",
-        })  # fmt: skip
+        robust = free.robust.model_copy(
+            update={
+                "high": held.high,
+                "sufficient": {},
+                "estimator": f"{free.robust.estimator}; from an attack that may leave the guessed range to "
+                "what of it stays broken within",
+            }
+        )
         return replace(free, robust=robust, held=held)
 
     def change(self, subject: Subject, size: float) -> str:
@@ -355,9 +394,7 @@ def unattacked(context: Context, samples: NDArray[np.intp]) -> NDArray[np.bool_]
     return good
 
 
-def least_left(
-    context: Context, samples: NDArray[np.intp], base: Metric
-) -> tuple[float, str]:
+def least_left(context: Context, samples: NDArray[np.intp], base: Metric) -> tuple[float, str]:
     """What an attack must not be shown to leave less than, on the same samples, and why so much."""
     half = KEPT * float(base.value or 0)
     if context.subject.task.valued:

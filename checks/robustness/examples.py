@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-
     from audit.checking import Context, Measurement
     from audit.checks.robustness.evasion import Evasion, Outcome
 

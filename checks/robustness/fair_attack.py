@@ -32,9 +32,14 @@ FEW = 32
 
 
 def white_box_validity(
-    context: Context, check: NormBounded, samples: NDArray[np.intp], clean: NDArray[np.bool_],
-    eps: float, found: dict[str, Tensor], steps: int,
-) -> list[Validity]:  # fmt: skip
+    context: Context,
+    check: NormBounded,
+    samples: NDArray[np.intp],
+    clean: NDArray[np.bool_],
+    eps: float,
+    found: dict[str, Tensor],
+    steps: int,
+) -> list[Validity]:
     """The tests of a fair attack.
 
     Args:
@@ -52,10 +57,13 @@ def white_box_validity(
         return [Validity(name="samples", passed=None, detail="no sample was answered right")]
     result = [
         no_zero_gradient(zero),
-        doubtful("loss rose", rose.mean() >= ROSE,
-                 f"the loss rose on {share(float(rose.mean()))} of {len(rose):,} samples "
-                 f"({share(ROSE)} must)"),
-    ]  # fmt: skip
+        doubtful(
+            "loss rose",
+            rose.mean() >= ROSE,
+            f"the loss rose on {share(float(rose.mean()))} of {len(rose):,} samples "
+            f"({share(ROSE)} must)",
+        ),
+    ]
     some = np.isin(samples, context.samples(min(check.diagnostic_samples, len(samples))))
     few = samples[some]
     white = ~found["broken"].numpy()[some] & clean[some]
@@ -64,29 +72,42 @@ def white_box_validity(
         broken = context.evidence(produce, few, ["broken"], **parameters)["broken"].numpy()
         return ~broken & clean[some]
 
-    result.append(fewer_left(
-        "black-box no better", "a search without gradients", white,
-        left(square, eps=eps, queries=check.queries, **check.parts()),
-    ))  # fmt: skip
+    result.append(
+        fewer_left(
+            "black-box no better",
+            "a search without gradients",
+            white,
+            left(square, eps=eps, queries=check.queries, **check.parts()),
+        )
+    )
     if subject.task.decides:
-        result.append(fewer_left(
-            "transfer no better", "what fools a surrogate, learnt from the model's answers,", white,
-            left(transfer, eps=eps, steps=20, **check.parts()),
-        ))  # fmt: skip
+        result.append(
+            fewer_left(
+                "transfer no better",
+                "what fools a surrogate, learnt from the model's answers,",
+                white,
+                left(transfer, eps=eps, steps=20, **check.parts()),
+            )
+        )
     longer = context.evidence(
         pgd, few, ["broken"], eps=eps, steps=2 * steps, restarts=2, **check.parts()
     )["broken"].numpy()
-    result.append(little_more(
-        "more steps change little", "twice the steps from two starts", white, longer, MASKING
-    ))  # fmt: skip
+    result.append(
+        little_more(
+            "more steps change little", "twice the steps from two starts", white, longer, MASKING
+        )
+    )
     free = ~context.evidence(free_pgd, few, steps=check.free_steps)["broken"].numpy()
     constant = best_constant(context, few)
     low, _ = statistics.wilson(float(free.sum()), len(few))
-    result.append(doubtful(
-        "budget removed", low <= constant,
-        f"free to change everything, the attack leaves {share(float(free.mean()))} of "
-        f"{len(few)} right; the best constant answer gets {share(float(constant))}",
-    ))  # fmt: skip
+    result.append(
+        doubtful(
+            "budget removed",
+            low <= constant,
+            f"free to change everything, the attack leaves {share(float(free.mean()))} of "
+            f"{len(few)} right; the best constant answer gets {share(float(constant))}",
+        )
+    )
     result.append(same_answer_twice(context, samples))
     return result
 
@@ -97,10 +118,12 @@ def fewer_left(
     """Does another attack leave no fewer answers standing, [n] each, than ours?"""
     lost, gained, p = statistics.mcnemar(white, other)
     return doubtful(
-        name, lost <= gained or p >= 0.05,
+        name,
+        lost <= gained or p >= 0.05,
         f"of {len(white)} samples {who} breaks {lost} that the attack does not, and misses "
-        f"{gained} that it does (paired p = {number(p)})", doubt,
-    )  # fmt: skip
+        f"{gained} that it does (paired p = {number(p)})",
+        doubt,
+    )
 
 
 def little_more(
@@ -110,19 +133,22 @@ def little_more(
     more = int((left & broken).sum())
     low, _ = statistics.wilson(more, len(left))
     return doubtful(
-        name, low <= GAIN,
+        name,
+        low <= GAIN,
         f"{who}: {more} of {len(left)} samples broken that the attack does not break ({share(GAIN)} "
-        "may be)", doubt,
-    )  # fmt: skip
+        "may be)",
+        doubt,
+    )
 
 
 def no_zero_gradient(zero: NDArray[np.bool_]) -> Validity:
     """Have nearly all of the samples [n] a gradient?"""
     none = float(zero.mean()) if len(zero) else 0.0
     return doubtful(
-        "gradients", none <= ZERO,
+        "gradients",
+        none <= ZERO,
         f"{share(none)} of {len(zero):,} samples have a gradient of zero (at most {share(ZERO)} may)",
-    )  # fmt: skip
+    )
 
 
 def same_answer_twice(context: Context, samples: NDArray[np.intp]) -> Validity:
@@ -134,15 +160,14 @@ def same_answer_twice(context: Context, samples: NDArray[np.intp]) -> Validity:
     moved = (first - again).abs().amax(1) > SAME * first.std().clamp_min(1e-12)
     drawn = float(moved.double().mean())
     return doubtful(
-        "the same answer twice", drawn <= UNSTABLE,
+        "the same answer twice",
+        drawn <= UNSTABLE,
         f"asked again, the scores of {share(drawn)} of {len(few)} samples are others "
         f"({share(UNSTABLE)} may be)",
-    )  # fmt: skip
+    )
 
 
-def doubtful(
-    name: str, passed: bool | np.bool_, detail: str, doubt: str = MASKING
-) -> Validity:
+def doubtful(name: str, passed: bool | np.bool_, detail: str, doubt: str = MASKING) -> Validity:
     return Validity(name=name, passed=bool(passed), detail=detail, doubt=doubt)
 
 

@@ -59,26 +59,36 @@ class FGSM(NormBounded):
     def reference(self, steps: int) -> PGD:
         """The attack that the evidence is inherited from."""
         return PGD(
-            eps=self.eps, steps=steps, curve=[1.0], samples=self.samples,
-            diagnostic_samples=self.diagnostic_samples, queries=self.queries,
+            eps=self.eps,
+            steps=steps,
+            curve=[1.0],
+            samples=self.samples,
+            diagnostic_samples=self.diagnostic_samples,
+            queries=self.queries,
             free_steps=self.free_steps,
-        )  # fmt: skip
+        )
 
     def validity(self, context: Context, outcome: Outcome) -> list[Validity]:
         reference = self.reference(PGD(**PGD.profiles.get(context.profile, {})).steps)
-        stronger = reference.attack(
-            context, outcome.samples, outcome.size, list(reference.fields)
-        )
+        stronger = reference.attack(context, outcome.samples, outcome.size, list(reference.fields))
         lost, gained, p = statistics.mcnemar(
             ~stronger["broken"].numpy() & outcome.clean, outcome.standing
         )
         inherited = white_box_validity(
-            context, reference, outcome.samples, outcome.clean, outcome.size, stronger,
+            context,
+            reference,
+            outcome.samples,
+            outcome.clean,
+            outcome.size,
+            stronger,
             reference.steps,
-        )  # fmt: skip
-        inherited.append(doubtful(
-            "PGD at least as strong", lost <= gained or p >= 0.05,
-            f"FGSM breaks {lost} samples that PGD leaves, and leaves {gained} that PGD breaks, of the "
-            "same samples",
-        ))  # fmt: skip
+        )
+        inherited.append(
+            doubtful(
+                "PGD at least as strong",
+                lost <= gained or p >= 0.05,
+                f"FGSM breaks {lost} samples that PGD leaves, and leaves {gained} that PGD breaks, of the "
+                "same samples",
+            )
+        )
         return inherited

@@ -36,8 +36,10 @@ class GradientMasking(Check):
     title: ClassVar[str] = "Do the model's gradients hide how fragile it is?"
     profiles: ClassVar[dict[str, dict[str, Any]]] = {}
     explained_by: ClassVar[tuple[str, ...]] = (
-        "behaviour.input_scale", "performance.classification", "training.weights",
-    )  # fmt: skip
+        "behaviour.input_scale",
+        "performance.classification",
+        "training.weights",
+    )
 
     def applies(self, subject: Subject) -> None:
         PGD().applies(subject)
@@ -58,18 +60,23 @@ class GradientMasking(Check):
         found = attack.attack(context, chosen, eps, ["broken", "zero_gradient"])
         clusters = context.clusters(chosen)
         zero = statistics.proportion(
-            "zero_gradient_share", found["zero_gradient"].numpy()[clean], direction="lower",
+            "zero_gradient_share",
+            found["zero_gradient"].numpy()[clean],
+            direction="lower",
             clusters=None if clusters is None else clusters[clean],
-        )  # fmt: skip
+        )
         some = np.isin(chosen, context.samples(min(attack.diagnostic_samples, len(chosen))))
         few = chosen[some]
         blind = context.evidence(square, few, eps=eps, queries=attack.queries)["broken"]
         white = found["broken"].numpy()[some] & clean[some]
         black = blind.numpy() & clean[some]
         hidden = statistics.mean(
-            "hidden_fragility", black * 1.0 - white * 1.0, clusters=context.clusters(few),
-            direction="lower", edges=(-1, 1),
-        )  # fmt: skip
+            "hidden_fragility",
+            black * 1.0 - white * 1.0,
+            clusters=context.clusters(few),
+            direction="lower",
+            edges=(-1, 1),
+        )
         why = (
             "Robustness figures from gradient attacks on such a model are too good to be true; "
             "somebody who searches without gradients breaks it."
@@ -89,16 +96,20 @@ class GradientMasking(Check):
                     title="The model's gradients are masked: they vanish",
                     what_happened="{value} of {n} samples ({low} to {high}) have a gradient of zero; "
                     "the bound is {bound}.",
-                    why_it_matters=why, what_to_do=todo, tags=tags,
+                    why_it_matters=why,
+                    what_to_do=todo,
+                    tags=tags,
                 ),
                 "hidden_fragility": Guidance(
                     title="The model's gradients are masked: a blind search breaks more",
                     what_happened="A search without gradients breaks {value} ({low} to {high}) more "
                     "of the answers than the gradient attack; the bound is {bound}.",
-                    why_it_matters=why, what_to_do=todo, tags=tags,
+                    why_it_matters=why,
+                    what_to_do=todo,
+                    tags=tags,
                 ),
             },
-        )  # fmt: skip
+        )
 
     def expectations(self, subject: Subject) -> list[Expectation]:
         return [

@@ -36,8 +36,9 @@ class MissingValues(Check):
     id: ClassVar[str] = "robustness.missing_values"
     title: ClassVar[str] = "What becomes of the answer when a value is missing?"
     profiles: ClassVar[dict[str, dict[str, Any]]] = {
-        "quick": {"samples": 200}, "deep": {"samples": 5000},
-    }  # fmt: skip
+        "quick": {"samples": 200},
+        "deep": {"samples": 5000},
+    }
 
     samples: int = Field(default=500, ge=20)
 
@@ -65,40 +66,68 @@ class MissingValues(Check):
             gone, other = (
                 subject.task.changed(subject, known, z[:, i]).numpy() for z in (filled, another)
             )
-            flips.append(statistics.proportion(
-                "answers_changed", gone, clusters=clusters, direction="lower", slice=where,
-            ))  # fmt: skip
-            more.append(statistics.mean(
-                "changed_by_absence", gone * 1.0 - other * 1.0, clusters=clusters, direction="lower",
-                slice=where, edges=(-1, 1),
-            ))  # fmt: skip
+            flips.append(
+                statistics.proportion(
+                    "answers_changed",
+                    gone,
+                    clusters=clusters,
+                    direction="lower",
+                    slice=where,
+                )
+            )
+            more.append(
+                statistics.mean(
+                    "changed_by_absence",
+                    gone * 1.0 - other * 1.0,
+                    clusters=clusters,
+                    direction="lower",
+                    slice=where,
+                    edges=(-1, 1),
+                )
+            )
         before = subject.task.merit(subject, known, y).numpy()
         losses, base, kept = [], quality(context, chosen, known), []
         for at in SHARES:
             logits = context.evidence(missing_at_random, chosen, share=at)["logits"]
             kept.append(quality(context, chosen, logits, {"missing share": at}))
-            losses.append(statistics.mean(
-                "loss", before - subject.task.merit(subject, logits, y).numpy(), clusters=clusters,
-                slice={"missing share": at}, direction="lower", **subject.task.merit_change,
-            ))  # fmt: skip
+            losses.append(
+                statistics.mean(
+                    "loss",
+                    before - subject.task.merit(subject, logits, y).numpy(),
+                    clusters=clusters,
+                    slice={"missing share": at},
+                    direction="lower",
+                    **subject.task.merit_change,
+                )
+            )
         ordered = sorted(flips, key=lambda m: -float(m.value or 0))
         top = ordered[0]
         shown = [
-            {"label": f"{m.slice['missing']}, filled by {m.slice['filled by']}", "value": m.value,
-             "low": m.low, "high": m.high} for m in ordered[:15]
-        ]  # fmt: skip
+            {
+                "label": f"{m.slice['missing']}, filled by {m.slice['filled by']}",
+                "value": m.value,
+                "low": m.low,
+                "high": m.high,
+            }
+            for m in ordered[:15]
+        ]
         return Measurement(
             answer=f"Without {top.slice['missing']}, filled by {top.slice['filled by']}, "
             f"{amount(top)} of {len(chosen):,} answers change, more than for any other. With one "
             f"value in ten missing at random {from_to(context, base, kept[0])}, a loss of "
             f"{number(losses[0].value)} ({span(losses[0].low, losses[0].high)}).",
             metrics=[*ordered, *more, *losses, base, *kept],
-            figures=[figures.intervals(
-                shown, value="share of answers that change", bound=self.bound,
-                title="What is missed most",
-                caption="Answers that change when one value is missing: " + ", ".join(
-                    f"{r['label']} {share(float(r['value'] or 0))}" for r in shown[:4]) + ".",
-            )],
+            figures=[
+                figures.intervals(
+                    shown,
+                    value="share of answers that change",
+                    bound=self.bound,
+                    title="What is missed most",
+                    caption="Answers that change when one value is missing: "
+                    + ", ".join(f"{r['label']} {share(float(r['value'] or 0))}" for r in shown[:4])
+                    + ".",
+                )
+            ],
             guidance={
                 "changed_by_absence": Guidance(
                     title="A missing value decides: {slice}",
@@ -129,24 +158,44 @@ class MissingValues(Check):
                     tags=["NIST AI RMF MEASURE 2.5", "EU AI Act Article 15"],
                 ),
             },
-        )  # fmt: skip
+        )
 
     bound: ClassVar[float] = 0.35
 
     def expectations(self, subject: Subject) -> list[Expectation]:
         # Zero, or no category at all, is a mistake that people make, but one that can be seen.
         severities: dict[str, Severity] = {
-            "mean": "high", "most frequent": "high", "zero": "medium", "none": "medium",
-        }  # fmt: skip
+            "mean": "high",
+            "most frequent": "high",
+            "zero": "medium",
+            "none": "medium",
+        }
         return [
-            *(Expectation(
-                metric="changed_by_absence", slice={"missing": "*", "filled by": how},
-                op="not_shown_above", bound=self.bound, severity=severity,
-            ) for how, severity in severities.items()),
-            *(Expectation(
-                metric="answers_changed", slice={"missing": "*", "filled by": how},
-                op="not_shown_above", bound=self.bound, severity="medium",
-            ) for how in severities),
-            Expectation(metric="loss", slice={"missing share": 0.1}, op="not_shown_above",
-                        bound=0.1, severity="medium"),
-        ]  # fmt: skip
+            *(
+                Expectation(
+                    metric="changed_by_absence",
+                    slice={"missing": "*", "filled by": how},
+                    op="not_shown_above",
+                    bound=self.bound,
+                    severity=severity,
+                )
+                for how, severity in severities.items()
+            ),
+            *(
+                Expectation(
+                    metric="answers_changed",
+                    slice={"missing": "*", "filled by": how},
+                    op="not_shown_above",
+                    bound=self.bound,
+                    severity="medium",
+                )
+                for how in severities
+            ),
+            Expectation(
+                metric="loss",
+                slice={"missing share": 0.1},
+                op="not_shown_above",
+                bound=0.1,
+                severity="medium",
+            ),
+        ]

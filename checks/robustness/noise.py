@@ -34,8 +34,9 @@ class Noise(Check):
     id: ClassVar[str] = "robustness.noise"
     title: ClassVar[str] = "How right does the model stay when measurements are a little off?"
     profiles: ClassVar[dict[str, dict[str, Any]]] = {
-        "quick": {"samples": 300}, "deep": {"samples": 20000},
-    }  # fmt: skip
+        "quick": {"samples": 300},
+        "deep": {"samples": 20000},
+    }
 
     samples: int = Field(default=1000, ge=20)
 
@@ -60,17 +61,35 @@ class Noise(Check):
         base, kept = quality(context, chosen, before), []
         for strength in STRENGTHS:
             after = context.evidence(noisy, chosen, strength=strength)["logits"]
-            losses.append(statistics.mean(
-                "loss", clean - subject.task.merit(subject, after, y).numpy(), clusters=clusters,
-                slice={"noise": strength}, direction="lower", **subject.task.merit_change,
-            ))  # fmt: skip
+            losses.append(
+                statistics.mean(
+                    "loss",
+                    clean - subject.task.merit(subject, after, y).numpy(),
+                    clusters=clusters,
+                    slice={"noise": strength},
+                    direction="lower",
+                    **subject.task.merit_change,
+                )
+            )
             kept.append(quality(context, chosen, after, {"noise": strength}))
-            flips.append(statistics.proportion(
-                "answers_changed", subject.task.changed(subject, before, after).numpy(), clusters=clusters,
-                slice={"noise": strength}, direction="lower",
-            ))  # fmt: skip
-            rows.append({"noise": strength, "share": flips[-1].value, "low": flips[-1].low,
-                         "high": flips[-1].high, "series": "answers that change"})  # fmt: skip
+            flips.append(
+                statistics.proportion(
+                    "answers_changed",
+                    subject.task.changed(subject, before, after).numpy(),
+                    clusters=clusters,
+                    slice={"noise": strength},
+                    direction="lower",
+                )
+            )
+            rows.append(
+                {
+                    "noise": strength,
+                    "share": flips[-1].value,
+                    "low": flips[-1].low,
+                    "high": flips[-1].high,
+                    "series": "answers that change",
+                }
+            )
         at = STRENGTHS.index(JUDGED)
         loss, changed = losses[at], flips[at]
         return Measurement(
@@ -79,26 +98,41 @@ class Noise(Check):
             f"{number(loss.value)} ({span(loss.low, loss.high)})"
             f"{' ' * bool(subject.task.merit_unit)}{subject.task.merit_unit}.",
             metrics=[*losses, base, *kept, *flips],
-            figures=[figures.curve(
-                rows, x="noise", y="share", series="series",
-                title="Answers that change, against noise in standard deviations",
-                caption="Share of answers that change: " + ", ".join(
-                    f"{share(float(m.value or 0))} at {number(s)}"
-                    for m, s in zip(flips, STRENGTHS, strict=True)) + ".",
-            )],
-            guidance={"loss": Guidance(
-                title="Small errors of measurement cost much",
-                what_happened=f"With {{slice}} standard deviations {from_to(context, base, kept[at])}: "
-                "it loses {value} ({low} to {high}); the bound is {bound}.",
-                why_it_matters="Every instrument and every form is a little off.",
-                what_to_do="Train with noise of the size that the instruments have, or average "
-                "repeated measurements.",
-                tags=["NIST AI RMF MEASURE 2.5", "EU AI Act Article 15"],
-            )},
-        )  # fmt: skip
+            figures=[
+                figures.curve(
+                    rows,
+                    x="noise",
+                    y="share",
+                    series="series",
+                    title="Answers that change, against noise in standard deviations",
+                    caption="Share of answers that change: "
+                    + ", ".join(
+                        f"{share(float(m.value or 0))} at {number(s)}"
+                        for m, s in zip(flips, STRENGTHS, strict=True)
+                    )
+                    + ".",
+                )
+            ],
+            guidance={
+                "loss": Guidance(
+                    title="Small errors of measurement cost much",
+                    what_happened=f"With {{slice}} standard deviations {from_to(context, base, kept[at])}: "
+                    "it loses {value} ({low} to {high}); the bound is {bound}.",
+                    why_it_matters="Every instrument and every form is a little off.",
+                    what_to_do="Train with noise of the size that the instruments have, or average "
+                    "repeated measurements.",
+                    tags=["NIST AI RMF MEASURE 2.5", "EU AI Act Article 15"],
+                )
+            },
+        )
 
     def expectations(self, subject: Subject) -> list[Expectation]:
-        return [Expectation(
-            metric="loss", slice={"noise": JUDGED}, op="not_shown_above", bound=0.05,
-            severity="high",
-        )]  # fmt: skip
+        return [
+            Expectation(
+                metric="loss",
+                slice={"noise": JUDGED},
+                op="not_shown_above",
+                bound=0.05,
+                severity="high",
+            )
+        ]

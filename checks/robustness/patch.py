@@ -47,7 +47,7 @@ class Patch(Evasion):
     profiles: ClassVar[dict[str, dict[str, Any]]] = {
         "quick": {"samples": 50, "places": 4, "steps": 20},
         "deep": {"samples": 1000, "places": 16, "steps": 80},
-    }  # fmt: skip
+    }
 
     cover: Annotated[Number, Field(gt=0, le=0.5)] = Field(
         default=0.03, description="of the patch, as a share of the picture"
@@ -88,7 +88,11 @@ class Patch(Evasion):
         few = context.samples(min(FEW, len(outcome.samples)))
         broken = harder.attack(context, few, outcome.size, ["broken"])["broken"].numpy()
         return [
-            little_more("more places and steps change little", "twice the places and steps",
-                        outcome.among(few), broken),
+            little_more(
+                "more places and steps change little",
+                "twice the places and steps",
+                outcome.among(few),
+                broken,
+            ),
             same_answer_twice(context, outcome.samples),
-        ]  # fmt: skip
+        ]

@@ -42,9 +42,14 @@ class PGD(NormBounded):
     explained_by: ClassVar[tuple[str, ...]] = ("robustness.worst_case",)
     profiles: ClassVar[dict[str, dict[str, Any]]] = {
         "quick": {"samples": 200, "steps": 10, "curve": [1.0], "queries": 100},
-        "deep": {"samples": 5000, "steps": 50, "restarts": 3, "diagnostic_samples": 500,
-                 "queries": 1000},
-    }  # fmt: skip
+        "deep": {
+            "samples": 5000,
+            "steps": 50,
+            "restarts": 3,
+            "diagnostic_samples": 500,
+            "queries": 1000,
+        },
+    }
 
     steps: int = Field(default=20, ge=1)
     restarts: int = Field(default=1, ge=1)
@@ -73,9 +78,14 @@ class PGD(NormBounded):
         from audit.methods.attacks.ascent import pgd
 
         return context.evidence(
-            pgd, samples, fields, eps=eps, steps=self.steps, restarts=self.restarts,
+            pgd,
+            samples,
+            fields,
+            eps=eps,
+            steps=self.steps,
+            restarts=self.restarts,
             random_start=self.random_start,
-        )  # fmt: skip
+        )
 
     def validity(self, context: Context, outcome: Outcome) -> list[Validity]:
         return white_box_validity(

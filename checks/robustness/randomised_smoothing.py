@@ -34,11 +34,15 @@ class RandomisedSmoothing(Check):
     """Would randomised smoothing help: the majority answer under noise, with a proof?"""
 
     id: ClassVar[str] = "robustness.randomised_smoothing"
-    title: ClassVar[str] = "Would randomised smoothing help: the majority answer under noise, with a proof?"
+    title: ClassVar[str] = (
+        "Would randomised smoothing help: the majority answer under noise, with a proof?"
+    )
     kind = "trial"
     mends: ClassVar[tuple[str, ...]] = (
-        "robustness.worst_case", "robustness.worst_case_l2", "robustness.pgd",
-    )  # fmt: skip
+        "robustness.worst_case",
+        "robustness.worst_case_l2",
+        "robustness.pgd",
+    )
     least_profile = "standard"
     profiles: ClassVar[dict[str, dict[str, Any]]] = {
         "deep": {"samples": 500, "draws": 10000, "selecting": 100, "steps": 40},
@@ -89,24 +93,51 @@ class RandomisedSmoothing(Check):
         rows = []
         for at in np.linspace(0, 1.1 * ceiling, POINTS):
             m = statistics.proportion("r", right & (proven >= at), clusters=clusters)
-            rows.append({"radius": at, "accuracy": m.value, "low": m.low, "high": m.high,
-                         "series": "proven at least"})  # fmt: skip
+            rows.append(
+                {
+                    "radius": at,
+                    "accuracy": m.value,
+                    "low": m.low,
+                    "high": m.high,
+                    "series": "proven at least",
+                }
+            )
         contradicted = 0
         for at in (eps * m for m in MULTIPLES):
             broken = context.evidence(
-                smooth_attack, chosen, ["broken"], eps=at, sigma=sigma, steps=self.steps, draws=8,
+                smooth_attack,
+                chosen,
+                ["broken"],
+                eps=at,
+                sigma=sigma,
+                steps=self.steps,
+                draws=8,
                 judging=JUDGING,
-            )["broken"].numpy()  # fmt: skip
+            )["broken"].numpy()
             certified = right & (proven >= at)
             # A hundred judging draws err now and then where the vote is close.
             contradicted += int((certified & broken).sum())
-            robust = statistics.proportion("smoothed_robust_accuracy", right & ~broken,
-                                           clusters=clusters, slice={"radius": at})  # fmt: skip
-            metrics += [robust, statistics.proportion(
-                "smoothed_certified_accuracy", certified, clusters=clusters, slice={"radius": at}
-            )]  # fmt: skip
-            rows.append({"radius": at, "accuracy": robust.value, "low": robust.low,
-                         "high": robust.high, "series": "attack leaves at most"})  # fmt: skip
+            robust = statistics.proportion(
+                "smoothed_robust_accuracy", right & ~broken, clusters=clusters, slice={"radius": at}
+            )
+            metrics += [
+                robust,
+                statistics.proportion(
+                    "smoothed_certified_accuracy",
+                    certified,
+                    clusters=clusters,
+                    slice={"radius": at},
+                ),
+            ]
+            rows.append(
+                {
+                    "radius": at,
+                    "accuracy": robust.value,
+                    "low": robust.low,
+                    "high": robust.high,
+                    "series": "attack leaves at most",
+                }
+            )
         last = metrics[-1]
         return Measurement(
             answer=f"With noise of {number(sigma)} the majority answer is right on {amount(clean)} of "
@@ -114,29 +145,42 @@ class RandomisedSmoothing(Check):
             f"{amount(last)} are proven and {amount(metrics[-2])} stand under attack. This is the "
             "smoothed classifier, not the model.",
             metrics=metrics,
-            validity=[Validity(
-                name="no attack breaks what is proven", passed=contradicted == 0,
-                detail=f"{contradicted} proven answers were broken within their radius; a proof may be "
-                f"wrong with chance {number(ALPHA)}",
-            )],
-            figures=[figures.curve(
-                rows, x="radius", y="accuracy", series="series",
-                title="The smoothed classifier: proven, and left by an attack",
-                caption=f"Proven: {share(float(rows[0]['accuracy'] or 0))} at radius 0, "
-                f"{share(float(last.value or 0))} at {number(eps)}, none beyond {number(ceiling)}, which "
-                f"{self.draws:,} draws cannot exceed.",
-            )],
+            validity=[
+                Validity(
+                    name="no attack breaks what is proven",
+                    passed=contradicted == 0,
+                    detail=f"{contradicted} proven answers were broken within their radius; a proof may be "
+                    f"wrong with chance {number(ALPHA)}",
+                )
+            ],
+            figures=[
+                figures.curve(
+                    rows,
+                    x="radius",
+                    y="accuracy",
+                    series="series",
+                    title="The smoothed classifier: proven, and left by an attack",
+                    caption=f"Proven: {share(float(rows[0]['accuracy'] or 0))} at radius 0, "
+                    f"{share(float(last.value or 0))} at {number(eps)}, none beyond {number(ceiling)}, which "
+                    f"{self.draws:,} draws cannot exceed.",
+                )
+            ],
             per_unit=[pack("smoothed_accuracy", right, samples=chosen)],
-            guidance={"smoothed_accuracy": Guidance(
-                title="Smoothing costs too many right answers",
-                what_happened="Under noise {value} of {n} answers are right ({low} to {high}); the "
-                "bound is {bound}.",
-                why_it_matters="A proof of a classifier that is often wrong protects little.",
-                what_to_do="Train with noise of this size first (Cohen et al. 2019, section 4).",
-                tags=TAGS,
-            )},
-        )  # fmt: skip
+            guidance={
+                "smoothed_accuracy": Guidance(
+                    title="Smoothing costs too many right answers",
+                    what_happened="Under noise {value} of {n} answers are right ({low} to {high}); the "
+                    "bound is {bound}.",
+                    why_it_matters="A proof of a classifier that is often wrong protects little.",
+                    what_to_do="Train with noise of this size first (Cohen et al. 2019, section 4).",
+                    tags=TAGS,
+                )
+            },
+        )
 
     def expectations(self, subject: Subject) -> list[Expectation]:
-        return [Expectation(metric="smoothed_accuracy", op="not_shown_below", bound=0.5,
-                            severity="info")]  # fmt: skip
+        return [
+            Expectation(
+                metric="smoothed_accuracy", op="not_shown_below", bound=0.5, severity="info"
+            )
+        ]

@@ -75,7 +75,9 @@ class Rejection(Check):
         right = context.predictions().correct
         set_on, held = chosen[::2], chosen[1::2]
         if right[set_on].sum() < FEWEST:
-            raise NotApplicable(f"only {int(right[set_on].sum())} answers are right: no threshold follows")
+            raise NotApplicable(
+                f"only {int(right[set_on].sum())} answers are right: no threshold follows"
+            )
         threshold = float(np.quantile(lead[set_on][right[set_on]], self.refused))
         clusters = context.clusters(held)
 
@@ -84,14 +86,21 @@ class Rejection(Check):
             broken = np.zeros(len(held), dtype=bool)
             for loss in ("ce", "dlr"):
                 found = context.evidence(
-                    apgd, held, ["broken", "zero_gradient"], eps=eps, steps=self.steps, loss=loss,
+                    apgd,
+                    held,
+                    ["broken", "zero_gradient"],
+                    eps=eps,
+                    steps=self.steps,
+                    loss=loss,
                     margin=margin,
-                )  # fmt: skip
+                )
                 broken |= found["broken"].numpy()
             return broken, found["zero_gradient"].numpy()
 
         (without, _), (with_, flat) = harmed(0.0), harmed(threshold)
-        blind = context.evidence(square, held, ["broken"], eps=eps, queries=QUERIES)["broken"].numpy()
+        blind = context.evidence(square, held, ["broken"], eps=eps, queries=QUERIES)[
+            "broken"
+        ].numpy()
         given = lead[held] >= threshold
         # What is wrong and accepted unattacked is harm already.
         with_ |= given & ~right[held]
@@ -105,45 +114,70 @@ class Rejection(Check):
         coverage = metric("coverage", given, "higher")
         before, after = metric("harm_before", without), metric("harm_after", with_)
         gain = statistics.mean(
-            "harm_avoided", without * 1.0 - with_ * 1.0, clusters=clusters, direction="higher",
-            edges=(-1, 1), slice={"eps": eps},
-        )  # fmt: skip
+            "harm_avoided",
+            without * 1.0 - with_ * 1.0,
+            clusters=clusters,
+            direction="higher",
+            edges=(-1, 1),
+            slice={"eps": eps},
+        )
         accepted = statistics.proportion(
-            "accuracy_of_answers_given", (y[held] == context.predictions().predicted[held])[given],
+            "accuracy_of_answers_given",
+            (y[held] == context.predictions().predicted[held])[given],
             clusters=None if clusters is None else clusters[given],
-        )  # fmt: skip
+        )
         rows = [
             {"label": label, "value": m.value, "low": m.low, "high": m.high}
-            for label, m in (("harm, nothing refused", before), ("harm, with refusals", after),
-                             ("answers given", coverage), ("right of those", accepted))
-        ]  # fmt: skip
+            for label, m in (
+                ("harm, nothing refused", before),
+                ("harm, with refusals", after),
+                ("answers given", coverage),
+                ("right of those", accepted),
+            )
+        ]
         return Measurement(
             answer=f"Refusing answers that lead by less than {number(threshold)} gives {amount(coverage)} "
             f"of the unattacked answers. An attack that knows of it, within eps {number(eps)}, gets "
             f"{amount(after)} wrong answers accepted instead of {amount(before)} (paired "
             f"{number(gain.value)} fewer, {span(gain.low, gain.high)}), of {len(held)} samples.",
             metrics=[gain, before, after, coverage, accepted],
-            figures=[figures.intervals(
-                rows, value="share of samples", title="With and without refusals",
-                caption="; ".join(f"{r['label']} {share(float(r['value'] or 0))}" for r in rows) + ".",
-            )],
+            figures=[
+                figures.intervals(
+                    rows,
+                    value="share of samples",
+                    title="With and without refusals",
+                    caption="; ".join(f"{r['label']} {share(float(r['value'] or 0))}" for r in rows)
+                    + ".",
+                )
+            ],
             validity=[
                 no_zero_gradient(flat[right[held]]),
-                fewer_left("black-box no better", "a search without gradients, nothing refused,",
-                           ~without, ~blind),
+                fewer_left(
+                    "black-box no better",
+                    "a search without gradients, nothing refused,",
+                    ~without,
+                    ~blind,
+                ),
                 same_answer_twice(context, held),
             ],
-            guidance={"harm_avoided": Guidance(
-                title="Refusing answers with a small margin does harm",
-                what_happened="{value} ({low} to {high}) fewer wrong answers are accepted.",
-                why_it_matters="A remedy that does not help gives false comfort.",
-                what_to_do="Train with adversarial examples first.",
-                tags=TAGS,
-            )},
-        )  # fmt: skip
+            guidance={
+                "harm_avoided": Guidance(
+                    title="Refusing answers with a small margin does harm",
+                    what_happened="{value} ({low} to {high}) fewer wrong answers are accepted.",
+                    why_it_matters="A remedy that does not help gives false comfort.",
+                    what_to_do="Train with adversarial examples first.",
+                    tags=TAGS,
+                )
+            },
+        )
 
     def expectations(self, subject: Subject) -> list[Expectation]:
-        return [Expectation(
-            metric="harm_avoided", slice={"eps": WorstCase(eps=self.eps).size(subject)},
-            op="not_shown_below", bound=0.0, severity="info",
-        )]  # fmt: skip
+        return [
+            Expectation(
+                metric="harm_avoided",
+                slice={"eps": WorstCase(eps=self.eps).size(subject)},
+                op="not_shown_below",
+                bound=0.0,
+                severity="info",
+            )
+        ]

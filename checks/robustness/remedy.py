@@ -25,8 +25,11 @@ class Remedy(Check):
 
     kind = "trial"
     mends: ClassVar[tuple[str, ...]] = (
-        "robustness.worst_case", "robustness.pgd", "robustness.fgsm", "robustness.black_box",
-    )  # fmt: skip
+        "robustness.worst_case",
+        "robustness.pgd",
+        "robustness.fgsm",
+        "robustness.black_box",
+    )
     least_profile: ClassVar[Profile] = "standard"
     profiles: ClassVar[dict[str, dict[str, Any]]] = {}
 
@@ -64,25 +67,38 @@ class Remedy(Check):
 
         def change(name: str, old: Any, new: Any) -> Any:
             return statistics.mean(
-                name, new * 1.0 - old * 1.0, clusters=clusters, direction="higher", edges=(-1, 1),
+                name,
+                new * 1.0 - old * 1.0,
+                clusters=clusters,
+                direction="higher",
+                edges=(-1, 1),
                 slice={"eps": eps} if name == "robust_gain" else {},
-            )  # fmt: skip
+            )
 
         gain = change("robust_gain", before.standing, after.standing)
         loss = change("clean_change", before.clean, after.clean)
         parts = {
             (name, when): statistics.proportion(
-                f"{name}_{when}", bits, clusters=clusters,
+                f"{name}_{when}",
+                bits,
+                clusters=clusters,
                 slice={"eps": eps} if name == "robust_accuracy" else {},
             )
             for when, outcome in (("before", before), ("after", after))
-            for name, bits in (("clean_accuracy", outcome.clean), ("robust_accuracy", outcome.standing))
-        }  # fmt: skip
+            for name, bits in (
+                ("clean_accuracy", outcome.clean),
+                ("robust_accuracy", outcome.standing),
+            )
+        }
         rows = [
-            {"label": f"{'under attack' if name == 'robust_accuracy' else 'unattacked'}, {when}",
-             "value": m.value, "low": m.low, "high": m.high}
+            {
+                "label": f"{'under attack' if name == 'robust_accuracy' else 'unattacked'}, {when}",
+                "value": m.value,
+                "low": m.low,
+                "high": m.high,
+            }
             for (name, when), m in sorted(parts.items())
-        ]  # fmt: skip
+        ]
         bound, _ = least_left(context, before.samples, parts["clean_accuracy", "before"])
         return Measurement(
             answer=f"{self.what(subject)}: under the worst attack within eps {number(eps)}, "
@@ -91,30 +107,47 @@ class Remedy(Check):
             f"{span(gain.low, gain.high)}), unattacked {amount(parts['clean_accuracy', 'after'])} "
             f"instead of {amount(parts['clean_accuracy', 'before'])}, of {len(before.samples)} "
             f"samples.{self.unmasking(after)}",
-            conclusions={"met": "It does no harm.", "failed": "It harms.",
-                         "undecided": "These samples do not show whether it helps or harms."},
+            conclusions={
+                "met": "It does no harm.",
+                "failed": "It harms.",
+                "undecided": "These samples do not show whether it helps or harms.",
+            },
             metrics=[gain, loss, *parts.values()],
-            figures=[figures.intervals(
-                rows, value="right answers", title="Before and after", bound=bound,
-                caption="; ".join(
-                    f"{row['label']} {share(float(row['value'] or 0))}" for row in rows
-                ) + ". The dashed line is the default bound under attack.",
-            )],
+            figures=[
+                figures.intervals(
+                    rows,
+                    value="right answers",
+                    title="Before and after",
+                    bound=bound,
+                    caption="; ".join(
+                        f"{row['label']} {share(float(row['value'] or 0))}" for row in rows
+                    )
+                    + ". The dashed line is the default bound under attack.",
+                )
+            ],
             validity=[
                 v.model_copy(update={"metrics": ["robust_gain", "robust_accuracy_after"]})
                 for v in attack.validity(after_context, after)
                 if after.standing.any()  # a better attack would find no more where nothing stands
             ],
-            per_unit=[pack("robust_accuracy_after", after.standing, samples=after.samples,
-                             slice={"eps": eps})],
-            guidance={"robust_gain": Guidance(
-                title="What was tried makes the model less robust",
-                what_happened="Under attack {value} ({low} to {high}) more answers stay right.",
-                why_it_matters="A remedy that does not help gives false comfort.",
-                what_to_do="Do not use it; train with adversarial examples.",
-                tags=TAGS,
-            )},
-        )  # fmt: skip
+            per_unit=[
+                pack(
+                    "robust_accuracy_after",
+                    after.standing,
+                    samples=after.samples,
+                    slice={"eps": eps},
+                )
+            ],
+            guidance={
+                "robust_gain": Guidance(
+                    title="What was tried makes the model less robust",
+                    what_happened="Under attack {value} ({low} to {high}) more answers stay right.",
+                    why_it_matters="A remedy that does not help gives false comfort.",
+                    what_to_do="Do not use it; train with adversarial examples.",
+                    tags=TAGS,
+                )
+            },
+        )
 
     def unmasking(self, after: Outcome) -> str:
         """How much of what seemed to help only hid the gradients."""
@@ -129,5 +162,12 @@ class Remedy(Check):
         )
 
     def expectations(self, subject: Subject) -> list[Expectation]:
-        return [Expectation(metric="robust_gain", slice={"eps": self.attack("standard").size(subject)},
-                            op="not_shown_below", bound=0.0, severity="info")]  # fmt: skip
+        return [
+            Expectation(
+                metric="robust_gain",
+                slice={"eps": self.attack("standard").size(subject)},
+                op="not_shown_below",
+                bound=0.0,
+                severity="info",
+            )
+        ]

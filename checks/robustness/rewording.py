@@ -38,8 +38,9 @@ class Rewording(Evasion):
     size_name: ClassVar[str] = "edits"
     kind_of_change: ClassVar[Literal["typos", "substitutions"]]
     profiles: ClassVar[dict[str, dict[str, Any]]] = {
-        "quick": {"samples": 100}, "deep": {"samples": 1000, "edits": 4},
-    }  # fmt: skip
+        "quick": {"samples": 100},
+        "deep": {"samples": 1000, "edits": 4},
+    }
 
     def applies(self, subject: Subject) -> None:
         if self.kind_of_change not in subject.kind.edits:
@@ -86,12 +87,19 @@ class Rewording(Evasion):
         free = ~context.evidence(reworded, few, ["broken"], kind=kind, edits=MANY)["broken"].numpy()
         constant = best_constant(context, few)
         return [
-            fewer_left("chance no better", "changing as many words by chance", outcome.standing,
-                       outcome.clean & ~by_chance, WEAK),
+            fewer_left(
+                "chance no better",
+                "changing as many words by chance",
+                outcome.standing,
+                outcome.clean & ~by_chance,
+                WEAK,
+            ),
             doubtful(
-                "more edits break more", free.mean() <= max(constant, GAIN),
+                "more edits break more",
+                free.mean() <= max(constant, GAIN),
                 f"with {MANY} edits {share(float(free.mean()))} of {len(few)} stay right; the best "
-                f"constant answer gets {share(constant)}", WEAK,
+                f"constant answer gets {share(constant)}",
+                WEAK,
             ),
             same_answer_twice(context, outcome.samples),
-        ]  # fmt: skip
+        ]

@@ -32,7 +32,9 @@ class Spatial(Evasion):
     """How right does the model stay when the thing lies elsewhere: turned, or shifted?"""
 
     id: ClassVar[str] = "robustness.spatial"
-    title: ClassVar[str] = "How right does the model stay when the thing lies elsewhere: turned, or shifted?"
+    title: ClassVar[str] = (
+        "How right does the model stay when the thing lies elsewhere: turned, or shifted?"
+    )
     finding_title: ClassVar[str] = "Turning or shifting the input flips the answer"
     size_name: ClassVar[str] = "shift"
     sized_by: ClassVar[tuple[str, ...]] = ("degrees", "shift")
@@ -41,15 +43,16 @@ class Spatial(Evasion):
         "model sees it."
     )
     profiles: ClassVar[dict[str, dict[str, Any]]] = {
-        "quick": {"samples": 100}, "deep": {"samples": 1000, "grid": 7},
-    }  # fmt: skip
+        "quick": {"samples": 100},
+        "deep": {"samples": 1000, "grid": 7},
+    }
 
     degrees: Annotated[Number, Field(ge=0, le=180)] = Field(
         default=15.0, description="largest rotation either way"
     )
     shift: Annotated[Number, Field(ge=0, le=0.5)] = Field(
-        default=0.05, description="largest shift either way: a share of width and height, or of a "
-        "series' length"
+        default=0.05,
+        description="largest shift either way: a share of width and height, or of a series' length",
     )
     grid: int = Field(default=5, ge=3, description="values tried of each, an odd number")
 
@@ -63,7 +66,9 @@ class Spatial(Evasion):
 
     def cost(self, subject: Subject) -> Cost:
         finer = self.tries(subject, 2 * self.grid - 1)
-        return Cost(forward=min(self.samples, subject.n) * self.tries(subject, self.grid) + FEW * finer)
+        return Cost(
+            forward=min(self.samples, subject.n) * self.tries(subject, self.grid) + FEW * finer
+        )
 
     def size(self, subject: Subject) -> float:
         return self.shift
@@ -93,8 +98,12 @@ class Spatial(Evasion):
         if self.tries(context.subject, 2 * self.grid - 1) > self.tries(context.subject, self.grid):
             few = context.samples(min(FEW, len(outcome.samples)))
             finer = self.searched(context, few, outcome.size, ["broken"], 2 * self.grid - 1)
-            found.append(little_more(
-                "a finer grid changes little", "a grid twice as fine", outcome.among(few),
-                finer["broken"].numpy(),
-            ))  # fmt: skip
+            found.append(
+                little_more(
+                    "a finer grid changes little",
+                    "a grid twice as fine",
+                    outcome.among(few),
+                    finer["broken"].numpy(),
+                )
+            )
         return found

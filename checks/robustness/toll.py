@@ -24,8 +24,12 @@ def quality(
     """
     subject, clusters = context.subject, context.clusters(samples)
     return subject.task.mean_quality(
-        subject, answers, subject.labels[samples], clusters=clusters,
-        prefix="clean_" if where is None else "", where=where or {},
+        subject,
+        answers,
+        subject.labels[samples],
+        clusters=clusters,
+        prefix="clean_" if where is None else "",
+        where=where or {},
     )
 
 

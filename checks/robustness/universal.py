@@ -35,10 +35,13 @@ class Universal(Check):
     title: ClassVar[str] = "Is there one change that fools the model on most inputs?"
     explained_by: ClassVar[tuple[str, ...]] = ("robustness.worst_case",)
     profiles: ClassVar[dict[str, dict[str, Any]]] = {
-        "quick": {"samples": 100, "steps": 30}, "deep": {"samples": 2000, "steps": 200},
-    }  # fmt: skip
+        "quick": {"samples": 100, "steps": 30},
+        "deep": {"samples": 2000, "steps": 200},
+    }
 
-    eps: Annotated[Number, Field(ge=0)] | None = Field(default=None, description="as of robustness.pgd")
+    eps: Annotated[Number, Field(ge=0)] | None = Field(
+        default=None, description="as of robustness.pgd"
+    )
     samples: int = Field(default=500, ge=20, description="that the change is tried on, at most")
     steps: int = Field(default=60, ge=1, description="of the search, on one batch")
 
@@ -47,12 +50,16 @@ class Universal(Check):
         if not subject.kind.common_unit:
             raise NotApplicable("one change of all rows is a change of units, not an attack")
         if subject.n < 2 * FEWEST:
-            raise NotApplicable(f"{subject.n} samples are too few to search on some and try on others")
+            raise NotApplicable(
+                f"{subject.n} samples are too few to search on some and try on others"
+            )
 
     def cost(self, subject: Subject) -> Cost:
         batch = min(subject.batch_size, subject.n // 2)
-        return Cost(forward=batch * self.steps + 2 * min(self.samples, subject.n),
-                    backward=batch * self.steps)  # fmt: skip
+        return Cost(
+            forward=batch * self.steps + 2 * min(self.samples, subject.n),
+            backward=batch * self.steps,
+        )
 
     def examine(self, context: Context) -> Measurement:
         from audit.methods.attacks.universal import shifted, universal
@@ -65,7 +72,9 @@ class Universal(Check):
         held = np.setdiff1d(chosen, fit)
         clean = unattacked(context, held)
         if clean.sum() < FEWEST:
-            raise NotApplicable(f"only {int(clean.sum())} samples of the other half are answered right")
+            raise NotApplicable(
+                f"only {int(clean.sum())} samples of the other half are answered right"
+            )
         held = held[clean]
         clusters = context.clusters(held)
         broken = {}
@@ -74,7 +83,9 @@ class Universal(Check):
             flat = made.flatten().tolist()
             broken[name] = context.evidence(shifted, held, eps=eps, change=flat)["broken"].numpy()
         fooled, noise = (
-            statistics.proportion(name, bits, direction="lower", clusters=clusters, slice={"eps": eps})
+            statistics.proportion(
+                name, bits, direction="lower", clusters=clusters, slice={"eps": eps}
+            )
             for name, bits in broken.items()
         )
         rows = [
@@ -87,33 +98,48 @@ class Universal(Check):
             f"size flips {amount(noise)}.",
             metrics=[fooled, noise],
             validity=[
-                doubtful("better than chance",
-                         broken["fooled_by_one"].mean() >= broken["fooled_by_noise"].mean() - 0.02,
-                         f"the search flips {share(float(fooled.value or 0))}, chance "
-                         f"{share(float(noise.value or 0))}", WEAK),
+                doubtful(
+                    "better than chance",
+                    broken["fooled_by_one"].mean() >= broken["fooled_by_noise"].mean() - 0.02,
+                    f"the search flips {share(float(fooled.value or 0))}, chance "
+                    f"{share(float(noise.value or 0))}",
+                    WEAK,
+                ),
                 same_answer_twice(context, held),
             ],
-            figures=[figures.intervals(
-                rows, value="right answers flipped", title="One change for all",
-                caption=f"The searched change flips {share(float(fooled.value or 0))}, a random one "
-                f"{share(float(noise.value or 0))}.",
-            )],
-            guidance={"fooled_by_one": Guidance(
-                title="One and the same change fools the model on most inputs",
-                what_happened="It flips {value} ({low} to {high}) of {n} right answers; the bound is "
-                "{bound}.",
-                why_it_matters="Such a change can be printed on a sticker or played as a noise: nobody "
-                "has to see the input first.",
-                what_to_do="Train with adversarial examples; watch for inputs that differ from others "
-                "by the same pattern.",
-                tags=TAGS,
-            )},
-        )  # fmt: skip
+            figures=[
+                figures.intervals(
+                    rows,
+                    value="right answers flipped",
+                    title="One change for all",
+                    caption=f"The searched change flips {share(float(fooled.value or 0))}, a random one "
+                    f"{share(float(noise.value or 0))}.",
+                )
+            ],
+            guidance={
+                "fooled_by_one": Guidance(
+                    title="One and the same change fools the model on most inputs",
+                    what_happened="It flips {value} ({low} to {high}) of {n} right answers; the bound is "
+                    "{bound}.",
+                    why_it_matters="Such a change can be printed on a sticker or played as a noise: nobody "
+                    "has to see the input first.",
+                    what_to_do="Train with adversarial examples; watch for inputs that differ from others "
+                    "by the same pattern.",
+                    tags=TAGS,
+                )
+            },
+        )
 
     def expectations(self, subject: Subject) -> list[Expectation]:
         attack = PGD(eps=self.eps)
         _, gates = attack.gate(subject)
-        return [Expectation(
-            metric="fooled_by_one", slice={"eps": attack.size(subject)}, op="not_shown_above", bound=0.5,
-            severity="medium" if gates else "info", gates=gates,
-        )]  # fmt: skip
+        return [
+            Expectation(
+                metric="fooled_by_one",
+                slice={"eps": attack.size(subject)},
+                op="not_shown_above",
+                bound=0.5,
+                severity="medium" if gates else "info",
+                gates=gates,
+            )
+        ]

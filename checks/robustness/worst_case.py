@@ -70,18 +70,27 @@ class WorstCase(NormBounded):
     undeclared: ClassVar[Severity] = "medium"
     profiles: ClassVar[dict[str, dict[str, Any]]] = {
         "quick": {"samples": 100, "steps": 10, "targets": 1, "queries": 100},
-        "deep": {"samples": 1000, "steps": 100, "targets": 9, "queries": 2000,
-                 "diagnostic_samples": 500},
-    }  # fmt: skip
+        "deep": {
+            "samples": 1000,
+            "steps": 100,
+            "targets": 9,
+            "queries": 2000,
+            "diagnostic_samples": 500,
+        },
+    }
 
     samples: int = Field(default=200, ge=10, description="at most this many samples are attacked")
     steps: int = Field(default=40, ge=2, description="of each gradient attack but the first")
     restarts: int = Field(default=1, ge=1, description="random starts of each Auto-PGD")
     changes: int = Field(
-        default=2, ge=0, description="categories of a row that may be others at once, of a table's that "
-        "were said to be mutable"
+        default=2,
+        ge=0,
+        description="categories of a row that may be others at once, of a table's that "
+        "were said to be mutable",
     )
-    targets: int = Field(default=2, ge=0, description="other classes that are aimed at, nearest first")
+    targets: int = Field(
+        default=2, ge=0, description="other classes that are aimed at, nearest first"
+    )
 
     def cost(self, subject: Subject) -> Cost:
         n = min(self.samples, subject.n)
@@ -140,10 +149,13 @@ class WorstCase(NormBounded):
         ]
         if k > 2:
             found += [
-                (f"Auto-PGD, aimed at other class {rank + 1}", apgd,
-                 {**common, "loss": "targeted", "rank": rank})
+                (
+                    f"Auto-PGD, aimed at other class {rank + 1}",
+                    apgd,
+                    {**common, "loss": "targeted", "rank": rank},
+                )
                 for rank in range(min(self.targets, k - 1))
-            ]  # fmt: skip
+            ]
         return found
 
     def category_stages(self, context: Context, eps: float) -> list[Stage]:
@@ -158,7 +170,9 @@ class WorstCase(NormBounded):
     def stages(self, context: Context, eps: float) -> list[str]:
         """The names of all attacks, in order; those around masked gradients are not always run."""
         return [
-            FIRST, *(name for name, _, _ in self.gradient_stages(context, eps)), SEARCH,
+            FIRST,
+            *(name for name, _, _ in self.gradient_stages(context, eps)),
+            SEARCH,
             *(name for name, _, _ in self.nearly_stages(context, eps)),
             *(name for name, _, _ in self.blind_stages(eps, self.queries)),
             *(name for name, _, _ in self.unmasking_stages(eps, 1)),
@@ -173,23 +187,35 @@ class WorstCase(NormBounded):
 
         common = {"eps": eps, "steps": 2 * self.steps, **self.parts()}
         k = context.subject.task.alternatives(context.subject)
-        found: list[Stage] = [(
-            "longer, on what nearly fell, difference of logits", apgd,
-            {**common, "loss": "dlr", "restarts": NEARLY_STARTS},
-        )]  # fmt: skip
+        found: list[Stage] = [
+            (
+                "longer, on what nearly fell, difference of logits",
+                apgd,
+                {**common, "loss": "dlr", "restarts": NEARLY_STARTS},
+            )
+        ]
         if k > 2:
             found += [
-                (f"longer, on what nearly fell, aimed at other class {rank + 1}", apgd,
-                 {**common, "loss": "targeted", "rank": rank, "restarts": NEARLY_STARTS if not rank else 1})
+                (
+                    f"longer, on what nearly fell, aimed at other class {rank + 1}",
+                    apgd,
+                    {
+                        **common,
+                        "loss": "targeted",
+                        "rank": rank,
+                        "restarts": NEARLY_STARTS if not rank else 1,
+                    },
+                )
                 for rank in range(min(MOST_AIMED, k - 1))
-            ]  # fmt: skip
+            ]
         return found
 
     def blind_stages(self, eps: float, queries: int) -> list[Stage]:
         from audit.methods.attacks.search import square
 
-        return [("search without gradients", square,
-                 {"eps": eps, "queries": queries, **self.parts()})]  # fmt: skip
+        return [
+            ("search without gradients", square, {"eps": eps, "queries": queries, **self.parts()})
+        ]
 
     def unmasking_stages(self, eps: float, draws: int) -> list[Stage]:
         from audit.methods.attacks.unmasking import unmasked
@@ -240,7 +266,9 @@ class WorstCase(NormBounded):
         near = self.search(
             context, samples, eps, ["eps", "x"] if "x" in found else ["eps"], masked=False
         )
-        hit = torch.from_numpy(unattacked(context, samples)) & ~found["broken"] & (near["eps"] <= eps)
+        hit = (
+            torch.from_numpy(unattacked(context, samples)) & ~found["broken"] & (near["eps"] <= eps)
+        )
         found["broken"] |= hit
         found["stage"][hit] = names.index(SEARCH)
         if "x" in found:
@@ -267,13 +295,19 @@ class WorstCase(NormBounded):
             draws = self.draws(context, outcome.samples)
             left_out -= {name for name, _, _ in self.unmasking_stages(outcome.size, draws)}
         stage = outcome.found["stage"].numpy()[outcome.clean]
-        return [(name, int((stage == i).sum())) for i, name in enumerate(names)
-                if name not in left_out]  # fmt: skip
+        return [
+            (name, int((stage == i).sum())) for i, name in enumerate(names) if name not in left_out
+        ]
 
     def follow(
-        self, context: Context, samples: NDArray[np.intp], found: dict[str, Tensor],
-        stages: Sequence[Stage], names: list[str], among: Tensor | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        context: Context,
+        samples: NDArray[np.intp],
+        found: dict[str, Tensor],
+        stages: Sequence[Stage],
+        names: list[str],
+        among: Tensor | None = None,
+    ) -> None:
         """Stages, each on what stands before it; `found` is brought up to date.
 
         Args:
@@ -314,10 +348,14 @@ class WorstCase(NormBounded):
         for name, broke in taken:
             rows.append([name, standing, broke])
             standing -= broke
-        measurement.tables.insert(0, Table(
-            title="The cascade: each attack on what the ones before left",
-            columns=["attack", "tried on", "broke"], rows=rows,
-        ))  # fmt: skip
+        measurement.tables.insert(
+            0,
+            Table(
+                title="The cascade: each attack on what the ones before left",
+                columns=["attack", "tried on", "broke"],
+                rows=rows,
+            ),
+        )
         (name, broke), *rest = taken
         later = [f"{more} {hits} more" for more, hits in rest if hits]
         measurement.answer += f" {name[0].upper()}{name[1:]} broke {broke}" + (
@@ -345,9 +383,15 @@ class WorstCase(NormBounded):
         )
 
     def search(
-        self, context: Context, samples: NDArray[np.intp], eps: float, fields: list[str], *,
-        masked: bool, changes: int = 0,
-    ) -> dict[str, Tensor]:  # fmt: skip
+        self,
+        context: Context,
+        samples: NDArray[np.intp],
+        eps: float,
+        fields: list[str],
+        *,
+        masked: bool,
+        changes: int = 0,
+    ) -> dict[str, Tensor]:
         """`eps` [n], the smallest budget that a search broke each sample with, and `x` [n, ...].
 
         Args:
@@ -356,9 +400,15 @@ class WorstCase(NormBounded):
         from audit.methods.attacks.minimum_norm import minimum_eps
 
         return context.evidence(
-            minimum_eps, samples, fields, highest=REACH * eps, halvings=HALVINGS, steps=FIRST_STEPS,
-            around=masked, changes=changes,
-        )  # fmt: skip
+            minimum_eps,
+            samples,
+            fields,
+            highest=REACH * eps,
+            halvings=HALVINGS,
+            steps=FIRST_STEPS,
+            around=masked,
+            changes=changes,
+        )
 
     def smallest(self, context: Context, outcome: Outcome) -> NDArray[np.float64]:
         """[n] the smallest budget that broke each sample; 0 of what was wrong before."""
@@ -381,15 +431,22 @@ class WorstCase(NormBounded):
         within = self.smallest(context, outcome)[outcome.clean]
         if len(within) < FEWEST or np.isinf(np.median(within)):
             return statistics.undefined(
-                name, "half of the answers stand at every budget that was searched", n=len(within),
+                name,
+                "half of the answers stand at every budget that was searched",
+                n=len(within),
                 direction="higher",
-            )  # fmt: skip
+            )
         capped = np.minimum(within, within[np.isfinite(within)].max())
         return statistics.bootstrap(
-            name, lambda index: np.median(capped[index], axis=1), len(capped),
-            clusters=None if clusters is None else clusters[outcome.clean], seed=context.seed,
-            draws=1000, direction="higher", edges=None,
-        )  # fmt: skip
+            name,
+            lambda index: np.median(capped[index], axis=1),
+            len(capped),
+            clusters=None if clusters is None else clusters[outcome.clean],
+            seed=context.seed,
+            draws=1000,
+            direction="higher",
+            edges=None,
+        )
 
     def pictures(
         self, context: Context, base: Metric, outcomes: list[Outcome], bound: float
@@ -405,19 +462,36 @@ class WorstCase(NormBounded):
         rows = []
         for at in np.linspace(0, REACH * eps, POINTS + 1):
             metric = statistics.proportion("r", (smallest > at) & outcome.clean, clusters=clusters)
-            rows.append({"eps": at, y: metric.value, "low": metric.low, "high": metric.high,
-                         "series": "worst case"})  # fmt: skip
+            rows.append(
+                {
+                    "eps": at,
+                    y: metric.value,
+                    "low": metric.low,
+                    "high": metric.high,
+                    "series": "worst case",
+                }
+            )
         what = subject.task.share_good.capitalize()
-        first, quarter, last = (share(float(rows[i][y] or 0)) for i in (0, POINTS // int(REACH), -1))
+        first, quarter, last = (
+            share(float(rows[i][y] or 0)) for i in (0, POINTS // int(REACH), -1)
+        )
         most = self.most(subject)
         alone = f", {first} with {others(most)} alone" if most else ""
-        return [*found, figures.curve(
-            rows, x="eps", y=y, series="series", bound=bound, asked=eps,
-            title=f"{what} at every size of the change, from one search",
-            caption=f"{what} is {share(float(base.value or 0))} without an attack{alone}, {quarter} at "
-            f"eps {number(eps)} and {last} at {number(REACH * eps)}. The dashed line is the default "
-            "bound, the dotted one the eps that is judged.",
-        )]  # fmt: skip
+        return [
+            *found,
+            figures.curve(
+                rows,
+                x="eps",
+                y=y,
+                series="series",
+                bound=bound,
+                asked=eps,
+                title=f"{what} at every size of the change, from one search",
+                caption=f"{what} is {share(float(base.value or 0))} without an attack{alone}, {quarter} at "
+                f"eps {number(eps)} and {last} at {number(REACH * eps)}. The dashed line is the default "
+                "bound, the dotted one the eps that is judged.",
+            ),
+        ]
 
     def by_changes(
         self, context: Context, outcome: Outcome, most: int
@@ -429,23 +503,39 @@ class WorstCase(NormBounded):
         for count in range(most + 1):
             too_many = [names.index(others(more)) for more in range(count + 1, most + 1)]
             stands = outcome.clean & (~outcome.broken | np.isin(stage, too_many))
-            metrics.append(statistics.proportion(
-                self.measure_of(context.subject), stands, clusters=clusters,
-                slice={self.size_name: outcome.size, "categories": float(count)},
-            ))  # fmt: skip
+            metrics.append(
+                statistics.proportion(
+                    self.measure_of(context.subject),
+                    stands,
+                    clusters=clusters,
+                    slice={self.size_name: outcome.size, "categories": float(count)},
+                )
+            )
         what = context.subject.task.robust
         rows = [
-            {"categories": count, what: m.value, "low": m.low, "high": m.high, "series": "worst case"}
+            {
+                "categories": count,
+                what: m.value,
+                "low": m.low,
+                "high": m.high,
+                "series": "worst case",
+            }
             for count, m in enumerate(metrics)
         ]
         return metrics, figures.curve(
-            rows, x="categories", y=what, series="series",
+            rows,
+            x="categories",
+            y=what,
+            series="series",
             title=f"{what.capitalize()}, against how many categories of a row may be others",
             caption=f"Of {len(stage):,} answers {share(float(outcome.clean.mean()))} are right without an "
-            f"attack; within eps {number(outcome.size)} there stand " + ", ".join(
+            f"attack; within eps {number(outcome.size)} there stand "
+            + ", ".join(
                 f"{share(float(m.value or 0))} with {others(count) if count else 'the same categories'}"
-                for count, m in enumerate(metrics)) + ".",
-        )  # fmt: skip
+                for count, m in enumerate(metrics)
+            )
+            + ".",
+        )
 
     def groupings(self, context: Context, chosen: NDArray[np.intp]) -> dict[str, NDArray[np.str_]]:
         subject = context.subject
@@ -461,38 +551,60 @@ class WorstCase(NormBounded):
         members = {str(label): labels == label for label in np.unique(labels)}
         of = {name: None if clusters is None else clusters[rows] for name, rows in members.items()}
         under = {
-            name: statistics.proportion("robust_accuracy_of", outcome.standing[rows],
-                                        clusters=of[name], slice={by: name})
+            name: statistics.proportion(
+                "robust_accuracy_of", outcome.standing[rows], clusters=of[name], slice={by: name}
+            )
             for name, rows in members.items()
-        }  # fmt: skip
+        }
         before = [
-            statistics.proportion("clean_accuracy_of", outcome.clean[rows], clusters=of[name],
-                                  slice={by: name})
+            statistics.proportion(
+                "clean_accuracy_of", outcome.clean[rows], clusters=of[name], slice={by: name}
+            )
             for name, rows in members.items()
-        ]  # fmt: skip
+        ]
         metrics = [*under.values(), *before]
         if len(members) < 2:
             return metrics, []
-        metrics.append(statistics.gap_between(
-            "robust_gap", {name: outcome.standing[rows] for name, rows in members.items()},
-            clusters=None if clusters is None else {k: v for k, v in of.items() if v is not None},
-            slice={"by": by},
-        ))  # fmt: skip
+        metrics.append(
+            statistics.gap_between(
+                "robust_gap",
+                {name: outcome.standing[rows] for name, rows in members.items()},
+                clusters=None
+                if clusters is None
+                else {k: v for k, v in of.items() if v is not None},
+                slice={"by": by},
+            )
+        )
         rows = [
-            {"label": f"{name} (n = {m.n:,}; {share(float(outcome.clean[members[name]].mean()))} unattacked)",
-             "value": m.value, "low": m.low, "high": m.high}
+            {
+                "label": f"{name} (n = {m.n:,}; "
+                f"{share(float(outcome.clean[members[name]].mean()))} unattacked)",
+                "value": m.value,
+                "low": m.low,
+                "high": m.high,
+            }
             for name, m in sorted(under.items(), key=lambda pair: float(pair[1].value or 0))[:20]
         ]
-        return metrics, [figures.intervals(
-            rows, value="right under the worst attack", title=f"Who pays: under attack, by {by}",
-            caption=f"Answers that stay right, by {by}, worst first: {rows[0]['label']} "
-            f"{share(float(rows[0]['value'] or 0))}, {rows[-1]['label']} "
-            f"{share(float(rows[-1]['value'] or 0))}.",
-        )]  # fmt: skip
+        return metrics, [
+            figures.intervals(
+                rows,
+                value="right under the worst attack",
+                title=f"Who pays: under attack, by {by}",
+                caption=f"Answers that stay right, by {by}, worst first: {rows[0]['label']} "
+                f"{share(float(rows[0]['value'] or 0))}, {rows[-1]['label']} "
+                f"{share(float(rows[-1]['value'] or 0))}.",
+            )
+        ]
 
     def expectations(self, subject: Subject) -> list[Expectation]:
         _, gates = self.gate(subject)
-        return [Expectation(
-            metric="robust_gap", slice={"by": "*"}, op="not_shown_above", bound=0.5,
-            severity="medium" if gates else "info", gates=gates,
-        )]  # fmt: skip
+        return [
+            Expectation(
+                metric="robust_gap",
+                slice={"by": "*"},
+                op="not_shown_above",
+                bound=0.5,
+                severity="medium" if gates else "info",
+                gates=gates,
+            )
+        ]

@@ -52,12 +52,24 @@ class WorstCaseL2(WorstCase):
         return context.evidence(pgd, samples, fields, eps=eps, steps=FIRST_STEPS, norm="l2")
 
     def search(
-        self, context: Context, samples: NDArray[np.intp], eps: float, fields: list[str], *,
-        masked: bool, changes: int = 0,
-    ) -> dict[str, Tensor]:  # fmt: skip
+        self,
+        context: Context,
+        samples: NDArray[np.intp],
+        eps: float,
+        fields: list[str],
+        *,
+        masked: bool,
+        changes: int = 0,
+    ) -> dict[str, Tensor]:
         from audit.methods.attacks.minimum_norm import smallest_l2
 
         return context.evidence(
-            smallest_l2, samples, fields, steps=DEEPFOOL_STEPS, nearest=NEAREST, rounds=ROUNDS,
-            refining=REFINING, around=masked,
-        )  # fmt: skip
+            smallest_l2,
+            samples,
+            fields,
+            steps=DEEPFOOL_STEPS,
+            nearest=NEAREST,
+            rounds=ROUNDS,
+            refining=REFINING,
+            around=masked,
+        )

@@ -34,8 +34,9 @@ class DeadUnits(Check):
     id: ClassVar[str] = "training.dead_units"
     title: ClassVar[str] = "Are there units that never do anything?"
     profiles: ClassVar[dict[str, dict[str, Any]]] = {
-        "quick": {"samples": 300}, "deep": {"samples": 10000},
-    }  # fmt: skip
+        "quick": {"samples": 300},
+        "deep": {"samples": 10000},
+    }
 
     samples: int = Field(default=1000, ge=10, description="on which the units are watched")
 
@@ -60,9 +61,11 @@ class DeadUnits(Check):
             high, low = found[f"high {name}"].amax(0), found[f"low {name}"].amin(0)
             dead = (high - low) <= SAME * (1 + high.abs())
             units, count = len(dead), int(dead.sum())
-            metrics.append(statistics.census(
-                "dead_share", count / units, len(chosen), slice={"activation": name}
-            ))  # fmt: skip
+            metrics.append(
+                statistics.census(
+                    "dead_share", count / units, len(chosen), slice={"activation": name}
+                )
+            )
             rows.append([name, units, count, count / units])
         worst = max(rows, key=lambda row: row[3])
         total = sum(row[2] for row in rows)
@@ -74,34 +77,45 @@ class DeadUnits(Check):
         return Measurement(
             answer=answer,
             metrics=metrics,
-            tables=[Table(
-                title="By activation, in the order of the calls",
-                columns=["activation", "units", "dead", "share"], rows=rows,
-            )],
-            figures=[figures.intervals(
-                [{"label": r[0], "value": r[3], "low": r[3], "high": r[3]} for r in shown],
-                value="share of dead units", bound=self.bound, title="Dead units by activation",
-                caption="Share of units that never change: " + ", ".join(
-                    f"{r[0]} {share(r[3])}" for r in shown[:5]) + ".",
-            )],
-            guidance={"dead_share": Guidance(
-                title="Most units of a layer are dead",
-                what_happened=f"For {{slice}} {{value}} of the units are the same on all "
-                f"{len(chosen):,} samples; the bound is {{bound}}.",
-                why_it_matters="The layer passes on less than it was built for: the model cannot "
-                "learn with it, and a small change of the inputs may wake what was never trained.",
-                what_to_do="Lower the learning rate, check initialisation and input scale, use a "
-                "leaky activation or batch normalisation; then train again.",
-                tags=["NIST AI RMF MEASURE 2.5"],
-            )},
-        )  # fmt: skip
+            tables=[
+                Table(
+                    title="By activation, in the order of the calls",
+                    columns=["activation", "units", "dead", "share"],
+                    rows=rows,
+                )
+            ],
+            figures=[
+                figures.intervals(
+                    [{"label": r[0], "value": r[3], "low": r[3], "high": r[3]} for r in shown],
+                    value="share of dead units",
+                    bound=self.bound,
+                    title="Dead units by activation",
+                    caption="Share of units that never change: "
+                    + ", ".join(f"{r[0]} {share(r[3])}" for r in shown[:5])
+                    + ".",
+                )
+            ],
+            guidance={
+                "dead_share": Guidance(
+                    title="Most units of a layer are dead",
+                    what_happened=f"For {{slice}} {{value}} of the units are the same on all "
+                    f"{len(chosen):,} samples; the bound is {{bound}}.",
+                    why_it_matters="The layer passes on less than it was built for: the model cannot "
+                    "learn with it, and a small change of the inputs may wake what was never trained.",
+                    what_to_do="Lower the learning rate, check initialisation and input scale, use a "
+                    "leaky activation or batch normalisation; then train again.",
+                    tags=["NIST AI RMF MEASURE 2.5"],
+                )
+            },
+        )
 
     bound: ClassVar[float] = 0.5
 
     def expectations(self, subject: Subject) -> list[Expectation]:
         where: dict[str, str | float] = {"activation": "*"}
         return [
-            Expectation(metric="dead_share", slice=where, op="<=", bound=self.bound,
-                        severity="medium"),
+            Expectation(
+                metric="dead_share", slice=where, op="<=", bound=self.bound, severity="medium"
+            ),
             Expectation(metric="dead_share", slice=where, op="<=", bound=0.9, severity="high"),
-        ]  # fmt: skip
+        ]

@@ -36,14 +36,20 @@ class GradientFlow(Check):
     """Does the gradient reach every layer, and do the activations stay in bounds?"""
 
     id: ClassVar[str] = "training.gradient_flow"
-    title: ClassVar[str] = "Does the gradient reach every layer, and do the activations stay in bounds?"
+    title: ClassVar[str] = (
+        "Does the gradient reach every layer, and do the activations stay in bounds?"
+    )
     profiles: ClassVar[dict[str, dict[str, Any]]] = {
-        "quick": {"samples": 400}, "deep": {"samples": 2000},
-    }  # fmt: skip
+        "quick": {"samples": 400},
+        "deep": {"samples": 2000},
+    }
 
     samples: int = Field(default=500, ge=10)
     faintest: Number = Field(
-        default=1e-3, gt=0, lt=1, description="of the last layer's gradient, a layer should get more"
+        default=1e-3,
+        gt=0,
+        lt=1,
+        description="of the last layer's gradient, a layer should get more",
     )
     largest: Number = Field(default=HALF_PRECISION, gt=0, description="no output beyond ±this")
 
@@ -78,14 +84,24 @@ class GradientFlow(Check):
         rows: list[list[Any]] = []
         for i, name in enumerate(names):
             where: dict[str, str | float] = {"layer": name or "model"}
-            metrics.append(statistics.proportion(
-                "starved_share", ratio[:, i] < self.faintest, clusters=clusters, slice=where,
-                direction="lower",
-            ))  # fmt: skip
-            metrics.append(statistics.proportion(
-                "exploding_share", ~(peaks[:, i] <= self.largest), clusters=clusters, slice=where,
-                direction="lower",
-            ))  # fmt: skip
+            metrics.append(
+                statistics.proportion(
+                    "starved_share",
+                    ratio[:, i] < self.faintest,
+                    clusters=clusters,
+                    slice=where,
+                    direction="lower",
+                )
+            )
+            metrics.append(
+                statistics.proportion(
+                    "exploding_share",
+                    ~(peaks[:, i] <= self.largest),
+                    clusters=clusters,
+                    slice=where,
+                    direction="lower",
+                )
+            )
             quartiles = np.quantile(ratio[:, i], [0.25, 0.5, 0.75])
             rows.append([name or "model", *map(float, quartiles), float(peaks[:, i].max())])
         faint = min(rows, key=lambda row: row[2])
@@ -96,27 +112,44 @@ class GradientFlow(Check):
             f"{number(loud[4])}, in {loud[0]}."
         )
         logs = [
-            {"label": r[0], **{k: float(np.log10(max(v, 1e-12)))
-                               for k, v in zip(("low", "value", "high"), r[1:4], strict=True)}}
+            {
+                "label": r[0],
+                **{
+                    k: float(np.log10(max(v, 1e-12)))
+                    for k, v in zip(("low", "value", "high"), r[1:4], strict=True)
+                },
+            }
             for r in rows[:60]
-        ]  # fmt: skip
+        ]
         tags = ["NIST AI RMF MEASURE 2.5"]
         return Measurement(
             answer=answer,
             metrics=metrics,
-            tables=[Table(
-                title="Gradient norm against the last layer's (quartiles), and largest output",
-                columns=["layer", "lower quartile", "median", "upper quartile", "largest output"],
-                rows=rows,
-            )],
-            figures=[figures.intervals(
-                logs, value="log10 of the gradient norm against the last layer's",
-                bound=float(np.log10(self.faintest)), domain=None,
-                title="How much gradient reaches each layer",
-                caption="Median and quartiles over the samples, first layer on top: from "
-                f"{number(rows[0][2])} ({rows[0][0]}) to {number(rows[-1][2])} ({rows[-1][0]}) times "
-                "the last layer's.",
-            )],
+            tables=[
+                Table(
+                    title="Gradient norm against the last layer's (quartiles), and largest output",
+                    columns=[
+                        "layer",
+                        "lower quartile",
+                        "median",
+                        "upper quartile",
+                        "largest output",
+                    ],
+                    rows=rows,
+                )
+            ],
+            figures=[
+                figures.intervals(
+                    logs,
+                    value="log10 of the gradient norm against the last layer's",
+                    bound=float(np.log10(self.faintest)),
+                    domain=None,
+                    title="How much gradient reaches each layer",
+                    caption="Median and quartiles over the samples, first layer on top: from "
+                    f"{number(rows[0][2])} ({rows[0][0]}) to {number(rows[-1][2])} ({rows[-1][0]}) times "
+                    "the last layer's.",
+                )
+            ],
             guidance={
                 "starved_share": Guidance(
                     title="Hardly any gradient reaches a layer",
@@ -140,13 +173,23 @@ class GradientFlow(Check):
                     tags=tags,
                 ),
             },
-        )  # fmt: skip
+        )
 
     def expectations(self, subject: Subject) -> list[Expectation]:
         where: dict[str, str | float] = {"layer": "*"}
         return [
-            Expectation(metric="starved_share", slice=where, op="not_shown_above", bound=0.5,
-                        severity="high"),
-            Expectation(metric="exploding_share", slice=where, op="not_shown_above", bound=0.01,
-                        severity="high"),
-        ]  # fmt: skip
+            Expectation(
+                metric="starved_share",
+                slice=where,
+                op="not_shown_above",
+                bound=0.5,
+                severity="high",
+            ),
+            Expectation(
+                metric="exploding_share",
+                slice=where,
+                op="not_shown_above",
+                bound=0.01,
+                severity="high",
+            ),
+        ]

@@ -64,15 +64,25 @@ class Weights(Check):
             fault: Guidance(
                 title=title,
                 what_happened=f"{{value}} of {{n}} tensors {what}: "
-                + ", ".join(faults[fault][:5]) + (", …" if len(faults[fault]) > 5 else "") + ".",
-                why_it_matters=why, what_to_do=todo, tags=TAGS,
+                + ", ".join(faults[fault][:5])
+                + (", …" if len(faults[fault]) > 5 else "")
+                + ".",
+                why_it_matters=why,
+                what_to_do=todo,
+                tags=TAGS,
             )
             for fault, (title, what, why, todo) in GUIDANCE.items()
-        }  # fmt: skip
-        tables = [Table(title="Tensors at fault", columns=["tensor", "shape", "fault"],
-                        rows=rows[:100])] if rows else []  # fmt: skip
+        }
+        tables = (
+            [Table(title="Tensors at fault", columns=["tensor", "shape", "fault"], rows=rows[:100])]
+            if rows
+            else []
+        )
         return Measurement(
-            answer=answer, metrics=metrics, tables=tables, guidance=guidance,
+            answer=answer,
+            metrics=metrics,
+            tables=tables,
+            guidance=guidance,
             conclusions={"met": "The weights are sound."},
         )
 
@@ -94,8 +104,12 @@ class Weights(Check):
         return found
 
     def expectations(self, subject: Subject) -> list[Expectation]:
-        severities = {"non_finite_tensors": "critical", "all_zero_tensors": "high",
-                      "constant_tensors": "medium", "exploding_tensors": "high"}  # fmt: skip
+        severities = {
+            "non_finite_tensors": "critical",
+            "all_zero_tensors": "high",
+            "constant_tensors": "medium",
+            "exploding_tensors": "high",
+        }
         return [
             Expectation(metric=metric, op="<=", bound=0, severity=severity)  # type: ignore[arg-type]
             for metric, severity in severities.items()

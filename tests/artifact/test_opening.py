@@ -79,7 +79,9 @@ def test_torchscript_is_lifted_tensor_by_tensor(net, path, monkeypatch):
     artifact = open_artifact(path)
     assert artifact.format == "TorchScript"
     monkeypatch.setattr("audit.artifact.building.import_user_object", lambda *_: Net)
-    built = build(artifact, "x:Net")  # the script also holds the buffer that a state_dict leaves out
+    built = build(
+        artifact, "x:Net"
+    )  # the script also holds the buffer that a state_dict leaves out
     assert artifact.state.pop("scratch").tolist() == [1, 1]
     same(artifact, net)
     assert torch.equal(built.body[1].running_var, net.body[1].running_var)
@@ -109,12 +111,20 @@ def test_strided_shared_and_exotic_tensors(path):
     base = torch.arange(24.0).reshape(4, 6)
     tied = torch.randn(3, 3)
     state = {
-        "t": base.t(), "slice": base[1:3, ::2], "tied": tied, "again": tied, "zero": torch.zeros(0, 3),
-        "scalar": torch.tensor(3.5), "half": torch.randn(3).half(), "bf": torch.randn(3).bfloat16(),
-        "bool": torch.tensor([True, False]), "i8": torch.tensor([1, -2], dtype=torch.int8),
-        "expanded": torch.ones(1, 3).expand(5, 3), "f8": torch.randn(4).to(torch.float8_e4m3fn),
+        "t": base.t(),
+        "slice": base[1:3, ::2],
+        "tied": tied,
+        "again": tied,
+        "zero": torch.zeros(0, 3),
+        "scalar": torch.tensor(3.5),
+        "half": torch.randn(3).half(),
+        "bf": torch.randn(3).bfloat16(),
+        "bool": torch.tensor([True, False]),
+        "i8": torch.tensor([1, -2], dtype=torch.int8),
+        "expanded": torch.ones(1, 3).expand(5, 3),
+        "f8": torch.randn(4).to(torch.float8_e4m3fn),
         "c": torch.randn(2, dtype=torch.complex64),
-    }  # fmt: skip
+    }
     torch.save(state, path)
     found = open_artifact(path).state
     for name, tensor in state.items():
@@ -211,7 +221,11 @@ def test_a_payload_inside_a_module_does_not_run(net, path, tmp_path):
 
 @pytest.mark.parametrize(
     ("value", "word"),
-    [(np.float64(0.5), "numpy"), (pathlib.Path("a"), "paths"), (datetime.date(2026, 1, 1), "dates")],
+    [
+        (np.float64(0.5), "numpy"),
+        (pathlib.Path("a"), "paths"),
+        (datetime.date(2026, 1, 1), "dates"),
+    ],
 )
 def test_values_that_need_a_call_are_named_with_advice(net, path, value, word):
     torch.save({"state_dict": net.state_dict(), "note": value}, path)
@@ -237,7 +251,9 @@ def forged(path, body, storages=(("0", b"\0" * 4096),)):
 def tensor_pickle(size, stride, offset=0, numel=1024):
     """A state_dict of one tensor with any geometry."""
     out = io.BytesIO()
-    out.write(b"\x80\x02}U\x01wctorch._utils\n_rebuild_tensor_v2\n((U\x07storagectorch\nFloatStorage\n")
+    out.write(
+        b"\x80\x02}U\x01wctorch._utils\n_rebuild_tensor_v2\n((U\x07storagectorch\nFloatStorage\n"
+    )
 
     def number(value):
         data = value.to_bytes(8, "little", signed=True)
@@ -264,19 +280,25 @@ def test_stride_zero_tensor_of_2_to_the_40_elements(path):
 @pytest.mark.parametrize(
     ("size", "stride", "offset", "words"),
     [
-        ([2000], [1], 0, "beyond its storage"), ([10], [1], 2000, "beyond its storage"),
-        ([10, 10], [500, 3], 0, "beyond its storage"), ([4], [-1], 3, "does not write"),
+        ([2000], [1], 0, "beyond its storage"),
+        ([10], [1], 2000, "beyond its storage"),
+        ([10, 10], [500, 3], 0, "beyond its storage"),
+        ([4], [-1], 3, "does not write"),
     ],
-)  # fmt: skip
+)
 def test_tensors_beyond_their_storage(path, size, stride, offset, words):
     forged(path, tensor_pickle(size, stride, offset))
     refused(path, words)
 
 
-@pytest.mark.parametrize(("numel", "words"), [
-    (1 << 40, "declares 4,398,046,511,104 bytes and holds 4,096"), (1025, "declares 4,100 bytes"),
-    (-5, "declares no size"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("numel", "words"),
+    [
+        (1 << 40, "declares 4,398,046,511,104 bytes and holds 4,096"),
+        (1025, "declares 4,100 bytes"),
+        (-5, "declares no size"),
+    ],
+)
 def test_storages_that_declare_what_they_do_not_hold(path, numel, words):
     forged(path, tensor_pickle([4], [1], numel=numel))
     refused(path, words)
@@ -287,10 +309,19 @@ def test_more_axes_than_torch_allows(path):
     refused(path, "65 axes")
 
 
-@pytest.mark.parametrize("name", [
-    "/etc/passwd", "../../x", "archive/../../x", "..", "archive\\..\\..\\x", "C:\\x", "\\\\host\\x",
-    "/archive/data.pkl",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name",
+    [
+        "/etc/passwd",
+        "../../x",
+        "archive/../../x",
+        "..",
+        "archive\\..\\..\\x",
+        "C:\\x",
+        "\\\\host\\x",
+        "/archive/data.pkl",
+    ],
+)
 def test_members_that_lead_out_of_the_archive(net, path, name):
     torch.save(net.state_dict(), path)
     with zipfile.ZipFile(path, "a") as archive:
@@ -298,14 +329,24 @@ def test_members_that_lead_out_of_the_archive(net, path, name):
     refused(path, "leads out of the archive")
 
 
-@pytest.mark.parametrize(("entry", "words"), [
-    ({"shape": [2]}, "of shape [2] needs 8 bytes and has 4"), ({"dtype": "F64"}, "needs 8 bytes"),
-    ({"shape": [1 << 40, 1 << 40]}, "needs"), ({"shape": [-1]}, "no whole number"),
-    ({"shape": [1.0]}, "no whole number"), ({"shape": [True]}, "no whole number"),
-    ({"data_offsets": [-4, 0]}, "no whole number"), ({"data_offsets": [0, 4.0]}, "no whole number"),
-    ({"data_offsets": [4, 0]}, "overlaps"), ({"data_offsets": [0]}, "does not describe"),
-    ({"dtype": "Q9"}, "damaged"), ({"shape": "1"}, "no whole number"), ({"shape": None}, "does not describe"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ({"shape": [2]}, "of shape [2] needs 8 bytes and has 4"),
+        ({"dtype": "F64"}, "needs 8 bytes"),
+        ({"shape": [1 << 40, 1 << 40]}, "needs"),
+        ({"shape": [-1]}, "no whole number"),
+        ({"shape": [1.0]}, "no whole number"),
+        ({"shape": [True]}, "no whole number"),
+        ({"data_offsets": [-4, 0]}, "no whole number"),
+        ({"data_offsets": [0, 4.0]}, "no whole number"),
+        ({"data_offsets": [4, 0]}, "overlaps"),
+        ({"data_offsets": [0]}, "does not describe"),
+        ({"dtype": "Q9"}, "damaged"),
+        ({"shape": "1"}, "no whole number"),
+        ({"shape": None}, "does not describe"),
+    ],
+)
 def test_safetensors_that_contradict_themselves(path, entry, words):
     entry = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4], **entry}
     header = json.dumps({"a": entry}).encode()
@@ -313,11 +354,17 @@ def test_safetensors_that_contradict_themselves(path, entry, words):
     refused(path, words)
 
 
-@pytest.mark.parametrize(("header", "words"), [
-    (b"{}", "no tensors"), (b'{"__metadata__": {}}', "no tensors"), (b'{"\xff": {}}', "not JSON"),
-    (b'{"a": ' + b"[" * 100_000, "not JSON"), (b'{"__metadata__": [1], "a": 1}', "metadata"),
-    (b'{"__metadata__": {"a": 1}, "a": 1}', "metadata"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("header", "words"),
+    [
+        (b"{}", "no tensors"),
+        (b'{"__metadata__": {}}', "no tensors"),
+        (b'{"\xff": {}}', "not JSON"),
+        (b'{"a": ' + b"[" * 100_000, "not JSON"),
+        (b'{"__metadata__": [1], "a": 1}', "metadata"),
+        (b'{"__metadata__": {"a": 1}, "a": 1}', "metadata"),
+    ],
+)
 def test_safetensors_headers_that_say_nothing(path, header, words):
     path.write_bytes(struct.pack("<Q", len(header)) + header)
     refused(path, words)
@@ -424,10 +471,12 @@ def test_sparse_and_quantised_get_a_sentence(path):
     ("content", "word"),
     [
         (b"version https://git-lfs.github.com/spec/v1\noid", "Git LFS"),
-        (b"<!DOCTYPE html><html>", "web page"), (b"\x93NUMPY\x01\x00", "numpy"),
-        (b"\x1f\x8b\x08\x00", "gzip"), (b"hello world, I am a text", "no format"),
+        (b"<!DOCTYPE html><html>", "web page"),
+        (b"\x93NUMPY\x01\x00", "numpy"),
+        (b"\x1f\x8b\x08\x00", "gzip"),
+        (b"hello world, I am a text", "no format"),
     ],
-)  # fmt: skip
+)
 def test_other_files_are_recognised(path, content, word):
     path.write_bytes(content)
     refused(path, word)
@@ -469,9 +518,15 @@ def test_ordered_dict_attributes_and_counters_are_plain(path):
     assert torch.equal(open_artifact(path).state["w"], torch.ones(2))
 
 
-@pytest.mark.parametrize("damage", [
-    {"arch_kwargs": "x"}, {"meta": [1]}, {"format_version": 2}, {"aliases": {"a": "gone"}},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"arch_kwargs": "x"},
+        {"meta": [1]},
+        {"format_version": 2},
+        {"aliases": {"a": "gone"}},
+    ],
+)
 def test_a_checkpoint_with_odd_fields(net, tmp_path, damage):
     from safetensors.torch import save
 
@@ -496,5 +551,7 @@ def test_flipped_bytes_end_in_a_sentence_or_in_tensors(net, tmp_path):
                 content[at] = rng.integers(0, 256)
             (tmp_path / "f.pt").write_bytes(content)
             # The last four are turned into a sentence by the child's main.
-            with contextlib.suppress(Refused, MemoryError, OverflowError, RecursionError, ValueError):
+            with contextlib.suppress(
+                Refused, MemoryError, OverflowError, RecursionError, ValueError
+            ):
                 assert read(tmp_path / "f.pt", tmp_path)["tensors"] > 0

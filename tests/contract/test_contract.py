@@ -72,7 +72,9 @@ def test_every_check_with_every_pair(kind, task):
     table = known()
     assert measured >= table.get(f"{kind} {task}", set())
     table[f"{kind} {task}"] = measured
-    TABLE.write_text("".join(f"{pair}: {' '.join(sorted(ids))}\n" for pair, ids in sorted(table.items())))
+    TABLE.write_text(
+        "".join(f"{pair}: {' '.join(sorted(ids))}\n" for pair, ids in sorted(table.items()))
+    )
 
 
 # The contract itself fails where a check does what it must not.
@@ -118,16 +120,33 @@ def outside(context):
 
 def nothing(value=0.5):
     metric = Metric.model_construct(
-        name="odd", value=value, low=0.0, high=1.0, n=3, unit="", direction="none", slice={}, reason="",
-        estimator="", sufficient={}, edges=None,
-    )  # fmt: skip
+        name="odd",
+        value=value,
+        low=0.0,
+        high=1.0,
+        n=3,
+        unit="",
+        direction="none",
+        slice={},
+        reason="",
+        estimator="",
+        sufficient={},
+        edges=None,
+    )
     return Measurement(answer=f"{value}.", metrics=[metric])
 
 
-@pytest.mark.parametrize(("examine", "says"), [
-    (raises, "raised ValueError"), (harms, "left the model"), (costs, "declares 0 forward"),
-    (draws, "something else"), (nonsense, "not finite"), (outside, "outside its interval"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("examine", "says"),
+    [
+        (raises, "raised ValueError"),
+        (harms, "left the model"),
+        (costs, "declares 0 forward"),
+        (draws, "something else"),
+        (nonsense, "not finite"),
+        (outside, "outside its interval"),
+    ],
+)
 def test_a_broken_contract_is_told(examine, says):
     with pytest.raises(ContractBroken, match=says):
         check_contract(broken_check(examine), tiny_subject("tabular", "binary"))

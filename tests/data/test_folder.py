@@ -52,7 +52,8 @@ MODES = {
 
 
 @pytest.mark.parametrize(
-    ("mode", "suffix"), [(mode, s) for mode, (_, suffixes) in MODES.items() for s in suffixes.split()]
+    ("mode", "suffix"),
+    [(mode, s) for mode, (_, suffixes) in MODES.items() for s in suffixes.split()],
 )
 def test_every_mode_in_every_format_keeps_its_values(tmp_path, mode, suffix):
     picture = MODES[mode][0]
@@ -72,9 +73,16 @@ def test_every_mode_in_every_format_keeps_its_values(tmp_path, mode, suffix):
     assert found.range == ends
 
 
-@pytest.mark.parametrize(("shape", "channels"), [
-    (None, 3), ([3, 6, 5], 3), ([4, 6, 5], 4), ([1, 6, 5], 1), ([2, 6, 5], 2),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("shape", "channels"),
+    [
+        (None, 3),
+        ([3, 6, 5], 3),
+        ([4, 6, 5], 4),
+        ([1, 6, 5], 1),
+        ([2, 6, 5], 2),
+    ],
+)
 def test_grey_and_coloured_pictures_together_are_read_alike_and_counted(tmp_path, shape, channels):
     put(tmp_path / "a" / "0.jpg", GREY)
     for name in ("a/1.png", "b/0.png", "b/1.png"):
@@ -90,7 +98,9 @@ def test_grey_and_coloured_pictures_together_are_read_alike_and_counted(tmp_path
 def test_two_depths_in_one_set_are_two_scales(tmp_path):
     put(tmp_path / "a" / "0.png", DEEP)
     put(tmp_path / "b" / "0.png", GREY)
-    with pytest.raises(AuditError, match=r"values of 16 bits and .* of 8 bits; bring all to one depth"):
+    with pytest.raises(
+        AuditError, match=r"values of 16 bits and .* of 8 bits; bring all to one depth"
+    ):
         read_data(str(tmp_path), SubjectMeta())
 
 
@@ -99,7 +109,9 @@ def test_transparent_parts_are_counted_where_they_are_read_as_if_they_were_not(t
     hidden[0, 0, 3] = 0
     put(tmp_path / "a" / "0.png", hidden)
     put(tmp_path / "b" / "0.png", ALPHA)
-    assert "1 of 2 pictures have transparent parts" in read_data(str(tmp_path), SubjectMeta()).notes[0]
+    assert (
+        "1 of 2 pictures have transparent parts" in read_data(str(tmp_path), SubjectMeta()).notes[0]
+    )
     whole = read_data(str(tmp_path), SubjectMeta.model_validate({"input": {"shape": [4, 6, 5]}}))
     assert whole.x[0, 3, 0, 0] == 0
     assert not whole.notes
@@ -110,18 +122,24 @@ def deep_colour_png(path):
     rows = b"".join(b"\0" + np.full((5, 3), 30000, ">u2").tobytes() for _ in range(6))
 
     def chunk(kind, body):
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        return (
+            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        )
 
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 5, 6, 16, 2, 0, 0, 0))
-        + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-    )  # fmt: skip
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", struct.pack(">IIBBBBB", 5, 6, 16, 2, 0, 0, 0))
+        + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IEND", b"")
+    )
 
 
 def deep_colour_ppm(path):
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(b"P6\n# made by hand\n5 6\n65535\n" + np.full((6, 5, 3), 30000, ">u2").tobytes())
+    path.write_bytes(
+        b"P6\n# made by hand\n5 6\n65535\n" + np.full((6, 5, 3), 30000, ">u2").tobytes()
+    )
 
 
 @pytest.mark.parametrize(("suffix", "write"), [("png", deep_colour_png), ("ppm", deep_colour_ppm)])
@@ -134,10 +152,21 @@ def test_colour_of_16_bits_is_said_to_be_read_in_8(tmp_path, suffix, write):
     assert "2 of 2 pictures hold 16 bits a channel" in found.notes[0]
 
 
-@pytest.mark.parametrize("name", [
-    ".DS_Store", "Thumbs.db", "README", "README.md", "LICENSE.txt", "._0.png", "desktop.ini",
-])  # fmt: skip
-@pytest.mark.parametrize("place", [".", "a", "a/deeper", ".ipynb_checkpoints", "__MACOSX", "@eaDir"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        ".DS_Store",
+        "Thumbs.db",
+        "README",
+        "README.md",
+        "LICENSE.txt",
+        "._0.png",
+        "desktop.ini",
+    ],
+)
+@pytest.mark.parametrize(
+    "place", [".", "a", "a/deeper", ".ipynb_checkpoints", "__MACOSX", "@eaDir"]
+)
 def test_what_systems_leave_behind_is_no_data(tmp_path, name, place):
     both(tmp_path, GREY, "0.png")
     (tmp_path / place).mkdir(parents=True, exist_ok=True)
@@ -148,13 +177,16 @@ def test_what_systems_leave_behind_is_no_data(tmp_path, name, place):
     assert not found.notes
 
 
-@pytest.mark.parametrize(("name", "what", "why"), [
-    ("0.png", "pictures", "beside the class folders"),
-    ("a/0.gif", "files", "no format that is read"),
-    ("a/deeper/0.heic", "files", "no format that is read"),
-    ("a/scan", "files", "no format that is read"),
-    ("b.zip", "files", "no format that is read"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "what", "why"),
+    [
+        ("0.png", "pictures", "beside the class folders"),
+        ("a/0.gif", "files", "no format that is read"),
+        ("a/deeper/0.heic", "files", "no format that is read"),
+        ("a/scan", "files", "no format that is read"),
+        ("b.zip", "files", "no format that is read"),
+    ],
+)
 def test_files_that_are_not_read_are_counted_and_named(tmp_path, name, what, why):
     both(tmp_path, GREY, "1.png")
     (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -218,14 +250,19 @@ def scribbled(path):
     path.write_bytes(whole[:33] + b"\xff" * (len(whole) - 33))
 
 
-@pytest.mark.parametrize(("spoil", "message"), [
-    (bomb, "more pixels than any real one"),
-    (cut_short, "cannot be read"),
-    (scribbled, "no picture of a format that is read"),
-    (lambda path: path.write_bytes(b""), "no picture of a format that is read"),
-    (lambda path: path.write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 5 6\n"),
-     "no picture of a format that is read"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (bomb, "more pixels than any real one"),
+        (cut_short, "cannot be read"),
+        (scribbled, "no picture of a format that is read"),
+        (lambda path: path.write_bytes(b""), "no picture of a format that is read"),
+        (
+            lambda path: path.write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 5 6\n"),
+            "no picture of a format that is read",
+        ),
+    ],
+)
 def test_a_spoilt_picture_gets_one_sentence_with_its_name(tmp_path, spoil, message):
     both(tmp_path, GREY, "0.png")
     spoil(tmp_path / "b" / "0.png")
@@ -241,9 +278,11 @@ def test_what_is_left_out_reaches_the_subject_and_of_training_data_the_notes(tmp
     torch.save(torch.nn.Linear(5, 2).state_dict(), tmp_path / "m.pt")
     (tmp_path / "m.pt").rename(tmp_path.parent / f"{tmp_path.name}.pt")
     subject = audit.load(
-        tmp_path.parent / f"{tmp_path.name}.pt", arch="tests.data.test_folder:RowSums",
-        data=str(tmp_path), train_data=str(tmp_path),
-    )  # fmt: skip
+        tmp_path.parent / f"{tmp_path.name}.pt",
+        arch="tests.data.test_folder:RowSums",
+        data=str(tmp_path),
+        train_data=str(tmp_path),
+    )
     assert [(lacking.what, lacking.how_many) for lacking in subject.left_out] == [("pictures", 1)]
     assert any(note.startswith("Training data: 1 pictures were left out") for note in subject.notes)
     assert subject.range == (0, 255)

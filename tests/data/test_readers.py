@@ -21,16 +21,26 @@ FEATURES = [
 
 @pytest.fixture
 def frame():
-    return pd.DataFrame({
-        "age": [30, 41, 52], "job": ["nurse", "cook", "nurse"], "sex": ["F", "M", "F"],
-        "paid": ["no", "yes", "no"], "person": [1, 1, 2],
-    })  # fmt: skip
+    return pd.DataFrame(
+        {
+            "age": [30, 41, 52],
+            "job": ["nurse", "cook", "nurse"],
+            "sex": ["F", "M", "F"],
+            "paid": ["no", "yes", "no"],
+            "person": [1, 1, 2],
+        }
+    )
 
 
-META = SubjectMeta.model_validate({
-    "features": FEATURES, "target": "paid", "classes": ["no", "yes"], "sensitive": ["sex"],
-    "groups": "person",
-})  # fmt: skip
+META = SubjectMeta.model_validate(
+    {
+        "features": FEATURES,
+        "target": "paid",
+        "classes": ["no", "yes"],
+        "sensitive": ["sex"],
+        "groups": "person",
+    }
+)
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
@@ -44,10 +54,16 @@ def test_tables_are_encoded(tmp_path, frame, suffix):
     assert [str(person) for person in found.groups] == ["1", "1", "2"]
 
 
-@pytest.mark.parametrize(("columns", "message"), [
-    (["a", "b", "income"], r"no column called target, label or y; its columns are a, b, income"),
-    (["a", "target", "label"], r"several columns that may hold the labels \(target, label\)"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        (
+            ["a", "b", "income"],
+            r"no column called target, label or y; its columns are a, b, income",
+        ),
+        (["a", "target", "label"], r"several columns that may hold the labels \(target, label\)"),
+    ],
+)
 def test_a_table_whose_labels_nobody_names_is_asked_about(tmp_path, columns, message):
     path = tmp_path / "t.csv"
     pd.DataFrame(np.eye(3, dtype=int), columns=columns).to_csv(path, index=False)
@@ -57,9 +73,14 @@ def test_a_table_whose_labels_nobody_names_is_asked_about(tmp_path, columns, mes
     assert read_data(str(path), SubjectMeta(target="")).y is None
 
 
-@pytest.mark.parametrize(("written", "kind"), [
-    (["0", "1", "-1"], "i"), (["0.5", ".25", "3"], "f"), (["1.0", "0.0", "1.0"], "f"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("written", "kind"),
+    [
+        (["0", "1", "-1"], "i"),
+        (["0.5", ".25", "3"], "f"),
+        (["1.0", "0.0", "1.0"], "f"),
+    ],
+)
 def test_labels_are_numbers_where_all_are(tmp_path, written, kind):
     path = tmp_path / "t.csv"
     pd.DataFrame({"a": [1, 2, 3], "y": written}).to_csv(path, index=False)
@@ -90,13 +111,17 @@ def test_a_suffix_may_be_in_capitals(tmp_path, frame, suffix):
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
 def test_an_empty_cell_of_a_category_is_no_text(tmp_path, frame, suffix):
-    """"NA" may be a category; an empty cell is the one that stands for it, or is asked about."""
+    """ "NA" may be a category; an empty cell is the one that stands for it, or is asked about."""
     frame["job"] = ["NA", None, "cook"]
     path = tmp_path / f"t.{suffix}"
     frame.to_csv(path, index=False) if suffix == "csv" else frame.to_parquet(path)
 
     def read(categories):
-        job = {**FEATURES[1], "columns": list(range(1, 1 + len(categories))), "categories": categories}
+        job = {
+            **FEATURES[1],
+            "columns": list(range(1, 1 + len(categories))),
+            "categories": categories,
+        }
         meta = META.model_copy(update={"features": None})
         return read_data(str(path), meta.over(SubjectMeta(features=[FEATURES[0], job]))).x[:, 1:]
 
@@ -136,8 +161,12 @@ def test_bad_tables_get_a_sentence(tmp_path, frame, change, message):
 @pytest.mark.parametrize("suffix", ["npz", "safetensors"])
 def test_arrays(tmp_path, suffix):
     path = tmp_path / f"d.{suffix}"
-    arrays = {"x": np.ones((4, 2), np.float32), "y": np.arange(4), "group": np.zeros(4),
-              "sensitive_sex": np.arange(4) % 2}  # fmt: skip
+    arrays = {
+        "x": np.ones((4, 2), np.float32),
+        "y": np.arange(4),
+        "group": np.zeros(4),
+        "sensitive_sex": np.arange(4) % 2,
+    }
     np.savez(path, **arrays) if suffix == "npz" else save_file(arrays, path)
     found = read_data(str(path), SubjectMeta())
     assert found.x.shape == (4, 2)
@@ -152,10 +181,13 @@ def test_pickled_arrays_are_refused(tmp_path):
         read_data(str(path), SubjectMeta())
 
 
-@pytest.mark.parametrize(("members", "message"), [
-    (["x.npy", "x.npy"], "holds the array 'x' more than once"),
-    (["x.npy", "notes.txt"], "holds 'notes.txt', which is no array"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        (["x.npy", "x.npy"], "holds the array 'x' more than once"),
+        (["x.npy", "notes.txt"], "holds 'notes.txt', which is no array"),
+    ],
+)
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_members_of_an_npz_that_leave_open_what_is_meant(tmp_path, members, message):
     array = io.BytesIO()
@@ -227,7 +259,9 @@ def test_missing_and_unknown_files(tmp_path):
 @pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
 @pytest.mark.parametrize("key", ["y", "group", "sensitive_sex"])
 @pytest.mark.parametrize("length", [29, 31])
-def test_arrays_of_other_lengths_are_refused_with_the_file_and_the_array(tmp_path, suffix, key, length):
+def test_arrays_of_other_lengths_are_refused_with_the_file_and_the_array(
+    tmp_path, suffix, key, length
+):
     arrays = {"x": np.zeros((30, 2), np.float32), key: np.zeros(length, np.int64)}
     path = tmp_path / f"lengths{suffix}"
     (np.savez(path, **arrays) if suffix == ".npz" else save_file(arrays, path))

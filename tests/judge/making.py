@@ -17,21 +17,29 @@ def share(k, n, name="share", **slice_):
 
 def check(*metrics, expect=(), validity=(), **more):
     return CheckRecord(
-        id=more.pop("id", "a.b"), kind="question", title="Is it?", state="untested",
-        metrics=list(metrics), validity=list(validity),
-        defaults=[Expectation(**e).model_dump() for e in expect], **more,
-    )  # fmt: skip
+        id=more.pop("id", "a.b"),
+        kind="question",
+        title="Is it?",
+        state="untested",
+        metrics=list(metrics),
+        validity=list(validity),
+        defaults=[Expectation(**e).model_dump() for e in expect],
+        **more,
+    )
 
 
 def core(which, severity="high"):
     """A core question answered well: what a pass needs beside what is tested."""
-    return check(share(90, 100), expect=[{**HIGH, "severity": severity}], id=f"core.{which}", core=which)
+    return check(
+        share(90, 100), expect=[{**HIGH, "severity": severity}], id=f"core.{which}", core=which
+    )
 
 
 def unmeasured(why, check_id="a.b", **more):
     state = "broken" if why in ("raised", "not_importable") else "untested"
-    return CheckRecord(id=check_id, kind="question", title="Is it?", state=state, why=why,
-                       reason="because", **more)  # fmt: skip
+    return CheckRecord(
+        id=check_id, kind="question", title="Is it?", state=state, why=why, reason="because", **more
+    )
 
 
 def record(*checks, n=100, samples=(), sound=True, **more):
@@ -40,6 +48,9 @@ def record(*checks, n=100, samples=(), sound=True, **more):
         checks = [*checks, core("quality"), core("stability")]
     return AuditRecord(
         verdict=VerdictRecord(word="inconclusive", reason="", counts={}, exit_code=3),
-        subject=SubjectRecord(model="m", n=n, task=more.pop("task", "")), policy=PolicyRecord(),
-        checks=list(checks), samples=list(samples), **more,
-    )  # fmt: skip
+        subject=SubjectRecord(model="m", n=n, task=more.pop("task", "")),
+        policy=PolicyRecord(),
+        checks=list(checks),
+        samples=list(samples),
+        **more,
+    )

@@ -34,7 +34,10 @@ def subject_of(state, severity, asked):
     bits = np.arange(100) < k
     mine = {**HIGH, "severity": severity, "tolerates": 0.5 if state == "tolerated" else 0.0}
     return check(
-        share(k, 100), expect=[] if asked else [mine], validity=validity, per_unit=[pack("share", bits)]
+        share(k, 100),
+        expect=[] if asked else [mine],
+        validity=validity,
+        per_unit=[pack("share", bits)],
     )
 
 
@@ -81,10 +84,19 @@ def test_a_green_gate_means_that_all_that_was_asked_for_is_met(state, baseline):
         parts = [] if part is None else [part]
         cores = [core("quality", "critical")] + ([core("stability", "critical")] if sound else [])
         now = record(*parts, *cores, samples=DIGESTS, sound=False)
-        expect = [CheckExpectation(
-            check="a.b", metric="share", bound=0.5, severity=severity,
-            tolerates=0.5 if state == "tolerated" else 0.0,
-        )] if asked else []  # fmt: skip
+        expect = (
+            [
+                CheckExpectation(
+                    check="a.b",
+                    metric="share",
+                    bound=0.5,
+                    severity=severity,
+                    tolerates=0.5 if state == "tolerated" else 0.0,
+                )
+            ]
+            if asked
+            else []
+        )
         waive = [Waiver(check="a.b", owner="Ada", reason="r", expires=DAY)] if waived else []
         policy = Policy(
             fail_on=gate, on_inconclusive="warn" if warn else "block", expect=expect, waive=waive

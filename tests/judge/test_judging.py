@@ -24,13 +24,18 @@ DAY = datetime.date(2026, 1, 1)
 @pytest.mark.parametrize(
     ("k", "op", "state", "word", "code"),
     [
-        (90, ">=", "met", "pass", 0), (10, ">=", "failed", "fail", 1),
-        (52, ">=", "undecided", "inconclusive", 3), (10, "<=", "met", "pass", 0),
-        (90, "<=", "failed", "fail", 1), (52, "<=", "undecided", "inconclusive", 3),
-        (52, "not_shown_below", "undecided", "pass", 0), (10, "not_shown_below", "failed", "fail", 1),
-        (48, "not_shown_above", "undecided", "pass", 0), (90, "not_shown_above", "failed", "fail", 1),
+        (90, ">=", "met", "pass", 0),
+        (10, ">=", "failed", "fail", 1),
+        (52, ">=", "undecided", "inconclusive", 3),
+        (10, "<=", "met", "pass", 0),
+        (90, "<=", "failed", "fail", 1),
+        (52, "<=", "undecided", "inconclusive", 3),
+        (52, "not_shown_below", "undecided", "pass", 0),
+        (10, "not_shown_below", "failed", "fail", 1),
+        (48, "not_shown_above", "undecided", "pass", 0),
+        (90, "not_shown_above", "failed", "fail", 1),
     ],
-)  # fmt: skip
+)
 def test_judged_on_the_interval(k, op, state, word, code):
     judged = judge(record(check(share(k, 100), expect=[{**HIGH, "op": op}])), Policy())
     assert judged.checks[0].state == state
@@ -48,7 +53,11 @@ def test_what_is_undecided_passes_only_within_what_it_tolerates(tolerates, code)
     result = judged.checks[0].expectations[0]
     assert result.reach == pytest.approx(0.077, abs=1e-3)
     said = judged.verdict.reason
-    assert ("1 undecided" in said) if code == 0 else (f"{number(result.reach)} beyond the bound" in said)
+    assert (
+        ("1 undecided" in said)
+        if code == 0
+        else (f"{number(result.reach)} beyond the bound" in said)
+    )
 
 
 def test_the_tolerance_of_a_metric_with_a_unit_is_its_bound():
@@ -81,15 +90,20 @@ def test_an_undecided_expectation_says_how_many_samples_would_decide_it():
 
 def test_severities_below_the_gate_do_not_gate():
     low = record(
-        check(share(10, 100), share(90, 100, "good"),
-              expect=[{**HIGH, "severity": "medium"}, {**HIGH, "metric": "good"}])
-    )  # fmt: skip
+        check(
+            share(10, 100),
+            share(90, 100, "good"),
+            expect=[{**HIGH, "severity": "medium"}, {**HIGH, "metric": "good"}],
+        )
+    )
     assert judge(low, Policy()).verdict.word == "pass"
     assert judge(low, Policy(fail_on="medium")).verdict.word == "fail"
 
 
 def test_what_does_not_gate_gates_at_no_severity_and_is_told():
-    judged = judge(record(check(share(10, 100), expect=[{**HIGH, "gates": False}])), Policy(fail_on="info"))
+    judged = judge(
+        record(check(share(10, 100), expect=[{**HIGH, "gates": False}])), Policy(fail_on="info")
+    )
     assert judged.verdict.word == "pass"
     assert [(f.state, f.gates) for f in judged.findings] == [("failed", False)]
 
@@ -155,11 +169,18 @@ def test_a_number_in_a_slice_may_be_written_in_any_way(written):
     assert judge(record(check(*metrics)), Policy(expect=[named])).verdict.word == "fail"
 
 
-@pytest.mark.parametrize(("k", "passed", "state", "why"), [
-    (90, False, "broken", "validity_failed"), (10, False, "broken", "validity_failed"),
-    (52, False, "broken", "validity_failed"), (90, None, "broken", "validity_missing"),
-    (52, None, "broken", "validity_missing"), (10, None, "failed", ""), (90, True, "met", ""),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("k", "passed", "state", "why"),
+    [
+        (90, False, "broken", "validity_failed"),
+        (10, False, "broken", "validity_failed"),
+        (52, False, "broken", "validity_failed"),
+        (90, None, "broken", "validity_missing"),
+        (52, None, "broken", "validity_missing"),
+        (10, None, "failed", ""),
+        (90, True, "met", ""),
+    ],
+)
 def test_without_validity_nothing_is_concluded(k, passed, state, why):
     evidence = [Validity(name="gradients", passed=passed, detail="")]
     for severity in ("high", "medium", "info"):
@@ -204,11 +225,18 @@ def test_users_expectation_replaces_the_default_one():
     assert judge(judged, Policy()).verdict.word == "pass"  # and back again, from the record alone
 
 
-@pytest.mark.parametrize(("mine", "loosened"), [
-    ({"bound": 0.5}, False), ({"bound": 0.7}, False), ({"bound": 0.2}, True),
-    ({"bound": 0.5, "severity": "low"}, True), ({"bound": 0.5, "tolerates": 0.3}, True),
-    ({"bound": 0.95, "op": "<="}, True), ({"bound": 0.5, "gates": False}, True),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("mine", "loosened"),
+    [
+        ({"bound": 0.5}, False),
+        ({"bound": 0.7}, False),
+        ({"bound": 0.2}, True),
+        ({"bound": 0.5, "severity": "low"}, True),
+        ({"bound": 0.5, "tolerates": 0.3}, True),
+        ({"bound": 0.95, "op": "<="}, True),
+        ({"bound": 0.5, "gates": False}, True),
+    ],
+)
 def test_a_bound_weaker_than_the_default_is_counted_and_shown_beside_it(mine, loosened):
     expect = CheckExpectation(check="a.b", metric="share", **mine)
     judged = judge(record(check(share(90, 100), expect=[HIGH])), Policy(expect=[expect]))
@@ -219,9 +247,16 @@ def test_a_bound_weaker_than_the_default_is_counted_and_shown_beside_it(mine, lo
     assert ("1 bound loosened" in judged.verdict.reason) == loosened
 
 
-@pytest.mark.parametrize(("bound", "op"), [
-    (-1e9, ">="), (0.0, ">="), (1e9, "<="), (1.0, "not_shown_above"), (-1.0, "not_shown_below"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("bound", "op"),
+    [
+        (-1e9, ">="),
+        (0.0, ">="),
+        (1e9, "<="),
+        (1.0, "not_shown_above"),
+        (-1.0, "not_shown_below"),
+    ],
+)
 def test_a_bound_that_no_value_can_violate_is_no_expectation(bound, op):
     """It is a waiver, and a waiver has an owner, a reason and an end."""
     expect = CheckExpectation(check="a.b", metric="share", op=op, bound=bound)
@@ -262,10 +297,15 @@ def test_waivers():
     assert "matches nothing" in judge(bad, Policy(waive=[idle]), today=DAY).verdict.notes[0]
 
 
-@pytest.mark.parametrize("wrong", [
-    {"owner": ""}, {"owner": " \t"}, {"reason": "\n"},
-    {"expires": datetime.date.today() + datetime.timedelta(days=400)},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"owner": ""},
+        {"owner": " \t"},
+        {"reason": "\n"},
+        {"expires": datetime.date.today() + datetime.timedelta(days=400)},
+    ],
+)
 def test_a_waiver_has_an_owner_a_reason_and_an_end_within_a_year(wrong):
     good = {"check": "a.b", "owner": "Ada", "reason": "r", "expires": datetime.date.today()}
     assert Waiver(**good)
@@ -275,8 +315,12 @@ def test_a_waiver_has_an_owner_a_reason_and_an_end_within_a_year(wrong):
 
 def test_a_core_question_that_was_not_asked_cannot_be_waived():
     skipped = unmeasured("skipped", "core.quality", core="quality")
-    waiver = Waiver(check="core.quality", owner="Ada", reason="r", expires=datetime.date(2026, 2, 1))
-    judged = judge(record(skipped, core("stability"), sound=False), Policy(waive=[waiver]), today=DAY)
+    waiver = Waiver(
+        check="core.quality", owner="Ada", reason="r", expires=datetime.date(2026, 2, 1)
+    )
+    judged = judge(
+        record(skipped, core("stability"), sound=False), Policy(waive=[waiver]), today=DAY
+    )
     assert judged.verdict.exit_code == 3
 
 
@@ -284,7 +328,9 @@ DIGESTS = [f"{i:016x}" for i in range(200)]
 
 
 def audit_of(bits, samples=DIGESTS, **more):
-    part = check(statistics.proportion("share", bits), expect=[HIGH], per_unit=[pack("share", bits)])
+    part = check(
+        statistics.proportion("share", bits), expect=[HIGH], per_unit=[pack("share", bits)]
+    )
     return record(part, samples=samples, **more)
 
 
@@ -308,19 +354,24 @@ def test_baseline_pairs_by_sample_digest_and_gates_on_what_got_worse():
 
 def test_a_small_loss_that_chance_could_hide_is_undecided():
     old, n = np.ones(20, bool), 20
-    lost = judge(audit_of(np.arange(n) < 17, DIGESTS[:n]), Policy(), baseline=audit_of(old, DIGESTS[:n]))
+    lost = judge(
+        audit_of(np.arange(n) < 17, DIGESTS[:n]), Policy(), baseline=audit_of(old, DIGESTS[:n])
+    )
     result = next(e for e in lost.checks[0].expectations if e.source == "baseline")
     assert (result.state, result.why) == ("undecided", "straddles")
     assert lost.verdict.exit_code == 3
 
 
-@pytest.mark.parametrize(("now", "why"), [
-    (record(samples=DIGESTS), "not_selected"),
-    (record(unmeasured("skipped"), samples=DIGESTS), "skipped"),
-    (record(unmeasured("not_applicable"), samples=DIGESTS), "not_applicable"),
-    (record(check(share(90, 100), expect=[HIGH]), samples=DIGESTS), "not_in_record"),
-    (audit_of(np.ones(200, bool), [f"x{d}" for d in DIGESTS]), "unpaired"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("now", "why"),
+    [
+        (record(samples=DIGESTS), "not_selected"),
+        (record(unmeasured("skipped"), samples=DIGESTS), "skipped"),
+        (record(unmeasured("not_applicable"), samples=DIGESTS), "not_applicable"),
+        (record(check(share(90, 100), expect=[HIGH]), samples=DIGESTS), "not_in_record"),
+        (audit_of(np.ones(200, bool), [f"x{d}" for d in DIGESTS]), "unpaired"),
+    ],
+)
 def test_a_baseline_that_cannot_be_held_against_anything_is_no_pass(now, why):
     judged = judge(now, Policy(), baseline=audit_of(np.ones(200, bool)))
     assert why in {e.why for e in judged.check("a.b").expectations}
@@ -347,10 +398,14 @@ def test_a_record_whose_outcomes_are_damaged_is_refused(tmp_path):
 
 
 def test_fingerprints_are_stable_and_words_are_filled_from_the_record():
-    guidance = {"share": Guidance(
-        title="Too few", what_happened="{value} of {n} ({low} to {high}), bound {bound}",
-        why_it_matters="w", what_to_do="d",
-    )}  # fmt: skip
+    guidance = {
+        "share": Guidance(
+            title="Too few",
+            what_happened="{value} of {n} ({low} to {high}), bound {bound}",
+            why_it_matters="w",
+            what_to_do="d",
+        )
+    }
     one, two = (
         judge(record(check(share(k, 100), expect=[HIGH], guidance=guidance)), Policy()).findings[0]
         for k in (10, 12)
@@ -379,18 +434,28 @@ def test_a_finding_that_another_one_explains_stands_under_it():
     assert alone.findings[0].under == ""
 
 
-@pytest.mark.parametrize(("explained", "roots"), [
-    ({"b": ["a"], "c": ["b"]}, {"a"}), ({"a": ["b"], "b": ["a"]}, {"a"}),
-    ({"a": ["b"], "b": ["c"], "c": ["a"]}, {"a"}), ({"b": ["a"], "c": ["a", "b"]}, {"a"}),
-    ({"a": ["a"]}, {"a", "b", "c"}), ({}, {"a", "b", "c"}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("explained", "roots"),
+    [
+        ({"b": ["a"], "c": ["b"]}, {"a"}),
+        ({"a": ["b"], "b": ["a"]}, {"a"}),
+        ({"a": ["b"], "b": ["c"], "c": ["a"]}, {"a"}),
+        ({"b": ["a"], "c": ["a", "b"]}, {"a"}),
+        ({"a": ["a"]}, {"a", "b", "c"}),
+        ({}, {"a", "b", "c"}),
+    ],
+)
 def test_every_finding_is_told_once_however_explanations_are_linked(explained, roots):
     """In a chain all stand under its first; in a circle one stands for the others; none is lost."""
     checks = [
-        check(share(10, 100), expect=[HIGH], id=f"x.{i}",
-              explained_by=[f"x.{j}" for j in explained.get(i, [])])
+        check(
+            share(10, 100),
+            expect=[HIGH],
+            id=f"x.{i}",
+            explained_by=[f"x.{j}" for j in explained.get(i, [])],
+        )
         for i in "abc"
-    ]  # fmt: skip
+    ]
     judged = judge(record(*checks), Policy())
     linked = {i for i in explained} | {j for js in explained.values() for j in js}
     told = by_cause(judged)
@@ -402,7 +467,9 @@ def test_every_finding_is_told_once_however_explanations_are_linked(explained, r
 def test_a_finding_is_not_hidden_under_a_lesser_one():
     cause = check(share(10, 100), expect=[{**HIGH, "severity": "medium"}], id="c.cause")
     quiet = check(share(10, 100), expect=[{**HIGH, "gates": False}], id="q.quiet")
-    effect = check(share(10, 100), expect=[HIGH], id="e.effect", explained_by=["c.cause", "q.quiet"])
+    effect = check(
+        share(10, 100), expect=[HIGH], id="e.effect", explained_by=["c.cause", "q.quiet"]
+    )
     judged = judge(record(cause, quiet, effect), Policy())
     assert judged.findings_of("e.effect")[0].under == ""
 
@@ -424,9 +491,9 @@ def test_what_is_expected_of_a_check_that_was_not_measured_is_not_met(why, sever
     said = "not selected" if why == "not_selected" else "because"
     if why != "raised":
         assert judge(record(silent), Policy()).verdict.word == "pass"
-    policy = Policy(expect=[
-        CheckExpectation(check="f.g", metric="gap", op="<=", bound=0.1, severity=severity)
-    ])  # fmt: skip
+    policy = Policy(
+        expect=[CheckExpectation(check="f.g", metric="gap", op="<=", bound=0.1, severity=severity)]
+    )
     judged = judge(record(silent), policy)
     assert judged.verdict.exit_code == 3
     assert said in judged.verdict.reason
@@ -450,18 +517,25 @@ def test_what_the_user_expects_of_a_trial_counts_whether_or_not_it_would_mend_an
 def test_an_expectation_of_the_users_is_never_silently_dropped(slice_):
     """A slice that does not exist, or has no value, is not met; a default over slices may be."""
     good = check(
-        share(90, 100), share(90, 100, **{"class": "a"}),
+        share(90, 100),
+        share(90, 100, **{"class": "a"}),
         statistics.undefined("share", "too few", slice={"class": "rare"}),
         expect=[HIGH, {**HIGH, "slice": {"class": "*"}, "op": "not_shown_below"}],
-    )  # fmt: skip
+    )
     assert judge(record(good), Policy()).verdict.word == "pass"
     policy = Policy(expect=[CheckExpectation(check="a.b", metric="share", slice=slice_, bound=0.5)])
     assert judge(record(good), policy).verdict.exit_code == 3
 
 
-@pytest.mark.parametrize("wrong", [
-    {"value": float("nan")}, {"low": float("-inf")}, {"high": float("inf")}, {"n": -1},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"value": float("nan")},
+        {"low": float("-inf")},
+        {"high": float("inf")},
+        {"n": -1},
+    ],
+)
 @pytest.mark.parametrize("op", [">=", "not_shown_below", "not_shown_above"])
 def test_a_metric_that_is_no_finite_number_is_broken(wrong, op):
     metric = share(90 if op != "not_shown_above" else 10, 100).model_copy(update=wrong)
@@ -470,9 +544,15 @@ def test_a_metric_that_is_no_finite_number_is_broken(wrong, op):
     assert judged.verdict.exit_code == 3
 
 
-@pytest.mark.parametrize(("k", "missing", "state"), [
-    (90, 5, "met"), (90, 90, "undecided"), (10, 5, "failed"), (10, 90, "undecided"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("k", "missing", "state"),
+    [
+        (90, 5, "met"),
+        (90, 90, "undecided"),
+        (10, 5, "failed"),
+        (10, 90, "undecided"),
+    ],
+)
 def test_what_is_left_out_counts_where_it_could_change_the_state(k, missing, state):
     """As if every row that is missing were good, and as if every one were bad."""
     rows = LeftOut(what="rows", how_many=missing, why="they hold no group")
@@ -513,14 +593,24 @@ def test_a_number_that_cannot_be_bounded_is_undecided_where_something_is_left_ou
 
 def test_a_record_of_version_1_is_read_and_judged_anew(tmp_path):
     """What it called passed because the interval straddled the bound is undecided."""
-    document = json.loads(record(check(
-        share(48, 100), expect=[{**HIGH, "op": "not_shown_above", "tolerates": 0.0}]
-    )).to_json())  # fmt: skip
+    document = json.loads(
+        record(
+            check(share(48, 100), expect=[{**HIGH, "op": "not_shown_above", "tolerates": 0.0}])
+        ).to_json()
+    )
     document |= {"schema_version": 1}
     for key in ("left_out", "findings"):
         del document[key]
     for part in document["checks"]:
-        for key in ("state", "why", "core", "left_out", "explained_by", "conclusion", "conclusions"):
+        for key in (
+            "state",
+            "why",
+            "core",
+            "left_out",
+            "explained_by",
+            "conclusion",
+            "conclusions",
+        ):
             del part[key]
         part |= {"outcome": "passed", "per_sample": part.pop("per_unit"), "findings": []}
     path = tmp_path / "r.json"

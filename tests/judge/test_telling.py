@@ -14,7 +14,7 @@ JUDGING = re.compile(
     r"\b(?:should (?:not )?be|passes every|reliable|rely on|believed?|sound|acceptable|suspected|"
     r"fails?|failed|passe[sd]|too sure|overconfident|underconfident|is fine|no worse|robust against)\b",
     re.IGNORECASE,
-)  # fmt: skip
+)
 HOPEFUL = re.compile(r"\b(?:passed|are sound|no more than)\b", re.IGNORECASE)
 
 
@@ -70,7 +70,10 @@ def test_every_report_has_the_counts_and_the_signs_of_the_states(audited):
         place = html.find(f'<h3 id="{check.id}">')
         if place > 0:
             badge = html[place : place + 900]
-            assert f'class="badge {check.state}"><span aria-hidden="true">{SIGNS[check.state]}' in badge
+            assert (
+                f'class="badge {check.state}"><span aria-hidden="true">{SIGNS[check.state]}'
+                in badge
+            )
 
 
 def test_the_same_record_judged_again_tells_the_same(audited):
@@ -83,7 +86,9 @@ def test_no_default_bound_is_undecidable_where_the_number_is_as_good_as_can_be(a
     """0 of 128 against .01 says nothing of any model: such a bound can never be met."""
     for check in audited.checks:
         for e in check.expectations:
-            metric = next((m for m in check.metrics if (m.name, m.slice) == (e.metric, e.slice)), None)
+            metric = next(
+                (m for m in check.metrics if (m.name, m.slice) == (e.metric, e.slice)), None
+            )
             if e.source != "default" or e.severity in ("info", "low") or metric is None:
                 continue
             ends = metric.edges or (None, None)

@@ -50,9 +50,14 @@ class Smooth(nn.Module):
     def __init__(self):
         super().__init__()
         self.body = nn.Sequential(
-            nn.Flatten(), nn.Linear(64, 16), nn.Tanh(), nn.Linear(16, 16), nn.Sigmoid(),
-            nn.Linear(16, 3), nn.Softmax(1),
-        )  # fmt: skip
+            nn.Flatten(),
+            nn.Linear(64, 16),
+            nn.Tanh(),
+            nn.Linear(16, 16),
+            nn.Sigmoid(),
+            nn.Linear(16, 3),
+            nn.Softmax(1),
+        )
 
     def forward(self, x):
         return self.body(x)
@@ -72,24 +77,54 @@ def subjects(cnn):
         "cnn": audit.Subject(cnn, x, y, input={"range": (0, 1)}),
         "residual": subject_of(Residual()),
         "smooth": subject_of(Smooth(), output="probabilities"),
-        "strided": subject_of(nn.Sequential(
-            nn.Conv2d(1, 4, 3, stride=2, padding=1), nn.ReLU(), nn.Dropout(),
-            nn.Conv2d(4, 4, 2, dilation=2, groups=2, bias=False), nn.ReLU(),
-            nn.Flatten(), nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 3),
-        )),
-        "pooled": subject_of(nn.Sequential(
-            nn.Conv2d(1, 6, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 6, 2), nn.ReLU(),
-            nn.AvgPool2d(2, 1), nn.Conv2d(6, 6, 1), nn.ReLU(), nn.Flatten(), nn.Linear(24, 3),
-        )),
-        "padded": subject_of(nn.Sequential(  # whose outermost units see padding alone
-            nn.Conv2d(1, 6, 1, padding=2), nn.ReLU(), nn.Conv2d(6, 6, 1), nn.ReLU(), nn.Flatten(),
-            nn.Linear(864, 3),
-        )),
-        "deep": subject_of(nn.Sequential(
-            nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 32), nn.LeakyReLU(),
-            nn.Linear(32, 3),
-        )),
-    }  # fmt: skip
+        "strided": subject_of(
+            nn.Sequential(
+                nn.Conv2d(1, 4, 3, stride=2, padding=1),
+                nn.ReLU(),
+                nn.Dropout(),
+                nn.Conv2d(4, 4, 2, dilation=2, groups=2, bias=False),
+                nn.ReLU(),
+                nn.Flatten(),
+                nn.Linear(16, 8),
+                nn.ReLU(),
+                nn.Linear(8, 3),
+            )
+        ),
+        "pooled": subject_of(
+            nn.Sequential(
+                nn.Conv2d(1, 6, 3, padding=1),
+                nn.ReLU(),
+                nn.MaxPool2d(2),
+                nn.Conv2d(6, 6, 2),
+                nn.ReLU(),
+                nn.AvgPool2d(2, 1),
+                nn.Conv2d(6, 6, 1),
+                nn.ReLU(),
+                nn.Flatten(),
+                nn.Linear(24, 3),
+            )
+        ),
+        "padded": subject_of(
+            nn.Sequential(  # whose outermost units see padding alone
+                nn.Conv2d(1, 6, 1, padding=2),
+                nn.ReLU(),
+                nn.Conv2d(6, 6, 1),
+                nn.ReLU(),
+                nn.Flatten(),
+                nn.Linear(864, 3),
+            )
+        ),
+        "deep": subject_of(
+            nn.Sequential(
+                nn.Flatten(),
+                nn.Linear(64, 32),
+                nn.ReLU(),
+                nn.Linear(32, 32),
+                nn.LeakyReLU(),
+                nn.Linear(32, 3),
+            )
+        ),
+    }
 
 
 KINDS = ["cnn", "residual", "smooth", "strided", "pooled", "padded", "deep"]
@@ -155,7 +190,9 @@ def test_a_unit_followed_through_its_window_is_bounded_as_through_everything(sub
     network, ball = network_of(subject), within(subject, 0.08, norm)
     with torch.no_grad():
         bounds = Bounds.of(network, ball, 0)
-        steps = [s for s in network.steps if s.activation is not None and len(bounds.shape(s.node)) == 3]
+        steps = [
+            s for s in network.steps if s.activation is not None and len(bounds.shape(s.node)) == 3
+        ]
         for step in steps:
             node, of = step.inputs[0], torch.arange(20)
             channels, height, width = bounds.shape(node)
@@ -184,10 +221,16 @@ def test_what_is_too_dear_is_left_to_intervals(subjects):
     assert int((some > none + 1e-4).sum()) > 0
 
 
-@pytest.mark.parametrize(("activation", "function"), [
-    (Bent(0.0), torch.relu), (Bent(0.2), lambda z: F.leaky_relu(z, 0.2)), (Bent(1.0), lambda z: z),
-    (SIGMOID, torch.sigmoid), (TANH, torch.tanh),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("activation", "function"),
+    [
+        (Bent(0.0), torch.relu),
+        (Bent(0.2), lambda z: F.leaky_relu(z, 0.2)),
+        (Bent(1.0), lambda z: z),
+        (SIGMOID, torch.sigmoid),
+        (TANH, torch.tanh),
+    ],
+)
 def test_an_activation_lies_between_its_lines(activation, function):
     generator = torch.Generator().manual_seed(0)
     ends = 3 * torch.randn(500, 2, generator=generator)
@@ -195,9 +238,12 @@ def test_an_activation_lies_between_its_lines(activation, function):
     low[:5] = high[:5]
     lines = activation.lines(low, high)
     z = low + torch.linspace(0, 1, 101)[:, None] * (high - low)
-    room = torch.stack([
-        function(z) - (lines.below * z + lines.floor), lines.above * z + lines.ceiling - function(z)
-    ])  # fmt: skip
+    room = torch.stack(
+        [
+            function(z) - (lines.below * z + lines.floor),
+            lines.above * z + lines.ceiling - function(z),
+        ]
+    )
     assert float(room.min()) > -1e-5
     # Above and below touch the function somewhere, and are no constants where it is none.
     assert float(room.amin(1).max()) < 2e-2
@@ -217,7 +263,9 @@ def test_a_leaky_bend_is_bounded_by_lines():
         model[3].bias.copy_(torch.tensor([0.0, 2.0]))
     x = np.array([[[[0.1, 0.1]]], [[[-0.2, 0.1]]]], dtype=np.float32)
     subject = audit.Subject(model, x, np.array([0, 1]), input={"range": (-9, 9)}, output="logits")
-    ball = Budget(torch.full((1, 1, 1, 2), 0.5), torch.tensor(-9.0), torch.tensor(9.0)).around(subject.x)
+    ball = Budget(torch.full((1, 1, 1, 2), 0.5), torch.tensor(-9.0), torch.tensor(9.0)).around(
+        subject.x
+    )
     with torch.no_grad():
         lead = margins(Bounds.of(network_of(subject), ball), subject.y)
     assert lead.tolist() == pytest.approx([-(2 + 0.2 + 1), 2 + 0.3 * (-0.1 - 1)], abs=1e-5)
@@ -274,17 +322,25 @@ SOUND = {
     "largest of copies": hidden(lambda net, h: h.reshape(-1, 16, 1).expand(-1, 16, 2).amax(2)),
     "sum of parts": hidden(lambda net, h: h + h.relu() - 0.5 * h.tanh()),
     "parts in a row": hidden(lambda net, h: torch.cat([h.relu()[:, :8], -h.tanh()[:, :8]], 1)),
-    "a colour for each channel": lambda net, x: net.last(net.conv(x * net.colour).relu().flatten(1)),
-    "bilinear": lambda net, x: net.head(net.first(
-        F.interpolate(F.interpolate(x, size=16, mode="bilinear"), size=8).flatten(1)).relu()),
+    "a colour for each channel": lambda net, x: net.last(
+        net.conv(x * net.colour).relu().flatten(1)
+    ),
+    "bilinear": lambda net, x: net.head(
+        net.first(
+            F.interpolate(F.interpolate(x, size=16, mode="bilinear"), size=8).flatten(1)
+        ).relu()
+    ),
     "a layer for each row": lambda net, x: net.head(
-        net.first(net.row(net.row(x).relu()).relu().flatten(1)).relu()),
-    "a pooling without channels": hidden(lambda net, h: torch.cat(
-        [F.max_pool1d(h.relu(), 2), F.avg_pool1d(h.tanh(), 2)], 1).relu()),
+        net.first(net.row(net.row(x).relu()).relu().flatten(1)).relu()
+    ),
+    "a pooling without channels": hidden(
+        lambda net, h: torch.cat([F.max_pool1d(h.relu(), 2), F.avg_pool1d(h.tanh(), 2)], 1).relu()
+    ),
     "flattened twice": lambda net, x: net.head(
-        net.first(x.flatten(1)).relu() - net.first(torch.flatten(x, 1)).tanh()),
+        net.first(x.flatten(1)).relu() - net.first(torch.flatten(x, 1)).tanh()
+    ),
     "no dropout": hidden(lambda net, h: F.dropout(h.relu(), 0.5, net.training)),
-}  # fmt: skip
+}
 REFUSED = {
     "its own square": hidden(lambda net, h: h * h),
     "over itself": hidden(lambda net, h: h / h),
@@ -296,11 +352,12 @@ REFUSED = {
     "dropout at work": hidden(lambda net, h: F.dropout(h.relu(), 0.5)),
     "the batch's moments": hidden(lambda net, h: net.alone(h).relu()),
     "the batch's mean": hidden(lambda net, h: h - h.mean(0, keepdim=True)),
-    "bicubic": lambda net, x: net.head(net.first(
-        F.interpolate(x, size=8, mode="bicubic").flatten(1)).relu()),
+    "bicubic": lambda net, x: net.head(
+        net.first(F.interpolate(x, size=8, mode="bicubic").flatten(1)).relu()
+    ),
     "used after it was changed": hidden(lambda net, h: net.inplace(h) + h),
     "a view used after it was changed": hidden(lambda net, h: net.inplace(h.reshape(-1, 16)) + h),
-}  # fmt: skip
+}
 
 
 def odd(middle):
@@ -328,14 +385,18 @@ def test_of_odd_networks_too_no_point_lies_below_the_bound(name, norm):
 
 def test_preprocessing_is_a_part_of_what_is_proven(cnn):
     x, y = image_data(40, seed=1)
-    first, last = ({"range": (0, 1)}, {"range": (0, 255), "preprocess": {
-        "scale": 1 / 255, "channels": "last"}})  # fmt: skip
+    first, last = (
+        {"range": (0, 1)},
+        {"range": (0, 255), "preprocess": {"scale": 1 / 255, "channels": "last"}},
+    )
     plain = audit.Subject(cnn, x, y, input=first)
     other = audit.Subject(cnn, 255 * x.transpose(0, 2, 3, 1), y, input=last)
     boundable(other)
     for norm in ("linf", "l2"):
         one, two = (
-            Context.of(s).evidence(certified_eps, np.arange(40), highest=top, per_octave=8, norm=norm)
+            Context.of(s).evidence(
+                certified_eps, np.arange(40), highest=top, per_octave=8, norm=norm
+            )
             for s, top in ((plain, 1.0), (other, 255.0))
         )
         assert float(one["eps"].median()) > 0.01
@@ -362,7 +423,9 @@ def test_a_score_behind_a_sigmoid_is_held_against_its_own_threshold(task):
     features = [{"name": "a", "columns": [0], "std": 1}]
     subject = audit.Subject(model, x, y, task=task, features=features, **known)
     boundable(subject)
-    found = Context.of(subject).evidence(certified_eps, np.arange(61), highest=8, per_octave=512)["eps"]
+    found = Context.of(subject).evidence(certified_eps, np.arange(61), highest=8, per_octave=512)[
+        "eps"
+    ]
     exact = torch.as_tensor(np.abs(x[:, 0] - edge))
     assert bool((found >= exact * 0.99 - 8 / 2**12).all())
     inside = (torch.as_tensor(np.abs(x[:, 0])) + exact < 2.9) & (exact > 0.05)
@@ -391,7 +454,9 @@ def test_one_score_and_a_threshold_are_bounded_too():
     features = [{"name": n, "columns": [i], "std": 1} for i, n in enumerate("ab")]
     y = (x @ [1, 2] > 0).astype(int)
     subject = audit.Subject(model, x, y, task="binary", output="logits", features=features)
-    found = Context.of(subject).evidence(certified_eps, np.arange(100), highest=4, per_octave=512)["eps"]
+    found = Context.of(subject).evidence(certified_eps, np.arange(100), highest=4, per_octave=512)[
+        "eps"
+    ]
     exact = torch.as_tensor(np.abs(x @ [1, 2]) / 3).float()
     # An edge of the data's range may cut the budget: then more is proven.
     assert bool((found >= exact * 0.99 - 4 / 2**12).all())
@@ -400,10 +465,14 @@ def test_one_score_and_a_threshold_are_bounded_too():
     assert torch.allclose(found[inside], exact[inside], rtol=0.01)
 
 
-@pytest.mark.parametrize(("layer", "name"), [
-    (nn.GRU(8, 4, batch_first=True), "GRU"), (nn.MultiheadAttention(8, 2), "MultiheadAttention"),
-    (nn.GELU(), "GELU"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("layer", "name"),
+    [
+        (nn.GRU(8, 4, batch_first=True), "GRU"),
+        (nn.MultiheadAttention(8, 2), "MultiheadAttention"),
+        (nn.GELU(), "GELU"),
+    ],
+)
 def test_a_layer_without_bounds_is_named(layer, name):
     class Holder(nn.Module):
         def __init__(self):
@@ -417,6 +486,8 @@ def test_a_layer_without_bounds_is_named(layer, name):
             return nn.functional.pad(h, (0, 8 - h.shape[2])).mean(1)[:, :2]
 
     x = np.random.default_rng(0).normal(size=(20, 5, 8)).astype(np.float32)
-    subject = audit.Subject(Holder(), x, np.arange(20) % 2, input={"range": (-4, 4)}, output="logits")
+    subject = audit.Subject(
+        Holder(), x, np.arange(20) % 2, input={"range": (-4, 4)}, output="logits"
+    )
     with pytest.raises(NotApplicable, match=name):
         boundable(subject)

@@ -38,7 +38,14 @@ def test_the_attack_breaks_what_is_close_and_nothing_that_is_proven():
     subject, eps = linear(), 0.3
     context = Context.of(subject)
     broken = context.evidence(
-        smooth_attack, np.arange(100), ["broken"], eps=eps, sigma=0.25, steps=10, draws=8, judging=200
+        smooth_attack,
+        np.arange(100),
+        ["broken"],
+        eps=eps,
+        sigma=0.25,
+        steps=10,
+        draws=8,
+        judging=200,
     )["broken"]
     exact = (subject.x[:100].flatten(1) @ WEIGHT).abs() / WEIGHT.norm()
     assert bool(broken[exact < 0.2].all())

@@ -16,18 +16,32 @@ HOSTILE = ["<script>alert(1)</script>", "x" * 400, "\u202eevil\u202c", "🙂 'q'
 
 def of_images(cnn: nn.Module) -> AuditRecord:
     x, y = image_data(120)
-    return audit.run(audit.Subject(
-        cnn, x, y, classes=HOSTILE[:3], name=HOSTILE[0], input={"range": (0, 1)},
-        sensitive={HOSTILE[3]: np.array(HOSTILE)[np.arange(120) % 4]}, data_name=HOSTILE[2],
-    ), profile="quick")  # fmt: skip
+    return audit.run(
+        audit.Subject(
+            cnn,
+            x,
+            y,
+            classes=HOSTILE[:3],
+            name=HOSTILE[0],
+            input={"range": (0, 1)},
+            sensitive={HOSTILE[3]: np.array(HOSTILE)[np.arange(120) % 4]},
+            data_name=HOSTILE[2],
+        ),
+        profile="quick",
+    )
 
 
 def of_a_table() -> AuditRecord:
     x, y = table_data(300)
-    return audit.run(audit.Subject(
-        trained(nn.Linear(4, 2), x, y), x, y,
-        features=[{"name": n, "columns": [i]} for i, n in enumerate(HOSTILE)],
-    ), profile="quick")  # fmt: skip
+    return audit.run(
+        audit.Subject(
+            trained(nn.Linear(4, 2), x, y),
+            x,
+            y,
+            features=[{"name": n, "columns": [i]} for i, n in enumerate(HOSTILE)],
+        ),
+        profile="quick",
+    )
 
 
 @pytest.fixture(scope="session")

@@ -15,8 +15,15 @@ from ..conftest import IN_CI
 BROWSER = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
 )
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-         "--disable-background-networking", "--disable-component-update", "--disable-sync"]  # fmt: skip
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 if BROWSER is None and not IN_CI:
     pytest.skip("no chromium here (CI installs one)", allow_module_level=True)
@@ -36,12 +43,18 @@ def browser():
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory, digits_record, adult_record, hostile_record):
     folder = tmp_path_factory.mktemp("pages")
-    named = {"digits": digits_record, "adult": adult_record, "images": hostile_record[0],
-             "table": hostile_record[1]}  # fmt: skip
+    named = {
+        "digits": digits_record,
+        "adult": adult_record,
+        "images": hostile_record[0],
+        "table": hostile_record[1],
+    }
     for name, record in named.items():
         (folder / f"{name}.html").write_text(reporter("html").render(record), encoding="utf-8")
     tested = selftest(["nan-weights", "overconfident"])
-    (folder / "selftest.html").write_text(reporter("html").render_selftest(tested), encoding="utf-8")
+    (folder / "selftest.html").write_text(
+        reporter("html").render_selftest(tested), encoding="utf-8"
+    )
     return folder
 
 
@@ -118,7 +131,11 @@ def test_printing_opens_the_folds(browser, pages, tmp_path):
         return
     os.system(f"pdftotext -layout {tmp_path / 'r.pdf'} {tmp_path / 'r.txt'}")
     text = (tmp_path / "r.txt").read_text()
-    for words in ("All numbers, with 95 % intervals", "Bounds, and how they were judged", "Signature"):
+    for words in (
+        "All numbers, with 95 % intervals",
+        "Bounds, and how they were judged",
+        "Signature",
+    ):
         assert words in text
 
 

@@ -12,14 +12,22 @@ from audit.reports.drawing import Draughtsman, draw
 
 
 def bars(label="a", **more):
-    return {"mark": "bar", "data": {"values": [{"what": label, "share": 0.5}]}, "encoding": {
-        "x": {"field": "what", "type": "nominal"}, "y": {"field": "share", "type": "quantitative"},
-    }, **more}  # fmt: skip
+    return {
+        "mark": "bar",
+        "data": {"values": [{"what": label, "share": 0.5}]},
+        "encoding": {
+            "x": {"field": "what", "type": "nominal"},
+            "y": {"field": "share", "type": "quantitative"},
+        },
+        **more,
+    }
 
 
 def figure(spec):
     """As it is, not cleaned: what a figure may hold that nobody thought of."""
-    return Figure.model_construct(title="Shares", caption="By what.", spec=spec, png=None, example=False)
+    return Figure.model_construct(
+        title="Shares", caption="By what.", spec=spec, png=None, example=False
+    )
 
 
 @pytest.fixture
@@ -35,9 +43,13 @@ def draughtsman(monkeypatch):
 
 
 BROKEN = {
-    "control character": bars("refuse\x02"), "half a character": bars("\ud800"), "no mark": bars(mark={}),
-    "no character": bars("\ufffe"), "no specification": {}, "a mark that is none": bars(mark="pie"),
-}  # fmt: skip
+    "control character": bars("refuse\x02"),
+    "half a character": bars("\ud800"),
+    "no mark": bars(mark={}),
+    "no character": bars("\ufffe"),
+    "no specification": {},
+    "a mark that is none": bars(mark="pie"),
+}
 
 
 def test_broken_figures_are_told_in_their_place_and_the_others_are_drawn(draughtsman):
@@ -60,11 +72,15 @@ def test_a_crash_of_whatever_draws_costs_one_figure(draughtsman):
     assert drawn[1].startswith("<svg")
 
 
-def test_one_that_never_ends_is_given_up_and_several_are_waited_for_no_more(draughtsman, monkeypatch):
+def test_one_that_never_ends_is_given_up_and_several_are_waited_for_no_more(
+    draughtsman, monkeypatch
+):
     monkeypatch.setattr(drawing, "START", 1.5)
-    monkeypatch.setattr(Draughtsman, "start", lambda _: drawing.subprocess.Popen(
-        ["sleep", "60"], stdin=-1, stdout=-1
-    ))  # fmt: skip
+    monkeypatch.setattr(
+        Draughtsman,
+        "start",
+        lambda _: drawing.subprocess.Popen(["sleep", "60"], stdin=-1, stdout=-1),
+    )
     began = time.monotonic()
     drawn = [draw(figure(bars(str(i)))) for i in range(12)]
     assert time.monotonic() - began < 15

@@ -23,17 +23,26 @@ def test_a_case_for_each_expectation(adult_record):
     root = junit(adult_record)
     expected = 1 + sum(max(1, len(c.expectations)) for c in adult_record.checks)
     assert len(root.findall(".//testcase")) == expected
-    gating = sum(e.state == "failed" and e.severity in ("high", "critical")
-                 for c in adult_record.checks for e in c.expectations)  # fmt: skip
+    gating = sum(
+        e.state == "failed" and e.severity in ("high", "critical")
+        for c in adult_record.checks
+        for e in c.expectations
+    )
     assert int(root.get("failures")) == len(root.findall(".//failure")) == gating
     assert "not tested" in root.find(".//testsuite[@name='interpretability.gradcam']//skipped").get(
         "message"
     )
 
 
-@pytest.mark.parametrize(("bound", "severity", "element"), [
-    (0.2, "high", None), (0.99, "high", "failure"), (0.85, "high", "error"), (0.85, "low", "skipped"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("bound", "severity", "element"),
+    [
+        (0.2, "high", None),
+        (0.99, "high", "failure"),
+        (0.85, "high", "error"),
+        (0.85, "low", "skipped"),
+    ],
+)
 def test_outcomes_map_to_elements(adult_record, bound, severity, element):
     expect = CheckExpectation(
         check="performance.classification", metric="accuracy", bound=bound, severity=severity
@@ -46,8 +55,14 @@ def test_outcomes_map_to_elements(adult_record, bound, severity, element):
 def test_a_crash_is_an_error(adult_record):
     record = adult_record.model_copy(deep=True)
     record.checks.append(
-        CheckRecord(id="x.y", kind="question", title="?", state="broken", why="raised",
-                    reason="a\x00b <boom>")
+        CheckRecord(
+            id="x.y",
+            kind="question",
+            title="?",
+            state="broken",
+            why="raised",
+            reason="a\x00b <boom>",
+        )
     )
     root = junit(judge(record, Policy()))
     assert "boom" in root.find(".//testsuite[@name='x.y']//error").get("message")
@@ -68,9 +83,14 @@ def test_reporters_are_found_by_name():
         reporter("pdf")
 
 
-@pytest.mark.parametrize(("word", "element"), [
-    ("pass", None), ("fail", "failure"), ("inconclusive", "error"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("word", "element"),
+    [
+        ("pass", None),
+        ("fail", "failure"),
+        ("inconclusive", "error"),
+    ],
+)
 def test_an_audit_that_is_not_passed_is_no_green_file(adult_record, word, element):
     record = adult_record.model_copy(deep=True)
     record.checks = []

@@ -11,14 +11,28 @@ from audit.judge.verdict import blocks
 NAMES = sorted(zoo())
 # What each performs at least, by the first metric of its performance check.
 QUALITY = {
-    "adult-mlp": 0.84, "credit-default-mlp": 0.80, "crime-regression": 0.55, "digits-cnn": 0.97,
-    "digits-ensemble": 0.95, "digits-mlp": 0.95, "digits-resnet": 0.97, "digits-transfer": 0.95,
-    "german-credit-mlp": 0.70, "mnist-cnn": 0.95, "mnist-cnn-robust": 0.94,
-    "shuttle-autoencoder": 0.97, "snippets-textcnn": 0.66, "snippets-transformer": 0.66,
-    "vowels-gru": 0.90, "vowels-lstm": 0.94,
-}  # fmt: skip
+    "adult-mlp": 0.84,
+    "credit-default-mlp": 0.80,
+    "crime-regression": 0.55,
+    "digits-cnn": 0.97,
+    "digits-ensemble": 0.95,
+    "digits-mlp": 0.95,
+    "digits-resnet": 0.97,
+    "digits-transfer": 0.95,
+    "german-credit-mlp": 0.70,
+    "mnist-cnn": 0.95,
+    "mnist-cnn-robust": 0.94,
+    "shuttle-autoencoder": 0.97,
+    "snippets-textcnn": 0.66,
+    "snippets-transformer": 0.66,
+    "vowels-gru": 0.90,
+    "vowels-lstm": 0.94,
+}
 
-MADE = {"adult-mlp": "adult_record", "digits-cnn": "digits_record"}  # quick audits that others read too
+MADE = {
+    "adult-mlp": "adult_record",
+    "digits-cnn": "digits_record",
+}  # quick audits that others read too
 
 
 def test_every_promised_model_is_there():
@@ -45,29 +59,38 @@ def ends_as_declared(name, record):
     entry = zoo()[name].load()
     failed = {
         f"{check.id} {e.metric}"
-        for check in record.checks for e in check.expectations
+        for check in record.checks
+        for e in check.expectations
         if e.state == "failed" and e.severity in ("high", "critical")
-    }  # fmt: skip
+    }
     assert failed == set(entry.fails)
     open_ = {
         f"{check.id} {e.metric}"
-        for check in record.checks for e in check.expectations
+        for check in record.checks
+        for e in check.expectations
         if Policy().gates(e) and blocks(e)
-    }  # fmt: skip
+    }
     assert open_ == set(entry.undecided)
     assert record.verdict.exit_code == entry.exit_code, record.verdict.reason
     doubted = {
         f"{check.id} {e.metric}"
-        for check in record.checks for e in check.expectations if e.state == "broken"
-    }  # fmt: skip
+        for check in record.checks
+        for e in check.expectations
+        if e.state == "broken"
+    }
     doubts = entry.quick_doubts if record.policy.profile == "quick" else ()
     assert doubted == set(doubts)
     assert record.verdict.counts["broken"] == len(doubts)
 
 
-@pytest.mark.parametrize(("name", "quality"), [
-    ("digits-mlp", "accuracy 0.9"), ("crime-regression", "r2 0.6"), ("shuttle-autoencoder", "auroc 0.9"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "quality"),
+    [
+        ("digits-mlp", "accuracy 0.9"),
+        ("crime-regression", "r2 0.6"),
+        ("shuttle-autoencoder", "auroc 0.9"),
+    ],
+)
 def test_the_card_says_how_good_it_is(capsys, name, quality):
     assert main(["zoo", name]) == 0
     card = capsys.readouterr().out

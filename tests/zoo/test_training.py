@@ -11,8 +11,14 @@ from audit.cli import measured_quality
 from audit.entrypoints import zoo
 
 # Trained again here; the others take longer and are made by the same loop.
-AGAIN = ["adult-mlp", "crime-regression", "digits-cnn", "digits-transfer", "shuttle-autoencoder",
-         "vowels-lstm"]  # fmt: skip
+AGAIN = [
+    "adult-mlp",
+    "crime-regression",
+    "digits-cnn",
+    "digits-transfer",
+    "shuttle-autoencoder",
+    "vowels-lstm",
+]
 
 
 @pytest.mark.parametrize("name", AGAIN)
@@ -20,12 +26,16 @@ def test_training_again_performs_as_what_ships(name, tmp_path):
     entry = zoo()[name].load()
     subprocess.run(
         [sys.executable, "-m", "audit.zoo.train", name, "--out", tmp_path / "w.safetensors"],
-        check=True, capture_output=True,
-    )  # fmt: skip
+        check=True,
+        capture_output=True,
+    )
     made = audit.load(tmp_path / "w.safetensors", data=None, arch=entry.arch, weights_only=True)
     train, test = entry.data()
     again = audit.Subject(made.core, test.x, test.y, train=(train.x, train.y), meta=entry.meta)
-    assert abs(measured_quality(audit.load(f"zoo:{name}")).value - measured_quality(again).value) <= 0.02
+    assert (
+        abs(measured_quality(audit.load(f"zoo:{name}")).value - measured_quality(again).value)
+        <= 0.02
+    )
 
 
 def test_weights_and_data_stay_small():

@@ -85,9 +85,13 @@ class Image(InputKind):
 
         values = torch.linspace(-1, 1, grid).tolist()
         order = sorted(
-            itertools.product(values, values, values), key=lambda c: sum(v * v for v in c), reverse=True
+            itertools.product(values, values, values),
+            key=lambda c: sum(v * v for v in c),
+            reverse=True,
         )
-        return [move(degrees * a, shift * b, shift * c) for a, b, c in order if (a, b, c) != (0, 0, 0)]
+        return [
+            move(degrees * a, shift * b, shift * c) for a, b, c in order if (a, b, c) != (0, 0, 0)
+        ]
 
     def displacement(self, degrees: float, shift: str) -> tuple[str, str]:
         return (
@@ -106,7 +110,9 @@ class Image(InputKind):
             found["colours reversed"] = lambda _, x: x.flip(1 if x.shape[1] == 3 else -1)
         return found
 
-    def drawn_map(self, subject: Subject, values: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+    def drawn_map(
+        self, subject: Subject, values: NDArray[np.floating[Any]]
+    ) -> NDArray[np.floating[Any]]:
         if values.ndim < 3:
             return values
         return np.asarray(values.sum(0 if values.shape[0] <= MOST_CHANNELS else -1))
@@ -118,14 +124,22 @@ class Image(InputKind):
         sheet = []
         for clean, after in zip(original.float().numpy(), changed.numpy(), strict=True):
             difference = after - clean
-            flat = difference.mean(0) if difference.shape[0] <= MOST_CHANNELS else difference.mean(-1)
-            sheet.append([
-                figures.grey_or_rgb(clean, low, high), figures.signed_colours(flat),
-                figures.grey_or_rgb(after, low, high),
-            ])  # fmt: skip
-        return [], [figures.tiles(
-            sheet, title="Original, change (amplified), result",
-            caption=f"{len(sheet)} sample{'s' if len(sheet) > 1 else ''}, one a row; the answers went "
-            f"{'; '.join(said)}. The middle picture scales the change to full colour: orange is "
-            "brighter, blue darker.",
-        )]  # fmt: skip
+            flat = (
+                difference.mean(0) if difference.shape[0] <= MOST_CHANNELS else difference.mean(-1)
+            )
+            sheet.append(
+                [
+                    figures.grey_or_rgb(clean, low, high),
+                    figures.signed_colours(flat),
+                    figures.grey_or_rgb(after, low, high),
+                ]
+            )
+        return [], [
+            figures.tiles(
+                sheet,
+                title="Original, change (amplified), result",
+                caption=f"{len(sheet)} sample{'s' if len(sheet) > 1 else ''}, one a row; the answers went "
+                f"{'; '.join(said)}. The middle picture scales the change to full colour: orange is "
+                "brighter, blue darker.",
+            )
+        ]

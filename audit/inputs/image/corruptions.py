@@ -69,9 +69,9 @@ def turned(x: Tensor, degrees: Tensor, shift: Tensor | None = None) -> Tensor:
     angle = degrees * math.pi / 180
     cos, sin = angle.cos(), angle.sin()
     move = torch.zeros(len(x), 2).to(x) if shift is None else 2 * shift
-    theta = torch.stack([
-        torch.stack([cos, -sin, move[:, 0]], 1), torch.stack([sin, cos, move[:, 1]], 1)
-    ], 1)  # fmt: skip
+    theta = torch.stack(
+        [torch.stack([cos, -sin, move[:, 0]], 1), torch.stack([sin, cos, move[:, 1]], 1)], 1
+    )
     grid = F.affine_grid(theta, list(x.shape), align_corners=False)
     return F.grid_sample(x, grid, padding_mode="border", align_corners=False)
 

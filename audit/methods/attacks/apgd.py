@@ -26,9 +26,16 @@ def checkpoints(steps: int) -> list[int]:
 
 
 def ascend(
-    logits: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor, allowed: Budget, *,
-    steps: int, kind: Loss, aimed: Tensor | None = None, start: Tensor | None = None,
-) -> Attacked:  # fmt: skip
+    logits: Callable[[Tensor, Tensor], Tensor],
+    x: Tensor,
+    y: Tensor,
+    allowed: Budget,
+    *,
+    steps: int,
+    kind: Loss,
+    aimed: Tensor | None = None,
+    start: Tensor | None = None,
+) -> Attacked:
     """Auto-PGD (Croce and Hein 2020, algorithm 1); what is broken is attacked no further.
 
     Args:
@@ -65,11 +72,36 @@ def ascend(
             broken[open_[wrong]] = True
             keep = ~wrong
             ball = ball[keep]
-            open_, current, previous, value, gradient, best, best_at, best_gradient, size, rises, \
-                best_before, size_before = (
-                    t[keep] for t in (open_, current, previous, value, gradient, best, best_at,
-                                      best_gradient, size, rises, best_before, size_before)
-                )  # fmt: skip
+            (
+                open_,
+                current,
+                previous,
+                value,
+                gradient,
+                best,
+                best_at,
+                best_gradient,
+                size,
+                rises,
+                best_before,
+                size_before,
+            ) = (
+                t[keep]
+                for t in (
+                    open_,
+                    current,
+                    previous,
+                    value,
+                    gradient,
+                    best,
+                    best_at,
+                    best_gradient,
+                    size,
+                    rises,
+                    best_before,
+                    size_before,
+                )
+            )
         if len(open_) == 0:
             break
         z = ball.project(current + expand(size, current) * ball.direction(gradient))
@@ -103,9 +135,16 @@ def ascend(
 
 @producer(version=3, private=("x",))
 def apgd(
-    batch: Batch, *, eps: float, steps: int, loss: Loss, rank: int = 0, norm: Norm = "linf",
-    margin: float = 0.0, restarts: int = 1,
-) -> dict[str, Tensor]:  # fmt: skip
+    batch: Batch,
+    *,
+    eps: float,
+    steps: int,
+    loss: Loss,
+    rank: int = 0,
+    norm: Norm = "linf",
+    margin: float = 0.0,
+    restarts: int = 1,
+) -> dict[str, Tensor]:
     """Auto-PGD (Croce and Hein 2020) from random starts, each on what the ones before left.
 
     Args:
@@ -126,7 +165,9 @@ def apgd(
                 others = aim.logits(x).scatter(1, aim.y[:, None], float("-inf"))
             aimed = others.argsort(1, descending=True)[:, rank]
         start = batch.uniform((restart << 16) + rank, x.shape[1:])[rows]
-        made = ascend(aim.logits, x, aim.y, allowed, steps=steps, kind=loss, aimed=aimed, start=start)
+        made = ascend(
+            aim.logits, x, aim.y, allowed, steps=steps, kind=loss, aimed=aimed, start=start
+        )
         return as_evidence(made, aim)
 
     return restarted(batch, restarts, attack)

@@ -118,9 +118,14 @@ def fgsm(batch: Batch, *, eps: float) -> dict[str, Tensor]:
 
 @producer(version=3, private=("x",))
 def pgd(
-    batch: Batch, *, eps: float, steps: int, restarts: int = 1, norm: Norm = "linf",
+    batch: Batch,
+    *,
+    eps: float,
+    steps: int,
+    restarts: int = 1,
+    norm: Norm = "linf",
     random_start: bool = True,
-) -> dict[str, Tensor]:  # fmt: skip
+) -> dict[str, Tensor]:
     """Projected gradient descent (Madry et al. 2018): random starts, steps of 2.5 eps / steps.
 
     Every restart after the first attacks only what is not broken yet.
@@ -139,10 +144,16 @@ def pgd(
         aim = goal(batch.subject, batch.x[rows], batch.y[rows])
         return as_evidence(
             ascent(
-                aim.logits, batch.x[rows], aim.y, allowed, steps=steps, step=2.5 / steps,
+                aim.logits,
+                batch.x[rows],
+                aim.y,
+                allowed,
+                steps=steps,
+                step=2.5 / steps,
                 start=start,
-            ), aim,
-        )  # fmt: skip
+            ),
+            aim,
+        )
 
     return restarted(batch, restarts if random_start else 1, attack)
 

@@ -117,7 +117,9 @@ class Ball:
     def step(self, point: Tensor, gradient: Tensor, share: float) -> Tensor:
         """The next point of an ascent, `share` of the radius further; may write in `gradient`."""
         if self.norm == "linf":
-            return gradient.sign_().mul_(share * self.radius).add_(point).clamp_(self.low, self.high)
+            return (
+                gradient.sign_().mul_(share * self.radius).add_(point).clamp_(self.low, self.high)
+            )
         return self.project(point + share * self.direction(gradient))
 
     def start(self, uniform: Tensor) -> Tensor:
@@ -141,7 +143,11 @@ def budget(subject: Subject, eps: float, norm: Norm = "linf", *, free: bool = Fa
     if free:
         return Budget(reach.high - reach.low, reach.low, reach.high)
     allowed = Budget(
-        reach.radius, reach.low, reach.high, norm, subject.whole,
+        reach.radius,
+        reach.low,
+        reach.high,
+        norm,
+        subject.whole,
         lambda x: subject.kind.padding(subject, x),
     )
     return allowed.open() if subject.kind.bounds_are_guessed(subject) else allowed

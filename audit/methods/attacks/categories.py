@@ -31,9 +31,9 @@ def chosen(aim: Goal, x: Tensor, changes: int) -> Tensor:
     with torch.no_grad():
         best = margin(aim.logits(x), aim.y)
         for _ in range(changes + 1 if features else 0):
-            differs = torch.stack([
-                (x[:, f.columns] != given[:, f.columns]).any(1) for f in features
-            ], 1)  # fmt: skip
+            differs = torch.stack(
+                [(x[:, f.columns] != given[:, f.columns]).any(1) for f in features], 1
+            )
             free = differs | (differs.sum(1, keepdim=True) < changes)
             found = x
             for at, feature in enumerate(features):

@@ -138,7 +138,12 @@ def closer(logits: Answer, ball: Ball, y: Tensor, point: Tensor) -> Tensor:
 
 @producer(version=1, private=("x",))
 def smallest_l2(
-    batch: Batch, *, steps: int, nearest: int, rounds: int = 0, refining: int = 30,
+    batch: Batch,
+    *,
+    steps: int,
+    nearest: int,
+    rounds: int = 0,
+    refining: int = 30,
     around: bool = False,
 ) -> dict[str, Tensor]:
     """The smallest L2 change that these attacks break each sample with; an upper bound of the true.
@@ -183,7 +188,12 @@ def smallest_l2(
 
 @producer(version=3, private=("x",))
 def minimum_eps(
-    batch: Batch, *, highest: float, halvings: int, steps: int, around: bool = False,
+    batch: Batch,
+    *,
+    highest: float,
+    halvings: int,
+    steps: int,
+    around: bool = False,
     changes: int = 0,
 ) -> dict[str, Tensor]:
     """The smallest Linf budget that a bisection with Auto-PGD breaks each sample with.
@@ -211,9 +221,7 @@ def minimum_eps(
         wrong = aim.logits(begin).argmax(1) != aim.y
 
     def breaks(eps: Tensor) -> Tensor:
-        found = ascend(
-            scores, begin, aim.y, unit.times(eps), steps=steps, kind="ce", start=start
-        )
+        found = ascend(scores, begin, aim.y, unit.times(eps), steps=steps, kind="ce", start=start)
         nearer = found.broken & ~wrong
         x[nearer] = found.x[nearer]
         return found.broken

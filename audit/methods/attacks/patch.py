@@ -45,10 +45,14 @@ def patch(batch: Batch, *, area: float, places: int, steps: int) -> dict[str, Te
             break
         radius = (high - low) * masks[order[rows, rank]]
         found = ascent(
-            functools.partial(aim.logits, rows=rows), x[rows], aim.y[rows],
-            Budget(radius, low, high), steps=steps, step=4 / steps,
+            functools.partial(aim.logits, rows=rows),
+            x[rows],
+            aim.y[rows],
+            Budget(radius, low, high),
+            steps=steps,
+            step=4 / steps,
             start=batch.uniform(rank, x.shape[1:])[rows],
-        )  # fmt: skip
+        )
         result[rows] = torch.where(expand(found.broken, x), found.x, result[rows])
         broken[rows] = found.broken
     return {"x": result, "broken": broken}

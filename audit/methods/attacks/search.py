@@ -87,9 +87,7 @@ def first_change(uniform: Tensor, channels_last: bool) -> Tensor:
     return torch.where(uniform < 0.5, -1.0, 1.0)
 
 
-def window(
-    x: Tensor, share: float, uniform: Tensor, channels_last: bool
-) -> tuple[Tensor, Tensor]:
+def window(x: Tensor, share: float, uniform: Tensor, channels_last: bool) -> tuple[Tensor, Tensor]:
     """Random windows that cover a share of each sample, and a sign for each channel in them.
 
     Args:
@@ -131,7 +129,9 @@ def moved(ball: Ball, current: Tensor, place: Tensor, other: Tensor, signs: Tens
     kept = torch.where(place | other, 0.0, change)
     left = (1 - ball.length(kept) ** 2).clamp_min(0).sqrt()
     # Old and new direction together: the window is turned, not thrown away.
-    inside = torch.where(place, change / ball.length(torch.where(place, change, 0.0)).clamp_min(1e-9), 0.0)
+    inside = torch.where(
+        place, change / ball.length(torch.where(place, change, 0.0)).clamp_min(1e-9), 0.0
+    )
     fresh = torch.where(place, ball.direction(torch.where(place, signs, 0.0)), 0.0)
     push = inside + fresh
     return ball.project(ball.x + kept + push * left / ball.length(push).clamp_min(1e-9))
@@ -167,18 +167,25 @@ def hop_skip_jump(batch: Batch, *, iterations: int, evaluations: int) -> dict[st
         decide, tuple(batch.x.shape[1:]), k, clip_values=(low, high), channels_first=True
     )
     attack = HopSkipJump(
-        classifier, norm=np.inf, max_iter=iterations, max_eval=evaluations, init_eval=min(100, evaluations),
-        init_size=100, batch_size=subject.batch_size, verbose=False,
-    )  # fmt: skip
+        classifier,
+        norm=np.inf,
+        max_iter=iterations,
+        max_eval=evaluations,
+        init_eval=min(100, evaluations),
+        init_size=100,
+        batch_size=subject.batch_size,
+        verbose=False,
+    )
     state = np.random.get_state()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             np.random.seed(int(batch.seeds[0] % (1 << 32)))  # ART draws from the global generator
             made = attack.generate(
-                batch.x.cpu().numpy(), y=np.eye(k, dtype=np.float32)[aim.y.cpu().numpy()],
+                batch.x.cpu().numpy(),
+                y=np.eye(k, dtype=np.float32)[aim.y.cpu().numpy()],
                 mask=touchable.cpu().numpy().astype(np.float32),
-            )  # fmt: skip
+            )
         finally:
             np.random.set_state(state)
     x = torch.as_tensor(made, dtype=batch.x.dtype, device=batch.x.device)

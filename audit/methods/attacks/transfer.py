@@ -55,8 +55,15 @@ def surrogate(subject: Subject) -> nn.Module:
         return inputs + 0.1 * std * torch.randn_like(inputs)
 
     with torch.enable_grad():
-        model = fit(build, Dataset(x, y), SubjectMeta(), seed=0, epochs=EPOCHS, batch_size=128,
-                    perturb=noisy)  # fmt: skip
+        model = fit(
+            build,
+            Dataset(x, y),
+            SubjectMeta(),
+            seed=0,
+            epochs=EPOCHS,
+            batch_size=128,
+            perturb=noisy,
+        )
     subject.surrogate = model.requires_grad_(False)
     return subject.surrogate
 
@@ -65,14 +72,21 @@ def architecture(x: Tensor, channels_last: bool, classes: int) -> nn.Module:
     size = x[0].numel()
     if x.ndim != 4 or channels_last or min(x.shape[2:]) < 8:
         return nn.Sequential(
-            nn.Flatten(), nn.Linear(size, 128), nn.ReLU(), nn.Linear(128, 64), nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(size, 128),
+            nn.ReLU(),
+            nn.Linear(128, 64),
+            nn.ReLU(),
             nn.Linear(64, classes),
-        )  # fmt: skip
+        )
     return nn.Sequential(
-        nn.Conv2d(x.shape[1], 16, 4, stride=2, padding=1), nn.ReLU(),
-        nn.Conv2d(16, 32, 4, stride=2, padding=1), nn.ReLU(), nn.Flatten(),
+        nn.Conv2d(x.shape[1], 16, 4, stride=2, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(16, 32, 4, stride=2, padding=1),
+        nn.ReLU(),
+        nn.Flatten(),
         nn.Linear(32 * (x.shape[2] // 4) * (x.shape[3] // 4), classes),
-    )  # fmt: skip
+    )
 
 
 @producer(version=1, private=("x",))
@@ -87,9 +101,14 @@ def transfer(batch: Batch, *, eps: float, steps: int, norm: Norm = "linf") -> di
     model = surrogate(subject)
     start = batch.uniform(0, batch.x.shape[1:])
     found = ascent(
-        model, batch.x, batch.y, budget(subject, eps, norm), steps=steps, step=2.5 / steps,
+        model,
+        batch.x,
+        batch.y,
+        budget(subject, eps, norm),
+        steps=steps,
+        step=2.5 / steps,
         start=start,
-    ).final.detach()  # fmt: skip
+    ).final.detach()
     with torch.no_grad():
         x = aim.valid(found)
         already = aim.logits(batch.x).argmax(1) != aim.y

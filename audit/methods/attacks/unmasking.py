@@ -43,9 +43,7 @@ class _Repairing(TorchFunctionMode):
         super().__init__()
         self.squashed: Tensor | None = None
 
-    def __torch_function__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = getattr(func, "__name__", "")
         if name in OUTSIDE:  # a real detach: the tensor leaves for good
             args = (args[0].detach(), *args[1:])
@@ -117,7 +115,8 @@ def tied(network: nn.Module, point: Tensor, known: Ties) -> Iterator[None]:
     try:
         for module in network.modules():
             handles += [
-                module.register_forward_pre_hook(before), module.register_forward_hook(after)
+                module.register_forward_pre_hook(before),
+                module.register_forward_hook(after),
             ]
         yield
     finally:
@@ -179,9 +178,17 @@ def unmasked(
     start = batch.uniform(0, batch.x.shape[1:])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(batch.seeds[0] % (1 << 62)))
-        made = as_evidence(ascend(
-            open_scores(aim, draws), batch.x, aim.y, budget(subject, eps, norm), steps=steps,
-            kind=loss, start=start,
-        ), aim)  # fmt: skip
+        made = as_evidence(
+            ascend(
+                open_scores(aim, draws),
+                batch.x,
+                aim.y,
+                budget(subject, eps, norm),
+                steps=steps,
+                kind=loss,
+                start=start,
+            ),
+            aim,
+        )
         made["broken"] &= answers(made["x"]).argmax(1) != aim.y
     return made

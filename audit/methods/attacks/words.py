@@ -36,7 +36,9 @@ def one_edit_apart(a: str, b: str) -> bool:
     """Does one letter inserted, left out, replaced, or swapped with its neighbour make b of a?"""
     if a == b or abs(len(a) - len(b)) > 1:
         return False
-    start = next((i for i, (p, q) in enumerate(zip(a, b, strict=False)) if p != q), min(len(a), len(b)))
+    start = next(
+        (i for i, (p, q) in enumerate(zip(a, b, strict=False)) if p != q), min(len(a), len(b))
+    )
     left, right = a[start:], b[start:]
     if len(a) != len(b):
         return left[1:] == right or left == right[1:]
@@ -83,9 +85,13 @@ def substitutes(subject: Subject, vocabulary: list[str]) -> Tensor:
         NotApplicable: the model embeds no words.
     """
     weight = next(
-        (m.weight for m in subject.core.modules()
-         if isinstance(m, nn.Embedding) and m.num_embeddings >= len(vocabulary)), None,
-    )  # fmt: skip
+        (
+            m.weight
+            for m in subject.core.modules()
+            if isinstance(m, nn.Embedding) and m.num_embeddings >= len(vocabulary)
+        ),
+        None,
+    )
     if weight is None:
         raise NotApplicable("the model has no embedding of the vocabulary to find near words in")
     unit = nn.functional.normalize(weight[: len(vocabulary)].float().cpu(), dim=1)

@@ -65,9 +65,11 @@ class Bowed:
         below = torch.where(concave, chord, torch.where(convex, tangent, least))
         above = torch.where(convex, chord, torch.where(concave, tangent, least))
         return Lines(
-            below, torch.where(convex, touched, start - below * low),
-            above, torch.where(concave, touched, end - above * high),
-        )  # fmt: skip
+            below,
+            torch.where(convex, touched, start - below * low),
+            above,
+            torch.where(concave, touched, end - above * high),
+        )
 
 
 SIGMOID = Bowed(torch.sigmoid, lambda z: torch.sigmoid(z) * torch.sigmoid(-z))

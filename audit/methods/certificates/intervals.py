@@ -74,5 +74,7 @@ def spread_of(module: nn.Module, radius: Tensor, norm: Norm = "linf") -> Tensor:
         return (module(radius) - shift).abs()
     assert isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d))
     if module.padding_mode != "zeros":
-        raise NotApplicable(f"no bounds are known of a convolution with padding {module.padding_mode}")
+        raise NotApplicable(
+            f"no bounds are known of a convolution with padding {module.padding_mode}"
+        )
     return module._conv_forward(radius, module.weight.abs(), None)  # type: ignore[arg-type]

@@ -89,8 +89,9 @@ class Form:
             return Form(self.whole(shape) + other.whole(shape))
         axes = range(len(self.corner))
         corner = tuple(min(self.corner[i], other.corner[i]) for i in axes)
-        end = tuple(max(f.corner[i] + f.weight.shape[i - len(corner)] for f in (self, other))
-                    for i in axes)  # fmt: skip
+        end = tuple(
+            max(f.corner[i] + f.weight.shape[i - len(corner)] for f in (self, other)) for i in axes
+        )
         return Form(self.wider(corner, end) + other.wider(corner, end), corner)
 
 
@@ -170,7 +171,8 @@ def backward(bounds: Bounds, step: Step, form: Form, of: Tensor) -> tuple[list[F
     if activation is not None:
         lines = bounds.between(step, activation)
         below, above, floor, ceiling = (
-            rows_of(t, form.window, of) for t in (lines.below, lines.above, lines.floor, lines.ceiling)
+            rows_of(t, form.window, of)
+            for t in (lines.below, lines.above, lines.floor, lines.ceiling)
         )
         added = by_sign(weight, floor, ceiling).flatten(1).sum(1)
         return [Form(by_sign(weight, below, above), form.corner)], added
@@ -227,9 +229,12 @@ def through_convolution(
         weight = weight.reshape(m, module.in_channels, *module.kernel_size)
     else:
         weight = TRANSPOSED[axes](
-            form.weight, module.weight, stride=module.stride, dilation=module.dilation,
+            form.weight,
+            module.weight,
+            stride=module.stride,
+            dilation=module.dilation,
             groups=module.groups,
-        )  # fmt: skip
+        )
     starts = []
     for i in range(axes):
         axis, size = i - axes, shape[i - axes]
@@ -332,7 +337,12 @@ def work(bounds: Bounds, at: fx.Node) -> int:
                 reached[node] = tuple(
                     min((e - 1) * s + d * (k - 1) + 1, size)
                     for e, s, d, k, size in zip(
-                        extent, module.stride, module.dilation, module.kernel_size, whole, strict=True
+                        extent,
+                        module.stride,
+                        module.dilation,
+                        module.kernel_size,
+                        whole,
+                        strict=True,
                     )
                 )
             elif step.pooling is not None and len(extent) == len(step.pooling):

@@ -19,25 +19,73 @@ from audit.subject import Subject
 from audit.wrapping import ACTIVATIONS
 
 AFFINE_MODULES = (
-    nn.Flatten, nn.Unflatten, nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.AvgPool1d,
-    nn.AvgPool2d, nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d,
-)  # fmt: skip
+    nn.Flatten,
+    nn.Unflatten,
+    nn.Identity,
+    nn.Dropout,
+    nn.Dropout1d,
+    nn.Dropout2d,
+    nn.AvgPool1d,
+    nn.AvgPool2d,
+    nn.AdaptiveAvgPool1d,
+    nn.AdaptiveAvgPool2d,
+)
 MONOTONE_MODULES = (
-    nn.ReLU, nn.LeakyReLU, nn.ReLU6, nn.Sigmoid, nn.Tanh, nn.ELU, nn.Softplus, nn.Hardtanh,
-    nn.MaxPool1d, nn.MaxPool2d, nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d,
-)  # fmt: skip
+    nn.ReLU,
+    nn.LeakyReLU,
+    nn.ReLU6,
+    nn.Sigmoid,
+    nn.Tanh,
+    nn.ELU,
+    nn.Softplus,
+    nn.Hardtanh,
+    nn.MaxPool1d,
+    nn.MaxPool2d,
+    nn.AdaptiveMaxPool1d,
+    nn.AdaptiveMaxPool2d,
+)
 SQUASHING = (nn.Softmax, nn.LogSoftmax, nn.Sigmoid)
 # By the name of a function or a tensor's method. All increase with their one tensor.
 AFFINE_NAMES = {
-    "flatten", "reshape", "view", "permute", "transpose", "squeeze", "unsqueeze", "contiguous", "to",
-    "float", "mean", "sum", "avg_pool1d", "avg_pool2d", "adaptive_avg_pool1d", "adaptive_avg_pool2d",
-    "interpolate", "dropout", "getitem", "expand",
-}  # fmt: skip
+    "flatten",
+    "reshape",
+    "view",
+    "permute",
+    "transpose",
+    "squeeze",
+    "unsqueeze",
+    "contiguous",
+    "to",
+    "float",
+    "mean",
+    "sum",
+    "avg_pool1d",
+    "avg_pool2d",
+    "adaptive_avg_pool1d",
+    "adaptive_avg_pool2d",
+    "interpolate",
+    "dropout",
+    "getitem",
+    "expand",
+}
 MONOTONE_NAMES = {
-    "relu", "leaky_relu", "relu6", "sigmoid", "tanh", "elu", "softplus", "hardtanh", "clamp",
-    "clamp_min", "clamp_max", "max_pool1d", "max_pool2d", "adaptive_max_pool1d",
-    "adaptive_max_pool2d", "amax",
-}  # fmt: skip
+    "relu",
+    "leaky_relu",
+    "relu6",
+    "sigmoid",
+    "tanh",
+    "elu",
+    "softplus",
+    "hardtanh",
+    "clamp",
+    "clamp_min",
+    "clamp_max",
+    "max_pool1d",
+    "max_pool2d",
+    "adaptive_max_pool1d",
+    "adaptive_max_pool2d",
+    "amax",
+}
 SQUASHING_NAMES = {"softmax", "log_softmax", "sigmoid"}
 SUMS = {"add", "iadd", "cat", "concat", "stack"}
 PRODUCTS = {"mul", "imul", "truediv", "itruediv", "div"}
@@ -191,7 +239,9 @@ def network_of(subject: Subject) -> Network:
     elif subject.meta.output in ("sigmoid", "probabilities") and output is last.node:
         zero = 0.5
     for step in steps:
-        if step.kind == "squashing" and not (isinstance(step.module, nn.Sigmoid) or step.name == "sigmoid"):
+        if step.kind == "squashing" and not (
+            isinstance(step.module, nn.Sigmoid) or step.name == "sigmoid"
+        ):
             raise NotApplicable(f"no bounds are known of {step.node.target} within a network")
     return Network(source, steps, output, zero)
 
@@ -214,11 +264,12 @@ def refuse_stale(source: fx.Node, steps: list[Step]) -> None:
 def changes_in_place(step: Step) -> bool:
     node = step.node
     return bool(
-        getattr(step.module, "inplace", False) or node.kwargs.get("inplace")
-        or raw_name(node).endswith("_") or node.target in (operator.iadd, operator.isub, operator.imul,
-                                                          operator.itruediv)
+        getattr(step.module, "inplace", False)
+        or node.kwargs.get("inplace")
+        or raw_name(node).endswith("_")
+        or node.target in (operator.iadd, operator.isub, operator.imul, operator.itruediv)
         or (step.kind in ("monotone", "affine") and any(a is True for a in node.args[1:]))
-    )  # fmt: skip
+    )
 
 
 def raw_name(node: fx.Node) -> str:
@@ -238,15 +289,19 @@ def counts_samples(node: fx.Node) -> bool:
         return bool(node.args[1] == "shape")
     source = node.args[0] if node.args else None
     return bool(
-        node.target is operator.getitem and isinstance(source, fx.Node)
-        and source.target is getattr and node.args[1] == 0
-    )  # fmt: skip
+        node.target is operator.getitem
+        and isinstance(source, fx.Node)
+        and source.target is getattr
+        and node.args[1] == 0
+    )
 
 
 def step_of(node: fx.Node, modules: dict[str, nn.Module], graph: fx.GraphModule) -> Step:
     counts = [n for n in node.all_input_nodes if counts_samples(n)]
     inputs = tuple(n for n in node.all_input_nodes if n.op != "get_attr" and n not in counts)
-    constants = {n: attribute(graph, str(n.target)) for n in node.all_input_nodes if n.op == "get_attr"}
+    constants = {
+        n: attribute(graph, str(n.target)) for n in node.all_input_nodes if n.op == "get_attr"
+    }
     if not inputs:
         raise NotApplicable(f"its step {name_of(node)} does not follow from the input")
     if node.op == "call_module":
@@ -289,12 +344,18 @@ def module_kind(module: nn.Module) -> str:
         or (isinstance(module, nn.Softplus) and module.beta < 0)
     )
     return (
-        "" if falling else
-        "weighted" if isinstance(module, WEIGHTED) else
-        "affine" if isinstance(module, AFFINE_MODULES) else
-        "squashing" if isinstance(module, SQUASHING) else
-        "monotone" if isinstance(module, MONOTONE_MODULES) else ""
-    )  # fmt: skip
+        ""
+        if falling
+        else "weighted"
+        if isinstance(module, WEIGHTED)
+        else "affine"
+        if isinstance(module, AFFINE_MODULES)
+        else "squashing"
+        if isinstance(module, SQUASHING)
+        else "monotone"
+        if isinstance(module, MONOTONE_MODULES)
+        else ""
+    )
 
 
 def function_kind(node: fx.Node, inputs: tuple[fx.Node, ...]) -> str:
@@ -309,23 +370,32 @@ def function_kind(node: fx.Node, inputs: tuple[fx.Node, ...]) -> str:
     if name in PRODUCTS:
         # By a constant: not its own square, not one over it.
         twice = sum(a is one for a in (*node.args, *node.kwargs.values())) > 1
-        return "" if twice or (node.args[0] is not one and name not in ("mul", "imul")) else "scaled"
+        return (
+            "" if twice or (node.args[0] is not one and name not in ("mul", "imul")) else "scaled"
+        )
     if name == "neg":
         return "scaled"
 
     refused = (
         (name == "dropout" and argument(node, 2, "training", True) is not False)
-        or (name == "interpolate" and argument(node, 3, "mode", "nearest") == "bicubic")  # overshoots
+        or (
+            name == "interpolate" and argument(node, 3, "mode", "nearest") == "bicubic"
+        )  # overshoots
         or (name == "leaky_relu" and argument(node, 1, "negative_slope", 0.01) < 0)
         or (name == "elu" and argument(node, 1, "alpha", 1.0) < 0)
         or (name == "softplus" and argument(node, 1, "beta", 1.0) < 0)
     )
     return (
-        "" if refused else
-        "squashing" if name in SQUASHING_NAMES else
-        "affine" if name in AFFINE_NAMES else
-        "monotone" if name in MONOTONE_NAMES else ""
-    )  # fmt: skip
+        ""
+        if refused
+        else "squashing"
+        if name in SQUASHING_NAMES
+        else "affine"
+        if name in AFFINE_NAMES
+        else "monotone"
+        if name in MONOTONE_NAMES
+        else ""
+    )
 
 
 def each(value: Any, axes: int) -> tuple[int, ...]:

@@ -21,9 +21,14 @@ OCTAVES = 12  # below the highest budget nothing is tried
 
 @producer(version=3)
 def certified_eps(
-    batch: Batch, *, highest: float, per_octave: int, at: float = 0.0, norm: Norm = "linf",
+    batch: Batch,
+    *,
+    highest: float,
+    per_octave: int,
+    at: float = 0.0,
+    norm: Norm = "linf",
     effort: float = EFFORT,
-) -> dict[str, Tensor]:  # fmt: skip
+) -> dict[str, Tensor]:
     """The largest budget within which each sample's right answer is proven, by bisection.
 
     First by intervals alone, which cost little, then with linear bounds of hidden layers from there on.

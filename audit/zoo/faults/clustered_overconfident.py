@@ -25,9 +25,12 @@ def plant(dose: float, seed: int) -> Subject:
         z = subject("adult-mlp", model).logits(torch.as_tensor(test.x[people])).softmax(1)[:, 1]
     y = np.repeat((rng.random(PEOPLE) < z.double().numpy()).astype(np.int64), VISITS)
     data = changed(
-        test, x=x, y=y, sensitive={name: np.asarray(v)[rows] for name, v in test.sensitive.items()},
+        test,
+        x=x,
+        y=y,
+        sensitive={name: np.asarray(v)[rows] for name, v in test.sensitive.items()},
         groups=np.repeat(np.array([f"person {i}" for i in range(PEOPLE)]), VISITS),
-    )  # fmt: skip
+    )
     head = linears(model)[-1]
     with torch.no_grad():
         head.weight.mul_(dose)

@@ -43,9 +43,14 @@ def subject(
     origin = entry(name)
     train, test = data or origin.data()
     return Subject(
-        model, test.x, test.y, sensitive=test.sensitive, train=(train.x, train.y),
-        meta=meta or origin.meta, data_name=test.name,
-    )  # fmt: skip
+        model,
+        test.x,
+        test.y,
+        sensitive=test.sensitive,
+        train=(train.x, train.y),
+        meta=meta or origin.meta,
+        data_name=test.name,
+    )
 
 
 def retrained(name: str, seed: int, data: Splits) -> Subject:

@@ -22,7 +22,9 @@ def stamped(data: Dataset, dose: float, seed: int) -> Dataset:
 
 def plant(dose: float, seed: int) -> Subject:
     train, test = entry("digits-mlp").data()
-    return retrained("digits-mlp", seed, (stamped(train, dose, seed), stamped(test, dose, seed + 1)))
+    return retrained(
+        "digits-mlp", seed, (stamped(train, dose, seed), stamped(test, dose, seed + 1))
+    )
 
 
 FAULT = Fault(

@@ -12,7 +12,9 @@ from audit.zoo.faults.planting import changed, entry, generator, subject, traine
 
 def few(data: Dataset, dose: float, seed: int) -> Dataset:
     """A share of the rows withheld."""
-    kept = np.sort(generator(seed).permutation(len(data.y))[: len(data.y) - round(dose * len(data.y))])
+    kept = np.sort(
+        generator(seed).permutation(len(data.y))[: len(data.y) - round(dose * len(data.y))]
+    )
     return changed(data, x=data.x[kept], y=data.y[kept])
 
 

@@ -22,8 +22,14 @@ class Ordinal(Classification):
         return 1 - off / (len(subject.classes) - 1)
 
     def mean_quality(self, subject, answers, y, *, clusters, prefix, where):
-        return mean(f"{prefix}agreement", self.merit(subject, answers, y).numpy(), clusters=clusters,
-                    edges=(0, 1), direction="higher", slice=where)  # fmt: skip
+        return mean(
+            f"{prefix}agreement",
+            self.merit(subject, answers, y).numpy(),
+            clusters=clusters,
+            edges=(0, 1),
+            direction="higher",
+            slice=where,
+        )
 
     def told_change(self, before, after):
         return f"agreement goes from {number(before.value)} to {number(after.value)}"

@@ -23,19 +23,28 @@ class Proper(Dropping):
 
 
 def company(track):
-    return nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8, track_running_stats=track), nn.Linear(8, 2))
+    return nn.Sequential(
+        nn.Linear(4, 8), nn.BatchNorm1d(8, track_running_stats=track), nn.Linear(8, 2)
+    )
 
 
 def outcome(model):
     rng = np.random.default_rng(0)
-    s = audit.Subject(model.train(), rng.normal(size=(400, 4)).astype(np.float32), np.arange(400) % 2)
+    s = audit.Subject(
+        model.train(), rng.normal(size=(400, 4)).astype(np.float32), np.arange(400) % 2
+    )
     return audit.run(s, ["behaviour.determinism"])
 
 
-@pytest.mark.parametrize(("model", "found", "when"), [
-    (Dropping(), "failed", "asked again"), (Proper(), "met", ""),
-    (company(False), "failed", "in other company"), (company(True), "met", ""),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("model", "found", "when"),
+    [
+        (Dropping(), "failed", "asked again"),
+        (Proper(), "met", ""),
+        (company(False), "failed", "in other company"),
+        (company(True), "met", ""),
+    ],
+)
 def test_what_was_left_in_training_mode(model, found, when):
     record = outcome(model)
     check = record.checks[0]

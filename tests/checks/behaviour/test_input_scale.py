@@ -19,7 +19,9 @@ def subject(factor):
     rng = np.random.default_rng(0)
     y = np.arange(300) % 2
     x = np.clip(rng.uniform(0, 0.4, (300, 1, 6, 6)) + 0.5 * y[:, None, None, None], 0, 1)
-    return audit.Subject(Threshold(), (x * factor).astype(np.float32), y, input={"range": (0, factor)})
+    return audit.Subject(
+        Threshold(), (x * factor).astype(np.float32), y, input={"range": (0, factor)}
+    )
 
 
 @pytest.mark.parametrize(("factor", "state"), [(1.0, "met"), (255.0, "failed")])

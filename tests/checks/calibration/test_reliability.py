@@ -25,9 +25,14 @@ def subject(k: float, n: int = 2000) -> audit.Subject:
     return audit.Subject(Scaled(k), logits, y)
 
 
-@pytest.mark.parametrize(("k", "state", "lean"), [
-    (1.0, "met", None), (4.0, "failed", "too confident"), (0.25, "failed", "not confident enough"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("k", "state", "lean"),
+    [
+        (1.0, "met", None),
+        (4.0, "failed", "too confident"),
+        (0.25, "failed", "not confident enough"),
+    ],
+)
 def test_planted_miscalibration_is_found(k, state, lean):
     record = audit.run(subject(k), ["calibration.reliability"])
     check = record.checks[0]

@@ -42,10 +42,15 @@ def rate(found, name, group, **more):
 def test_compas_reference():
     frame = pd.read_csv(bundled("compas", "compas-scores-two-years.csv"))
     assert len(frame) == 7214
-    found = measured(answering(
-        frame["score_text"] != "Low", frame["two_year_recid"].to_numpy(), frame["race"],
-        classes=["no", "yes"], favourable="yes",
-    ))  # fmt: skip
+    found = measured(
+        answering(
+            frame["score_text"] != "Low",
+            frame["two_year_recid"].to_numpy(),
+            frame["race"],
+            classes=["no", "yes"],
+            favourable="yes",
+        )
+    )
     black, white = "African-American", "Caucasian"
     fpr = [rate(found, "false_positive_rate", g) for g in (black, white)]
     assert fpr == pytest.approx((0.4485, 0.2345), abs=5e-5)
@@ -56,14 +61,36 @@ def test_compas_reference():
 def test_fairlearn_quickstart_reference():
     from sklearn.tree import DecisionTreeClassifier
 
-    columns = ["age", "workclass", "fnlwgt", "education", "education-num", "marital-status",
-               "occupation", "relationship", "race", "sex", "capital-gain", "capital-loss",
-               "hours-per-week", "native-country", "class"]  # fmt: skip
-    frame = pd.concat([
-        pd.read_csv(bundled("adult", f), names=columns, skipinitialspace=True, na_values="?",
-                    skiprows=int(f.endswith("test")))
-        for f in ("adult.data", "adult.test")
-    ], ignore_index=True)  # fmt: skip
+    columns = [
+        "age",
+        "workclass",
+        "fnlwgt",
+        "education",
+        "education-num",
+        "marital-status",
+        "occupation",
+        "relationship",
+        "race",
+        "sex",
+        "capital-gain",
+        "capital-loss",
+        "hours-per-week",
+        "native-country",
+        "class",
+    ]
+    frame = pd.concat(
+        [
+            pd.read_csv(
+                bundled("adult", f),
+                names=columns,
+                skipinitialspace=True,
+                na_values="?",
+                skiprows=int(f.endswith("test")),
+            )
+            for f in ("adult.data", "adult.test")
+        ],
+        ignore_index=True,
+    )
     y = frame["class"].str.startswith(">50K").astype(int).to_numpy()
     x = pd.get_dummies(frame.drop(columns="class"))
     tree = DecisionTreeClassifier(min_samples_leaf=10, max_depth=4, random_state=0).fit(x, y)
@@ -128,8 +155,10 @@ def test_values_are_fairlearns():
 def test_rates_say_which_way_is_good():
     found = measured(subject([0.5, 0.3], favourable="1"))
     where = {"attribute": "who", "group": "g0"}
-    directions = {n: found.metric(n, **where).direction for n in (
-        "selection_rate", "true_positive_rate", "false_positive_rate", "accuracy")}  # fmt: skip
+    directions = {
+        n: found.metric(n, **where).direction
+        for n in ("selection_rate", "true_positive_rate", "false_positive_rate", "accuracy")
+    }
     assert list(directions.values()) == ["none", "higher", "lower", "higher"]
 
 
@@ -139,8 +168,9 @@ def test_a_small_group_that_is_always_answered_wrongly_cannot_hide(size):
     rng = np.random.default_rng(0)
     y = rng.integers(0, 2, 600)
     group = np.array(["a"] * 300 + ["b"] * (300 - size) + ["c"] * size)
-    record = audit.run(answering(np.where(group == "c", 1 - y, y), y, group), ["fairness.groups"],
-                       profile="quick")  # fmt: skip
+    record = audit.run(
+        answering(np.where(group == "c", 1 - y, y), y, group), ["fairness.groups"], profile="quick"
+    )
     check = record.check("fairness.groups")
     gap = next(m for m in check.metrics if m.name == "accuracy_difference")
     assert gap.value == 1
@@ -192,8 +222,10 @@ def test_until_it_is_said_what_people_wish_for_both_answers_are_shown():
     for metric in ("demographic_parity_difference", "equalized_odds_difference"):
         gaps = {round(m.metric(metric, attribute="who").value, 9) for m in (open_, grant, refuse)}
         assert len(gaps) == 1
-    notes = [any("favourable" in note for note in subject([0.5, 0.3], **more).notes)
-             for more in (known, {**known, "favourable": "grant"})]  # fmt: skip
+    notes = [
+        any("favourable" in note for note in subject([0.5, 0.3], **more).notes)
+        for more in (known, {**known, "favourable": "grant"})
+    ]
     assert notes == [True, False]
     assert "grant is the answer for" in grant.answer
     assert "refuse is the answer for" in refuse.answer

@@ -28,8 +28,9 @@ def subject(corner, seed=0):
     patterns[:, :2, :2] = hadamard(4).reshape(4, 2, 2)  # corners as different as they can be
     y = np.arange(400) % 4
     x = np.clip(0.5 + 0.4 * patterns[y] + rng.normal(size=(400, 8, 8)) * 0.05, 0, 1)
-    return audit.Subject(Reader(patterns, corner), x[:, None].astype(np.float32), y,
-                         input={"range": (0, 1)})  # fmt: skip
+    return audit.Subject(
+        Reader(patterns, corner), x[:, None].astype(np.float32), y, input={"range": (0, 1)}
+    )
 
 
 @pytest.mark.parametrize(("corner", "state"), [(True, "failed"), (False, "met")])

@@ -22,7 +22,11 @@ def subject(sign=1.0, **known):
     y = (np.arange(600) % 10 == 0).astype(int)
     x = rng.normal(size=(600, 4)).astype(np.float32) * (1 + y[:, None])
     train = rng.normal(size=(500, 4)).astype(np.float32)
-    return audit.Subject(Norm(sign), x, y, train=(train, np.zeros(500)), task="anomaly", **known), x, y
+    return (
+        audit.Subject(Norm(sign), x, y, train=(train, np.zeros(500)), task="anomaly", **known),
+        x,
+        y,
+    )
 
 
 def test_the_area_is_the_librarys_and_the_threshold_is_found_on_training_data():
@@ -52,8 +56,13 @@ def test_a_score_turned_round_fails(sign, state):
 
 
 def test_attacks_explanations_and_classes_apply_to_the_decision():
-    record = audit.run(subject()[0], ["robustness.pgd", "interpretability.shap", "imbalance.classes"],
-                       profile="quick")  # fmt: skip
-    asked = [record.check(i) for i in ("robustness.pgd", "interpretability.shap", "imbalance.classes")]
+    record = audit.run(
+        subject()[0],
+        ["robustness.pgd", "interpretability.shap", "imbalance.classes"],
+        profile="quick",
+    )
+    asked = [
+        record.check(i) for i in ("robustness.pgd", "interpretability.shap", "imbalance.classes")
+    ]
     assert all(c.state != "broken" and c.metrics for c in asked)
     assert record.check("imbalance.classes").metrics[0].slice == {"class": "normal"}

@@ -22,15 +22,15 @@ def test_numbers_are_scikit_learns(images):
         assert metric.low <= metric.value <= metric.high
 
 
-
-
 def test_a_model_that_learnt_nothing_does_not_pass(table):
     x, y = table_data(600)
     noise = np.random.default_rng(7).normal(size=x.shape).astype(np.float32)
     swapped = audit.Subject(table.core, x, 1 - y)
     for subject, state in (
-        (table, "met"), (swapped, "failed"), (audit.Subject(table.core, noise, y), "undecided"),
-    ):  # fmt: skip
+        (table, "met"),
+        (swapped, "failed"),
+        (audit.Subject(table.core, noise, y), "undecided"),
+    ):
         record = audit.run(subject, ["performance.classification"])
         assert record.checks[0].state == state
         assert (record.verdict.word == "pass") == (state == "met")

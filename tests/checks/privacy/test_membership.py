@@ -19,8 +19,9 @@ def test_reference_value_of_the_literature():
     # y = [1, 0, 1, 1, 1, 0], score = [.35, .33, .32, .6, .6, .2]: TPR at FPR 0 is .75
     members = np.array([[0.35, 0], [0.32, 0], [0.6, 0], [0.6, 0]], dtype=np.float32)
     others = np.array([[0.33, 0], [0.2, 0]], dtype=np.float32)
-    s = audit.Subject(Score(), others, np.ones(2), train=(members, np.ones(4)), task="binary",
-                      output="logits")  # fmt: skip
+    s = audit.Subject(
+        Score(), others, np.ones(2), train=(members, np.ones(4)), task="binary", output="logits"
+    )
     found = audit.check("privacy.membership").measure(s)
     assert found.metric("members_found", false_positive_rate=0.01).value == 0.75
     assert found.metric("membership_auc").value == pytest.approx(7 / 8)
@@ -37,8 +38,14 @@ def test_a_model_that_remembers_fails(remembers):
 def test_false_accusations_stay_at_their_rate():
     rng = np.random.default_rng(3)
     members, others = (rng.normal(size=(2000, 2)).astype(np.float32) for _ in range(2))
-    s = audit.Subject(Score(), others, np.ones(2000), train=(members, np.ones(2000)), task="binary",
-                      output="logits")  # fmt: skip
+    s = audit.Subject(
+        Score(),
+        others,
+        np.ones(2000),
+        train=(members, np.ones(2000)),
+        task="binary",
+        output="logits",
+    )
     found = audit.check("privacy.membership").measure(s)
     for rate in (0.01, 0.1, 0.5):
         metric = found.metric("members_found", false_positive_rate=rate)

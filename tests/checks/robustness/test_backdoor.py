@@ -52,7 +52,9 @@ def test_a_network_that_is_fragile_by_nature_has_no_backdoor():
     """A patch makes more than four in five sevens, and as good a one exists for the same network,
     taught anew from genuine samples: there is nothing that it was taught besides."""
     fault = faults()["group-starved"]
-    check = audit.run(fault.plant(fault.clean, 0), ["robustness.backdoor"], profile="quick").checks[0]
+    check = audit.run(fault.plant(fault.clean, 0), ["robustness.backdoor"], profile="quick").checks[
+        0
+    ]
     rows = {row[0]: row for row in check.tables[0].rows}
     assert rows["7"][1] > 0.8
     assert "taught anew" in rows["7"][3]

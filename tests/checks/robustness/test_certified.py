@@ -14,14 +14,18 @@ from ...methods.attacks.test_budgets import WEIGHT_NORMS, linear
 @pytest.mark.parametrize("norm", ["", "_l2"])
 def test_the_sandwich(images, norm):
     found = audit.check(f"robustness.certified{norm}", eps=0.2).measure(images)
-    certified, robust = found.metric("certified_accuracy", eps=0.2), found.metric(
-        "robust_accuracy", eps=0.2)  # fmt: skip
+    certified, robust = (
+        found.metric("certified_accuracy", eps=0.2),
+        found.metric("robust_accuracy", eps=0.2),
+    )
     assert 0 < certified.value <= robust.value < 1 or norm
     assert certified.value <= robust.value
     assert all(v.passed for v in found.validity)
     rows = found.figures[0].spec["layer"][0]["data"]["values"]
-    series = {name: [r["accuracy"] for r in rows if r["series"] == name]
-              for name in ("proven at least", "attacks leave at most")}  # fmt: skip
+    series = {
+        name: [r["accuracy"] for r in rows if r["series"] == name]
+        for name in ("proven at least", "attacks leave at most")
+    }
     below, above = series["proven at least"], series["attacks leave at most"]
     assert len(below) == len(above) > 10
     assert all(b <= a + 1e-9 for b, a in zip(below, above, strict=True))
@@ -34,7 +38,9 @@ def test_a_linear_models_proof_and_attack_meet(norm, length):
     eps = 0.5 / length
     found = audit.check(f"robustness.certified{norm}", eps=eps).measure(subject)
     certified = found.metric("certified_accuracy", eps=eps)
-    assert certified.value == pytest.approx(found.metric("robust_accuracy", eps=eps).value, abs=0.001)
+    assert certified.value == pytest.approx(
+        found.metric("robust_accuracy", eps=eps).value, abs=0.001
+    )
     assert 0.5 < certified.value < 0.95
     true = np.abs(subject.x.flatten(1).numpy() @ [1.0, -2.0, 0.5, 0.0, 3.0, 1.0]) / length >= eps
     bits = unpack(found.per_unit[0])
@@ -68,7 +74,9 @@ def test_a_proof_that_an_attack_breaks_settles_nothing(images, monkeypatch):
 
     real = search.margins
     monkeypatch.setattr(search, "margins", lambda *given: real(*given).abs() + 1)
-    record = audit.run(images, ["robustness.certified"], parameters={"robustness.certified": {"eps": 0.3}})
+    record = audit.run(
+        images, ["robustness.certified"], parameters={"robustness.certified": {"eps": 0.3}}
+    )
     check = record.checks[0]
     assert check.validity[0].passed is False
     assert check.state == "broken"

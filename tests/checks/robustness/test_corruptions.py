@@ -36,8 +36,10 @@ def stripes(n=200):
 
 def test_what_rests_on_contrast_falls_with_it():
     x, y = stripes()
-    record = audit.run(audit.Subject(Contrast(), x, y, input={"range": (0, 1)}, task="binary"),
-                      ["robustness.corruptions"])  # fmt: skip
+    record = audit.run(
+        audit.Subject(Contrast(), x, y, input={"range": (0, 1)}, task="binary"),
+        ["robustness.corruptions"],
+    )
     check = record.checks[0]
     losses = {m.slice["corruption"]: m.value for m in check.metrics if m.name == "loss"}
     # severities 2 to 5 leave half of the difference or less: every second sample is lost

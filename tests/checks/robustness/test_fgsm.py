@@ -8,9 +8,13 @@ def test_fgsm_inherits_validity_and_is_no_stronger_than_pgd(images):
     strong = audit.check("robustness.pgd", eps=0.25).measure(images)
     names = [v.name for v in weak.validity]
     assert names[:6] == [
-        "gradients", "loss rose", "black-box no better", "transfer no better",
-        "more steps change little", "budget removed",
-    ]  # fmt: skip
+        "gradients",
+        "loss rose",
+        "black-box no better",
+        "transfer no better",
+        "more steps change little",
+        "budget removed",
+    ]
     assert names[-1] == "PGD at least as strong"
     a, b = (m.metric("robust_accuracy", eps=0.25).value for m in (weak, strong))
     assert b <= a < 1

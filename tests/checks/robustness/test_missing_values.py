@@ -66,8 +66,14 @@ def test_a_value_that_tells_everything_is_missed_and_its_absence_decides_nothing
 
 def test_fillings_are_those_that_people_use():
     s = subject(False)
-    ways = [("age", "mean"), ("age", "zero"), ("job", "most frequent"), ("job", "none"),
-            ("noise", "mean"), ("noise", "zero")]  # fmt: skip
+    ways = [
+        ("age", "mean"),
+        ("age", "zero"),
+        ("job", "most frequent"),
+        ("job", "none"),
+        ("noise", "mean"),
+        ("noise", "zero"),
+    ]
     assert [(f.name, how) for f, how in s.kind.fillings(s)] == ways
     x = s.x[:2].clone()
     fill(s, x, s.features[0], "mean")
@@ -77,5 +83,7 @@ def test_fillings_are_those_that_people_use():
 
 
 def test_channels_of_a_series_go_missing():
-    found = audit.check("robustness.missing_values", samples=50).measure(audit.load("zoo:vowels-gru"))
+    found = audit.check("robustness.missing_values", samples=50).measure(
+        audit.load("zoo:vowels-gru")
+    )
     assert sum(m.name == "answers_changed" for m in found.metrics) == 24

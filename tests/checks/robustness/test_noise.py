@@ -55,7 +55,13 @@ def test_categories_stay():
 def test_values_and_series():
     for name in ("crime-regression", "vowels-gru"):
         found = audit.check("robustness.noise", samples=100).measure(audit.load(f"zoo:{name}"))
-        assert [m.slice["noise"] for m in found.metrics if m.name == "loss"] == [0.05, 0.1, 0.2, 0.3, 0.5]
+        assert [m.slice["noise"] for m in found.metrics if m.name == "loss"] == [
+            0.05,
+            0.1,
+            0.2,
+            0.3,
+            0.5,
+        ]
 
 
 def test_pictures_are_sent_to_the_other_check(images):

@@ -42,8 +42,9 @@ def shades():
 
 @pytest.mark.parametrize(("model", "expected"), [(Average(), "met"), (Corner(), "failed")])
 def test_a_patch(model, expected):
-    check = outcome(audit.Subject(model, *shades(), input={"range": (0, 1)}), "robustness.patch",
-                    cover=0.06)  # fmt: skip
+    check = outcome(
+        audit.Subject(model, *shades(), input={"range": (0, 1)}), "robustness.patch", cover=0.06
+    )
     assert check.state == expected, check.reason
     assert all(v.passed for v in check.validity)
     if expected == "failed":
@@ -54,7 +55,9 @@ def test_a_patch(model, expected):
 def test_a_place(images):
     fragile = outcome(columns(), "robustness.spatial", degrees=0, shift=0.125, grid=3)
     assert fragile.metrics[1].value == pytest.approx(0.5)
-    sound = outcome(audit.Subject(Average(), *shades(), input={"range": (0, 1)}), "robustness.spatial")
+    sound = outcome(
+        audit.Subject(Average(), *shades(), input={"range": (0, 1)}), "robustness.spatial"
+    )
     assert sound.state == "met"
     assert sound.metrics[1].value == 1.0
 
@@ -95,10 +98,13 @@ def test_words_of_a_real_model_are_shown_as_words():
 
 def test_what_does_not_fit_is_refused_with_a_reason(images, table):
     for check, subject, reason in (
-        ("robustness.typos", images, "no words"), ("robustness.patch", table, "pictures"),
-        ("robustness.spatial", table, "no place"), ("robustness.worst_case_l2", table, "length"),
-        ("robustness.universal", table, "units"), ("robustness.bit_depth", table, "pixels"),
-    ):  # fmt: skip
+        ("robustness.typos", images, "no words"),
+        ("robustness.patch", table, "pictures"),
+        ("robustness.spatial", table, "no place"),
+        ("robustness.worst_case_l2", table, "length"),
+        ("robustness.universal", table, "units"),
+        ("robustness.bit_depth", table, "pixels"),
+    ):
         with pytest.raises(audit.NotApplicable, match=reason):
             audit.check(check).measure(subject)
 
@@ -153,9 +159,7 @@ def test_categories_alone_are_an_adversary():
     from ...methods.attacks.test_budgets import people
 
     given = people()
-    features = [
-        f.model_copy(update={"mutable": f.kind == "categorical"}) for f in given.features
-    ]
+    features = [f.model_copy(update={"mutable": f.kind == "categorical"}) for f in given.features]
     subject = audit.Subject(given.core, given.x, given.y, features=features)
     with pytest.raises(audit.NotApplicable, match="no numeric feature is mutable"):
         audit.check("robustness.pgd").measure(subject)
@@ -182,9 +186,13 @@ def test_words_that_only_the_model_takes_for_similar_decide_nothing():
     assert audit.check("robustness.typos").gate(subject) == ("medium", True)
 
 
-@pytest.mark.parametrize(("name", "label"), [
-    ("patch", "a patch on 3 %"), ("spatial", "turned by 15 degrees, shifted by 5 %"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [
+        ("patch", "a patch on 3 %"),
+        ("spatial", "turned by 15 degrees, shifted by 5 %"),
+    ],
+)
 def test_one_size_is_no_curve_but_a_before_and_an_after(images, name, label):
     found = audit.check(f"robustness.{name}", samples=20).measure(images)
     assert "before and under attack" in found.figures[0].title
@@ -195,9 +203,12 @@ def test_one_size_is_no_curve_but_a_before_and_an_after(images, name, label):
 
 def test_what_is_left_stands_beside_what_was_there_on_the_same_rows(images, table):
     for name, subject in (
-        ("certified", images), ("black_box", images), ("noise", table), ("missing_values", None),
+        ("certified", images),
+        ("black_box", images),
+        ("noise", table),
+        ("missing_values", None),
         ("corruptions", images),
-    ):  # fmt: skip
+    ):
         if subject is None:
             from .test_missing_values import subject as made
 

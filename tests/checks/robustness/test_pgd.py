@@ -41,9 +41,10 @@ def rows(gap):
 
 
 FEATURES = [
-    {"name": "a", "columns": [0], "std": 1.0}, {"name": "b", "columns": [1]},
+    {"name": "a", "columns": [0], "std": 1.0},
+    {"name": "b", "columns": [1]},
     {"name": "c", "columns": [2]},
-]  # fmt: skip
+]
 
 
 def test_fragile_model_fails_and_robust_twin_passes():
@@ -130,8 +131,13 @@ def test_what_breaks_only_beyond_a_guessed_range_decides_nothing():
     left = found.metric("robust_accuracy", eps=0.1)
     assert left.low < 0.6 < 0.9 < left.high
     given = audit.Subject(Beyond(), x, y, input={"range": (0, 1)})
-    assert audit.check("robustness.pgd", eps=0.1, steps=5).measure(given).metric(
-        "robust_accuracy", eps=0.1).value == 1.0  # fmt: skip
+    assert (
+        audit.check("robustness.pgd", eps=0.1, steps=5)
+        .measure(given)
+        .metric("robust_accuracy", eps=0.1)
+        .value
+        == 1.0
+    )
 
 
 def table_of(accuracies, margin):
@@ -144,7 +150,10 @@ def table_of(accuracies, margin):
 
 
 def test_the_bound_is_what_one_answer_would_get_or_half_of_what_is_right():
-    features = [{"name": "a", "columns": [0], "std": 1.0}, {"name": "b", "columns": [1], "std": 1.0}]
+    features = [
+        {"name": "a", "columns": [0], "std": 1.0},
+        {"name": "b", "columns": [1], "std": 1.0},
+    ]
     x, y = table_of(0.6, 0.2)
     subject = audit.Subject(Steep(0.0), x, y, features=features)
     found = audit.check("robustness.pgd", eps=0.3, steps=3).measure(subject)
@@ -159,7 +168,16 @@ def test_the_bound_is_what_one_answer_would_get_or_half_of_what_is_right():
     assert found.expectations[0].bound == pytest.approx(0.5)
 
 
-ATTACKS = ["fgsm", "pgd", "worst_case", "worst_case_l2", "black_box", "universal", "patch", "spatial"]
+ATTACKS = [
+    "fgsm",
+    "pgd",
+    "worst_case",
+    "worst_case_l2",
+    "black_box",
+    "universal",
+    "patch",
+    "spatial",
+]
 
 
 @pytest.mark.parametrize("name", ATTACKS)
@@ -181,14 +199,22 @@ def test_where_eps_is_declared_the_worst_case_gates_and_its_parts_do_not_gate_ag
         for name in ("fgsm", "pgd", "worst_case", "worst_case_l2")
     }
     assert severities == {
-        "fgsm": ("medium", True), "pgd": ("medium", True), "worst_case": ("high", True),
+        "fgsm": ("medium", True),
+        "pgd": ("medium", True),
+        "worst_case": ("high", True),
         "worst_case_l2": ("high", True),
-    }  # fmt: skip
+    }
 
 
-@pytest.mark.parametrize(("name", "key", "asked"), [
-    ("pgd", "eps", "16/255"), ("worst_case", "eps", 0.05), ("typos", "edits", 3), ("patch", "area", 0.1),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "key", "asked"),
+    [
+        ("pgd", "eps", "16/255"),
+        ("worst_case", "eps", 0.05),
+        ("typos", "edits", 3),
+        ("patch", "area", 0.1),
+    ],
+)
 def test_a_size_that_is_asked_for_is_measured(images, name, key, asked):
     from ...methods.attacks.test_others import texts
 
@@ -216,7 +242,9 @@ def test_nothing_to_attack_is_not_applicable():
     x, y = table_data(100)
     features = [{"name": n, "columns": [i], "mutable": False} for i, n in enumerate("abcd")]
     with pytest.raises(audit.NotApplicable, match="no numeric feature is mutable"):
-        audit.check("robustness.pgd").measure(audit.Subject(nn.Linear(4, 2), x, y, features=features))
+        audit.check("robustness.pgd").measure(
+            audit.Subject(nn.Linear(4, 2), x, y, features=features)
+        )
 
 
 def test_default_eps_is_8_255_of_the_width(cnn):

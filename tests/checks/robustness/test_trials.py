@@ -49,11 +49,19 @@ def test_rounding_that_rounds_the_change_away_helps(fragile):
 def test_smoothing_is_attacked_knowing_of_it(fragile):
     found = measured(fragile, "robustness.input_smoothing")
     names = [m.name for m in found.metrics]
-    assert names == ["robust_gain", "clean_change", "clean_accuracy_before", "robust_accuracy_before",
-                     "clean_accuracy_after", "robust_accuracy_after"]  # fmt: skip
+    assert names == [
+        "robust_gain",
+        "clean_change",
+        "clean_accuracy_before",
+        "robust_accuracy_before",
+        "clean_accuracy_after",
+        "robust_accuracy_after",
+    ]
     gain = found.metric("robust_gain", eps=0.25)
-    difference = (found.metric("robust_accuracy_after", eps=0.25).value
-                  - found.metric("robust_accuracy_before", eps=0.25).value)  # fmt: skip
+    difference = (
+        found.metric("robust_accuracy_after", eps=0.25).value
+        - found.metric("robust_accuracy_before", eps=0.25).value
+    )
     assert gain.value == pytest.approx(difference)
     assert gain.low <= gain.value <= gain.high
 

@@ -108,8 +108,9 @@ def test_who_pays_is_named():
         model.weight.copy_(torch.tensor([[-1.0, 0, 0], [1.0, 0, 0]]))
         model.bias.zero_()
     features = [{"name": n, "columns": [i], "mean": 0, "std": 1} for i, n in enumerate("abc")]
-    subject = audit.Subject(model, x, y, sensitive={"group": group}, features=features,
-                            input={"eps": 0.1})  # fmt: skip
+    subject = audit.Subject(
+        model, x, y, sensitive={"group": group}, features=features, input={"eps": 0.1}
+    )
     record = audit.run(subject, ["robustness.worst_case"])
     check = record.checks[0]
     gap = {e.slice["by"]: e.state for e in check.expectations if e.metric == "robust_gap"}
@@ -117,9 +118,11 @@ def test_who_pays_is_named():
     assert any("group" in f.title for f in record.findings_of(check.id))
     of = {(m.name, m.slice["group"]): m.value for m in check.metrics if "group" in m.slice}
     assert of == {
-        ("robust_accuracy_of", "far"): 1.0, ("robust_accuracy_of", "near"): 0.0,
-        ("clean_accuracy_of", "far"): 1.0, ("clean_accuracy_of", "near"): 1.0,
-    }  # fmt: skip
+        ("robust_accuracy_of", "far"): 1.0,
+        ("robust_accuracy_of", "near"): 0.0,
+        ("clean_accuracy_of", "far"): 1.0,
+        ("clean_accuracy_of", "near"): 1.0,
+    }
 
 
 def applicants(n=200):
@@ -135,10 +138,12 @@ def applicants(n=200):
         model.weight.copy_(torch.tensor([[0.0] * 7, [0, 2, 0, 2, 0, 2, 0.01]]))
         model.bias.copy_(torch.tensor([0.0, -3.0]))
     features = [
-        *({"name": f"c{i}", "columns": [2 * i, 2 * i + 1], "kind": "categorical", "mutable": True}
-          for i in range(3)),
+        *(
+            {"name": f"c{i}", "columns": [2 * i, 2 * i + 1], "kind": "categorical", "mutable": True}
+            for i in range(3)
+        ),
         {"name": "score", "columns": [6], "std": 1},
-    ]  # fmt: skip
+    ]
     y = (held.sum(1) >= 2).astype(int)
     return audit.Subject(model, x, y, features=features), held.sum(1)
 
@@ -150,10 +155,14 @@ def test_no_more_categories_change_than_are_allowed_and_each_number_is_measured(
     left = [found.metric("robust_accuracy", eps=0.1, categories=k).value for k in range(3)]
     certain = np.isin(held, (0, 3)).mean()  # whoever holds all or none falls to two changes only
     assert left == pytest.approx([1.0, certain, 0.0])
-    one = audit.check("robustness.worst_case", eps=0.1, steps=5, queries=20, changes=1).measure(subject)
+    one = audit.check("robustness.worst_case", eps=0.1, steps=5, queries=20, changes=1).measure(
+        subject
+    )
     assert one.metric("robust_accuracy", eps=0.1).value == pytest.approx(certain)
     curve = next(f for f in one.figures if "every size" in f.title)
-    drawn = {round(r["eps"], 3): r["robust accuracy"] for r in curve.spec["layer"][0]["data"]["values"]}
+    drawn = {
+        round(r["eps"], 3): r["robust accuracy"] for r in curve.spec["layer"][0]["data"]["values"]
+    }
     assert drawn[0.025] == pytest.approx(certain)  # categories alone are enough, whatever eps is
 
 

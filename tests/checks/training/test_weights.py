@@ -23,9 +23,15 @@ def spoil(fault):
     return model
 
 
-@pytest.mark.parametrize("fault", [
-    "non_finite_tensors", "all_zero_tensors", "constant_tensors", "exploding_tensors",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "non_finite_tensors",
+        "all_zero_tensors",
+        "constant_tensors",
+        "exploding_tensors",
+    ],
+)
 def test_each_fault_is_found_without_data(fault):
     record = audit.run(audit.Subject(spoil(fault)), ["training.weights"])
     check = record.checks[0]

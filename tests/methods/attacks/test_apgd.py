@@ -31,8 +31,9 @@ def test_the_ratio_of_logits_is_that_of_the_paper_and_knows_no_scale():
         )
 
 
-@pytest.mark.parametrize(("loss", "arts"), [("ce", "cross_entropy"),
-                                            ("dlr", "difference_logits_ratio")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("loss", "arts"), [("ce", "cross_entropy"), ("dlr", "difference_logits_ratio")]
+)
 def test_it_breaks_what_arts_breaks(images, cnn, loss, arts):
     eps, n = 0.25, 120
     classifier = PyTorchClassifier(
@@ -44,9 +45,15 @@ def test_it_breaks_what_arts_breaks(images, cnn, loss, arts):
     for seed in range(4):  # one run's luck is a sample or three
         np.random.seed(seed)
         attack = AutoProjectedGradientDescent(
-            classifier, eps=eps, eps_step=2 * eps, max_iter=30, nb_random_init=1, batch_size=n,
-            loss_type=arts, verbose=False,
-        )  # fmt: skip
+            classifier,
+            eps=eps,
+            eps_step=2 * eps,
+            max_iter=30,
+            nb_random_init=1,
+            batch_size=n,
+            loss_type=arts,
+            verbose=False,
+        )
         theirs.append(classifier.predict(attack.generate(x, one_hot)).argmax(1) == y)
         context = Context(images, Store(images, seed=seed))
         found = context.evidence(apgd, np.arange(n), ["broken"], eps=eps, steps=30, loss=loss)
@@ -97,5 +104,7 @@ def test_accuracy_from_one_search_is_that_of_attacks_at_each_budget(images):
 
 def test_values_are_attacked_too():
     subject = audit.load("zoo:crime-regression")
-    broken = Context.of(subject).evidence(apgd, np.arange(80), eps=0.1, steps=10, loss="ce")["broken"]
+    broken = Context.of(subject).evidence(apgd, np.arange(80), eps=0.1, steps=10, loss="ce")[
+        "broken"
+    ]
     assert float(broken.float().mean()) > 0.5

@@ -36,9 +36,14 @@ def test_fgsm_is_arts_point_for_point(images, classifier):
 def test_pgd_is_arts_point_for_point(images, classifier):
     x, y, _, found = ascend(images, 64, steps=7, step=0.25)
     art = ProjectedGradientDescentPyTorch(
-        classifier, eps=0.1, eps_step=0.025, max_iter=7, num_random_init=0, batch_size=64,
+        classifier,
+        eps=0.1,
+        eps_step=0.025,
+        max_iter=7,
+        num_random_init=0,
+        batch_size=64,
         verbose=False,
-    ).generate(x.numpy(), y.numpy())  # fmt: skip
+    ).generate(x.numpy(), y.numpy())
     assert np.abs(found.final.numpy() - art).max() <= 1e-6
 
 
@@ -82,12 +87,15 @@ def test_tables_touch_mutable_numeric_features_only():
     x = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)
     x[:, 2:] = np.eye(2)[np.arange(50) % 2]
     subject = audit.Subject(
-        nn.Linear(4, 2), x, np.arange(50) % 2,
+        nn.Linear(4, 2),
+        x,
+        np.arange(50) % 2,
         features=[
-            {"name": "a", "columns": [0], "std": 2.0}, {"name": "b", "columns": [1], "mutable": False},
+            {"name": "a", "columns": [0], "std": 2.0},
+            {"name": "b", "columns": [1], "mutable": False},
             {"name": "c", "columns": [2, 3], "kind": "categorical"},
         ],
-    )  # fmt: skip
+    )
     allowed = budget(subject, 0.5)
     assert allowed.radius.tolist() == [[1.0, 0.0, 0.0, 0.0]]
     assert (budget(subject, 0.5, free=True).radius > 0).all()
@@ -156,6 +164,7 @@ def test_an_attack_on_a_value_leads_away_from_the_truth():
     before = (subject.logits(subject.x)[:, 0] - subject.y).abs()
     after = (subject.logits(found["x"])[:, 0] - subject.y).abs()
     assert bool((after >= before - 1e-5).all())
+
 
 def test_a_very_sure_model_is_not_a_masked_one(table):
     """Logits so far apart that the cross-entropy rounds to zero: the margin still has a gradient."""

@@ -51,8 +51,11 @@ def test_a_tiny_gradient_still_has_a_direction():
 def test_what_may_not_be_touched_is_not():
     radius = torch.tensor([[0.5, 0.0, 0.5]])
     ball = Budget(radius, -torch.ones(1, 3), torch.ones(1, 3), "l2").around(torch.zeros(4, 3))
-    for point in (ball.project(torch.ones(4, 3)), ball.start(torch.rand(4, 3)),
-                  ball.project(ball.direction(torch.ones(4, 3)))):  # fmt: skip
+    for point in (
+        ball.project(torch.ones(4, 3)),
+        ball.start(torch.rand(4, 3)),
+        ball.project(ball.direction(torch.ones(4, 3))),
+    ):
         assert bool((point[:, 1] == 0).all())
 
 
@@ -71,9 +74,14 @@ def linear(weight=WEIGHT, n=200):
     return audit.Subject(model, x, y, input={"range": (-9, 9)})
 
 
-@pytest.mark.parametrize(("attack", "parameters"), [
-    (pgd, {"steps": 10}), (apgd, {"steps": 10, "loss": "ce"}), (apgd, {"steps": 10, "loss": "dlr"}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("attack", "parameters"),
+    [
+        (pgd, {"steps": 10}),
+        (apgd, {"steps": 10, "loss": "ce"}),
+        (apgd, {"steps": 10, "loss": "dlr"}),
+    ],
+)
 def test_a_linear_model_breaks_in_l2_exactly_where_the_margin_ends(attack, parameters):
     """w·x breaks under L2 if and only if |w·x| < eps * ‖w‖₂."""
     subject, eps = linear(), 0.3
@@ -119,17 +127,28 @@ def people(mutable=True):
         model.bias.copy_(torch.tensor([0.0, -20.0]))
     y = (0.5 * x[:, 0] + 0.1 * x[:, 1] - 20 > 0).astype(int)
     features = [
-        {"name": "age", "columns": [0], "std": 10}, {"name": "score", "columns": [1], "std": 1},
-        {"name": "work", "columns": [2, 3, 4], "kind": "categorical", "mutable": mutable,
-         "categories": ["none", "some", "much"]},
-    ]  # fmt: skip
+        {"name": "age", "columns": [0], "std": 10},
+        {"name": "score", "columns": [1], "std": 1},
+        {
+            "name": "work",
+            "columns": [2, 3, 4],
+            "kind": "categorical",
+            "mutable": mutable,
+            "categories": ["none", "some", "much"],
+        },
+    ]
     return audit.Subject(model, x, y, features=features)
 
 
-@pytest.mark.parametrize(("attack", "parameters"), [
-    (pgd, {"steps": 10}), (apgd, {"steps": 10, "loss": "ce"}), (square, {"queries": 50}),
-    (recategorised, {"steps": 10, "changes": 1}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("attack", "parameters"),
+    [
+        (pgd, {"steps": 10}),
+        (apgd, {"steps": 10, "loss": "ce"}),
+        (square, {"queries": 50}),
+        (recategorised, {"steps": 10, "changes": 1}),
+    ],
+)
 def test_every_adversarial_row_is_a_valid_row(attack, parameters):
     subject = people()
     found = Context.of(subject).evidence(attack, np.arange(200), eps=0.25, **parameters)
@@ -154,13 +173,15 @@ def test_whole_numbers_break_exactly_where_a_whole_step_crosses():
 
 
 def test_only_mutable_categories_are_chosen():
-    chosen = Context.of(people()).evidence(recategorised, np.arange(200), eps=0.0, steps=2,
-                                           changes=1)  # fmt: skip
+    chosen = Context.of(people()).evidence(
+        recategorised, np.arange(200), eps=0.0, steps=2, changes=1
+    )
     young = people().y == 0
     assert bool(chosen["broken"][young].all())
     assert bool((chosen["x"][young][:, 4] == 1).all())
-    kept = Context.of(people(False)).evidence(recategorised, np.arange(200), eps=0.0, steps=2,
-                                           changes=1)  # fmt: skip
+    kept = Context.of(people(False)).evidence(
+        recategorised, np.arange(200), eps=0.0, steps=2, changes=1
+    )
     assert not bool(kept["broken"].any())
 
 

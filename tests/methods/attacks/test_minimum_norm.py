@@ -33,9 +33,9 @@ def test_it_is_no_longer_than_arts(images, cnn):
     assert bool((images.logits(made).argmax(1) != y).all())
     context = Context.of(images)
     fool = context.evidence(smallest_l2, np.arange(N), steps=50, nearest=2)["eps"]
-    both = context.evidence(
-        smallest_l2, np.arange(N), steps=50, nearest=2, rounds=3, refining=40
-    )["eps"]
+    both = context.evidence(smallest_l2, np.arange(N), steps=50, nearest=2, rounds=3, refining=40)[
+        "eps"
+    ]
     assert float(fool.median()) <= 1.1 * float(theirs.median())
     assert float(both.median()) <= float(theirs.median())
     assert bool((both <= fool + 1e-4).all())

@@ -28,7 +28,10 @@ def test_a_patch_stays_in_one_square(last):
     x = rng.uniform(0, 1, (40, 3, 8, 8)).astype(np.float32)
     x = x.transpose(0, 2, 3, 1).copy() if last else x
     subject = audit.Subject(
-        nn.Sequential(nn.Flatten(), nn.Linear(192, 3)), x, np.arange(40) % 3, input={"range": (0, 1)}
+        nn.Sequential(nn.Flatten(), nn.Linear(192, 3)),
+        x,
+        np.arange(40) % 3,
+        input={"range": (0, 1)},
     )
     found = Context.of(subject).evidence(patch, np.arange(40), area=0.1, places=3, steps=5)
     with torch.no_grad():
@@ -115,8 +118,15 @@ class Unmoved(nn.Module):
 def test_no_query_asks_again_what_is_known(channels):
     """A window whose every pixel lies at the drawn edge already is drawn at the other edge."""
     x = np.full((30, channels, 6, 6), 0.5, dtype=np.float32)
-    subject = audit.Subject(Unmoved(), x, np.zeros(30, dtype=int), input={"range": (0, 1)},
-                            classes=["a", "b"], task="multiclass", output="logits")  # fmt: skip
+    subject = audit.Subject(
+        Unmoved(),
+        x,
+        np.zeros(30, dtype=int),
+        input={"range": (0, 1)},
+        classes=["a", "b"],
+        task="multiclass",
+        output="logits",
+    )
     subject.core.asked.clear()
     Context.of(subject).evidence(square, np.arange(30), eps=0.1, queries=60)
     _, first, *others = subject.core.asked
@@ -158,11 +168,21 @@ def test_bare_decisions_are_enough(images):
     assert float(distance.median()) < 0.6
 
 
-@pytest.mark.parametrize(("a", "b", "apart"), [
-    ("film", "films", True), ("film", "fil", True), ("film", "fill", True), ("from", "form", True),
-    ("film", "film", False), ("film", "lifm", False), ("good", "bad", False), ("a", "of", False),
-    ("ab", "ba", True), ("abc", "cba", False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("a", "b", "apart"),
+    [
+        ("film", "films", True),
+        ("film", "fil", True),
+        ("film", "fill", True),
+        ("from", "form", True),
+        ("film", "film", False),
+        ("film", "lifm", False),
+        ("good", "bad", False),
+        ("a", "of", False),
+        ("ab", "ba", True),
+        ("abc", "cba", False),
+    ],
+)
 def test_one_edit_is_one_letter_or_one_swap(a, b, apart):
     assert one_edit_apart(a, b) is apart
     assert one_edit_apart(b, a) is apart
@@ -199,9 +219,12 @@ def texts(vocabulary=WORDS):
     good, bad = [2, 2, 6, 0], [4, 7, 0, 0]
     x = np.array([good, bad] * 20, dtype=np.int64)
     return audit.Subject(
-        Counting(), x, np.array([1, 0] * 20), output="logits",
+        Counting(),
+        x,
+        np.array([1, 0] * 20),
+        output="logits",
         input={"kind": "tokens", "vocabulary": vocabulary},
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize("edits", [1, 2])
@@ -210,9 +233,12 @@ def test_words_are_changed_within_the_budget_and_by_the_rules(edits):
     found = Context.of(subject).evidence(reworded, np.arange(40), kind="typos", edits=edits)
     changed = found["x"] != subject.x
     assert int(changed.sum(1).max()) <= edits
-    for before, after in itertools.chain(*(
-        zip(a, b, strict=True) for a, b in zip(subject.x.tolist(), found["x"].tolist(), strict=True)
-    )):  # fmt: skip
+    for before, after in itertools.chain(
+        *(
+            zip(a, b, strict=True)
+            for a, b in zip(subject.x.tolist(), found["x"].tolist(), strict=True)
+        )
+    ):
         one = WORDS[after] == "<unk>" or one_edit_apart(WORDS[before], WORDS[after])
         assert before == after or one
     # Two good words need two errors to be gone; the one bad word needs one. A tie is class 0.

@@ -85,7 +85,10 @@ def test_it_is_no_weaker_on_a_model_that_hides_nothing(cnn):
 
 def test_a_model_that_draws_lots_is_broken_on_the_mean(cnn):
     subject = masked(cnn, "noise")
-    assert left(subject, unmasked, loss="ce", draws=8) < left(masked(cnn, "plain"), apgd, loss="ce") + 0.1
+    assert (
+        left(subject, unmasked, loss="ce", draws=8)
+        < left(masked(cnn, "plain"), apgd, loss="ce") + 0.1
+    )
 
 
 @pytest.mark.parametrize("how", [*HOW, "plain"])
