@@ -132,6 +132,7 @@ def add_subject_flags(command: argparse.ArgumentParser) -> None:
     command.add_argument("--arch", metavar="PKG.MOD:CALLABLE", help="your class or function")
     command.add_argument("--data", metavar="PATH", help="evaluation data")
     command.add_argument("--train-data", metavar="PATH", help="training data")
+    command.add_argument("--target", metavar="COLUMN", help="the column of a table's labels")
     command.add_argument("--config", metavar="FILE", help="default: audit.toml, or [tool.audit]")
     command.add_argument(
         "--trust",
@@ -219,6 +220,8 @@ def settled(options: argparse.Namespace) -> Config:
         value = getattr(options, name, None)
         if value is not None:
             setattr(config, name, value)
+    if options.target is not None:
+        config.subject = config.subject.model_copy(update={"target": options.target})
     if config.seed < 0:
         raise AuditError(f"--seed {config.seed}: a seed is a whole number from 0 on.")
     return config
@@ -320,9 +323,10 @@ def command_init(options: argparse.Namespace) -> int:
 
     path = Path("audit.toml")
     if path.exists() and not options.force:
-        raise AuditError("audit.toml is already there; pass --force to overwrite it.")
-    config = settled(options) if options.config else None
-    say(write_config(options, config, path))
+        raise AuditError(
+            "audit.toml is already there; pass --force to write it anew: its [subject] is kept."
+        )
+    say(write_config(options.model, settled(options), path))
     return 0
 
 

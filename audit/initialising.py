@@ -7,30 +7,31 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from audit.loading import load
-from audit.meta import SubjectMeta
 from audit.people import toml_key
 from audit.record import write_atomic
 
 if TYPE_CHECKING:
-    import argparse
     from pathlib import Path
 
     from audit.config import Config
 
 
-def write_config(options: argparse.Namespace, config: Config | None, path: Path) -> str:
+def write_config(model: str, config: Config, path: Path) -> str:
     """Write the file.
+
+    Args:
+        model: a model file, or zoo:NAME. config: what is known already; its `[subject]` is kept.
 
     Returns:
         What to tell the user.
     """
     subject = load(
-        options.model,
-        arch=options.arch,
-        data=options.data,
-        train_data=options.train_data,
-        meta=config.subject if config else SubjectMeta(),
-        trust=bool(options.trust),
+        model,
+        arch=config.arch,
+        data=config.data,
+        train_data=config.train_data,
+        meta=config.subject,
+        trust=config.trust,
         weights_only=True,
     )
     reasons = {f.name: f for f in subject.facts}
@@ -48,9 +49,9 @@ def write_config(options: argparse.Namespace, config: Config | None, path: Path)
         "",
     ]
     for key, value in (
-        ("arch", options.arch),
-        ("data", options.data),
-        ("train_data", options.train_data),
+        ("arch", config.arch),
+        ("data", config.data),
+        ("train_data", config.train_data),
     ):
         lines.append(f"{key} = {toml(value)}" if value else f'# {key} = "…"')
     lines += ['# profile = "standard"      # quick, standard or deep', "", "[subject]"]
@@ -125,7 +126,7 @@ def write_config(options: argparse.Namespace, config: Config | None, path: Path)
     write_atomic(path, "\n".join(lines))
     inferred = sum(f.source == "inferred" for f in subject.facts)
     facts = f"{inferred} fact{'s' if inferred != 1 else ''}"
-    return f"{path}: {facts} inferred; correct them, then `audit run {options.model}`."
+    return f"{path}: {facts} inferred; correct them, then `audit run {model}`."
 
 
 def toml(value: Any) -> str:

@@ -7,13 +7,14 @@
 
 A check measures, or says why it does not apply; it never raises. What it measures has units and
 intervals that hold the value, is the same when it is asked again, costs no more passes than it
-declared, and leaves the model as it was.
+declared, and leaves the model as it was. What it says when a bound is not met reads as sentences.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,8 +25,9 @@ from torch import Tensor, nn
 
 from audit.checking import Check, Measurement
 from audit.errors import NotApplicable
+from audit.judge.findings import fill, words_of
 from audit.plan import build_check
-from audit.record import Metric
+from audit.record import Guidance, Metric
 from audit.rooms import INPUTS, TASKS, room, rooms
 from audit.subject import Subject
 
@@ -131,6 +133,8 @@ def check_contract(check: str | Check, subject: Subject, profile: str = "quick")
         raise ContractBroken(f"{asked.id} left the model otherwise than it found it")
     for metric in first.metrics:
         sound(asked.id, metric)
+        if metric.name in first.guidance:
+            readable(asked.id, metric, first.guidance[metric.name])
     if not first.answer.strip() or "{" in first.answer:
         raise ContractBroken(f"{asked.id} answers {first.answer!r}")
     if told(first) != told(again):
@@ -162,6 +166,19 @@ def sound(check_id: str, metric: Metric) -> None:
         raise ContractBroken(f"{name} = {metric.value} lies outside its interval {ends}")
     if metric.n is None or metric.n < 0:
         raise ContractBroken(f"{name} says not of how many samples")
+
+
+def readable(check_id: str, metric: Metric, guidance: Guidance) -> None:
+    """Raise ContractBroken where a finding about a metric would not read as sentences."""
+    words = words_of(metric, 0.5, guidance)
+    for template in (guidance.title, guidance.what_happened):
+        text = fill(template, words)
+        if doubled := re.search(r"\b([a-z]+) \1\b", text, re.IGNORECASE):
+            raise ContractBroken(f"{check_id} says {doubled[0]!r} of {metric.name}: {text!r}")
+        if "{" in text or not text.strip():
+            raise ContractBroken(
+                f"{check_id} leaves a gap in what it says of {metric.name}: {text!r}"
+            )
 
 
 def state_of(subject: Subject) -> tuple[Any, ...]:

@@ -9,6 +9,7 @@ import sys
 import time
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -276,6 +277,25 @@ def test_init_of_a_table_reads_back(here):
     from audit.config import read_config
 
     assert read_config(here / "audit.toml").subject.features[0].name == "age"
+
+
+def test_a_table_whose_labels_have_a_name_of_their_own(files, here, capsys):
+    """From the column's name to a config that says it, and keeps what was said already."""
+    rows = np.load(files / "data.npz")
+    table = pd.DataFrame(rows["x"].reshape(len(rows["x"]), -1)[:, :5]).assign(kind=rows["y"] % 2)
+    table.to_csv("eval.csv", index=False)
+    torch.save(torch.nn.Linear(5, 2).state_dict(), "linear.pt")
+    (here / "nets.py").write_text("import torch\ndef net(): return torch.nn.Linear(5, 2)\n")
+    flags = ["linear.pt", "--arch", "nets:net", "--data", "eval.csv"]
+    assert main(["init", *flags]) == 2
+    assert "--target" in capsys.readouterr().err
+    (here / "audit.toml").write_text("[subject]\nclasses = ['low', 'high']\n")
+    assert main(["init", *flags, "--target", "kind", "--force"]) == 0
+    text = (here / "audit.toml").read_text()
+    assert 'target = "kind"' in text
+    assert 'classes = ["low", "high"]  # given' in text
+    assert main(["run", "linear.pt", "--check", "performance.*"]) in (0, 1, 3)
+    assert audit.AuditRecord.load("audit-report/record.json").subject.n == len(table)
 
 
 @pytest.mark.parametrize("name", ["adult-mlp", "snippets-textcnn"])

@@ -93,8 +93,8 @@ def target_of(frame: pd.DataFrame, meta: SubjectMeta, name: str) -> str | None:
     if not called:
         which = f"no column called {', '.join(TARGETS[:-1])} or {TARGETS[-1]}"
     raise AuditError(
-        f"{name} has {which}; {columns_of(frame)}: name the column of the labels in [subject] target "
-        '("" where the data hold none).'
+        f"{name} has {which}; {columns_of(frame)}: name the column of the labels with "
+        '--target, or [subject] target ("" where the data hold none).'
     )
 
 

@@ -83,18 +83,7 @@ def finding(check: CheckRecord, result: ExpectationResult, metric: Metric | None
             guidance.title = f"Worse than the baseline: {check.title}"
             happened = f"{plain} Of the samples, {result.reason}."
     else:
-        # A share of samples reads best in percent.
-        shown_as = share if "successes" in metric.sufficient else number
-        words = {
-            key: "undefined" if value is None else shown_as(value)
-            for key, value in (
-                ("value", metric.value),
-                ("low", metric.low),
-                ("high", metric.high),
-                ("bound", result.bound),
-            )
-        }
-        words |= {"n": f"{metric.n:,}", "slice": slice_text(result.slice), **guidance.words}
+        words = words_of(metric, result.bound, guidance)
         happened = fill(guidance.what_happened, words)
         guidance = guidance.model_copy(update={"title": fill(guidance.title, words)})
     return Finding(
@@ -110,6 +99,22 @@ def finding(check: CheckRecord, result: ExpectationResult, metric: Metric | None
         waived=result.waived,
         members=[Member(check=check.id, metric=result.metric, slice=result.slice)],
     )
+
+
+def words_of(metric: Metric, bound: float, guidance: Guidance) -> dict[str, str]:
+    """What a check's words about one of its metrics are filled with."""
+    # A share of samples reads best in percent.
+    shown_as = share if "successes" in metric.sufficient else number
+    words = {
+        key: "undefined" if value is None else shown_as(value)
+        for key, value in (
+            ("value", metric.value),
+            ("low", metric.low),
+            ("high", metric.high),
+            ("bound", bound),
+        )
+    }
+    return words | {"n": f"{metric.n:,}", "slice": slice_text(metric.slice), **guidance.words}
 
 
 PREFIX = {"undecided": "Undecided", "broken": "Cannot be judged", "untested": "Not tested"}

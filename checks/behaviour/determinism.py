@@ -100,8 +100,7 @@ class Determinism(Check):
                 ),
                 "unstable": Guidance(
                     title="The same input gets different answers",
-                    what_happened="When {slice}, the scores of {value} of {n} samples differ ({low} to "
-                    "{high}).",
+                    what_happened="The scores of {value} of {n} samples differ {slice} ({low} to {high}).",
                     why_it_matters="Nobody can reproduce, explain or contest an answer that changes by "
                     "itself, and every figure of this report is one draw of several.",
                     what_to_do="Call model.eval(); pass `training=self.training` to functional dropout; "

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from audit import Check, Measurement, Metric
+from audit import Check, Guidance, Measurement, Metric
 from audit.errors import NotApplicable
 from audit.plan import build_check
 from audit.registry import registry
@@ -118,6 +118,18 @@ def outside(context):
     return nothing(2.0)
 
 
+def stammers(context):
+    measured = nothing()
+    measured.guidance["odd"] = Guidance(
+        title="Odd",
+        what_happened="It fails for {who}.",
+        why_it_matters="",
+        what_to_do="",
+        words={"who": "for all"},
+    )
+    return measured
+
+
 def nothing(value=0.5):
     metric = Metric.model_construct(
         name="odd",
@@ -145,6 +157,7 @@ def nothing(value=0.5):
         (draws, "something else"),
         (nonsense, "not finite"),
         (outside, "outside its interval"),
+        (stammers, "says 'for for'"),
     ],
 )
 def test_a_broken_contract_is_told(examine, says):
