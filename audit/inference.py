@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from audit.errors import AuditError
-from audit.inputs import inferred
+from audit.inputs import FirstLayer, inferred
 from audit.labels import Labels
 from audit.meta import SubjectMeta
 from audit.outputs import Candidate, candidates
@@ -81,7 +81,9 @@ def complete(
         facts.append(Fact(name=name, value=value, source="inferred", reason=reason))
         return value
 
-    meta.input.kind = settle("input kind", meta.input.kind, lambda: inferred(x))
+    meta.input.kind = settle(
+        "input kind", meta.input.kind, lambda: inferred(x, first_layer(network, x[:2]))
+    )
     kind = room(INPUTS, str(meta.input.kind))
     if kind.common_unit and kind.continuous:
         meta.input.range = settle("input range", meta.input.range, lambda: infer_range(x))
@@ -123,6 +125,36 @@ def complete(
     if meta.favourable is not None:
         facts.append(Fact(name="favourable class", value=meta.favourable, source="given"))
     return Known(meta, facts, scores)
+
+
+@torch.no_grad()
+def first_layer(network: nn.Module, x: Tensor) -> FirstLayer | None:
+    """The first layer with weights that samples [n, ...] come to; None where none can be watched."""
+    seen: list[FirstLayer] = []
+
+    def watch(name: str) -> Any:
+        def hook(layer: nn.Module, given: tuple[Any, ...]) -> None:
+            if not seen and given and isinstance(given[0], Tensor):
+                place = name.removeprefix("core.")
+                seen.append(FirstLayer(type(layer).__name__, place, tuple(given[0].shape)))
+
+        return hook
+
+    layers = [
+        (name, layer)
+        for name, layer in network.named_modules()
+        if next(layer.parameters(recurse=False), None) is not None
+        and not isinstance(layer, torch.jit.ScriptModule)
+    ]
+    hooks = [layer.register_forward_pre_hook(watch(name)) for name, layer in layers]
+    try:
+        network(x.clone())
+    except Exception:  # noqa: BLE001 - the probe asks again, and says what is wrong
+        return None
+    finally:
+        for handle in hooks:
+            handle.remove()
+    return seen[0] if seen else None
 
 
 def probe_rows(n: int) -> Tensor:

@@ -194,7 +194,6 @@ def test_padding_is_never_changed():
 def test_series_of_one_length_have_no_padding():
     x = torch.rand(50, 6, 2)
     x[:, -1] = 0  # one silent step at the end of all is no padding
-    assert (
-        audit.Subject(nn.Sequential(nn.Flatten(), nn.Linear(12, 2)), x, torch.arange(50) % 2).pad
-        is None
-    )
+    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 2))
+    subject = audit.Subject(model, x, torch.arange(50) % 2, input={"kind": "sequence"})
+    assert subject.pad is None

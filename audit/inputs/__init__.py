@@ -33,6 +33,7 @@ Ways = dict[str, Callable[["Subject", Tensor], Tensor]]
 Move = Callable[[Tensor], Tensor]
 Uniform = Callable[[int, Sequence[int]], Tensor]  # (stream, shape) → [n, *shape] in [0, 1)
 Corruption = Callable[[Tensor, int, Uniform], Tensor]  # (inputs, severity 1 to 5, random numbers)
+CHANNELS_FIRST = ("Conv1d", "BatchNorm1d", "InstanceNorm1d", "GroupNorm")
 EPS_SHARE = 8 / 255  # of the range's width, where nobody said how much must not matter
 
 
@@ -74,6 +75,43 @@ class Reach:
     high: Tensor
 
 
+@dataclass(frozen=True)
+class FirstLayer:
+    """The layer that samples come to first.
+
+    Attributes:
+        kind: its class: 'Conv1d'. name: where it stands in the model.
+        given: [n, ...] the shape in which samples come to it.
+    """
+
+    kind: str
+    name: str
+    given: tuple[int, ...]
+
+    @property
+    def said(self) -> str:
+        """'its first layer, Conv1d 'stem', takes [1, 1024]'."""
+        return f"its first layer, {self.kind} {self.name!r}, takes {list(self.given[1:])}"
+
+    def time_last(self, x: Tensor) -> bool:
+        """Does it take samples [n, ...] with time on their last axis, as convolutions do?"""
+        if not self.channels_first or len(self.given) != 3:
+            return False
+        return self.given[2] == x.shape[-1] and self.given[1] == (1 if x.ndim == 2 else x.shape[1])
+
+    def time_first(self, x: Tensor) -> bool:
+        """Does it take samples [n, time, channels], step by step or turned round?"""
+        if self.channels_first:
+            return self.given[1:] == (x.shape[2], x.shape[1])
+        recurrent = self.kind in ("RNN", "GRU", "LSTM")
+        stepwise = len(self.given) == 3 and self.given[2] == x.shape[2]
+        return stepwise and (recurrent or x.shape[1] > 1)
+
+    @property
+    def channels_first(self) -> bool:
+        return any(name in self.kind for name in CHANNELS_FIRST)
+
+
 class InputKind(ABC):
     """What the samples are. What it does not override it cannot do, and says so.
 
@@ -107,8 +145,12 @@ class InputKind(ABC):
     # What it is told by
 
     @abstractmethod
-    def fits(self, x: Tensor) -> str:
-        """Why samples [n, ...] are of this kind; empty where they are not."""
+    def fits(self, x: Tensor, first: FirstLayer | None) -> str:
+        """Why samples [n, ...] are of this kind; empty where they are not.
+
+        Args:
+            first: the layer that they come to first; None where it cannot be told.
+        """
 
     @abstractmethod
     def tiny(self, n: int, generator: torch.Generator) -> tuple[Tensor, dict[str, Any]]:
@@ -182,6 +224,22 @@ class InputKind(ABC):
     def absent(self, subject: Subject, rows: int) -> Tensor:
         """[b, ...] what absent parts are replaced by: the mean of the data, or b ≤ `rows` rows."""
         return subject.moments.mean
+
+    def values_of(self, x: Tensor, columns: list[int]) -> tuple[Any, ...]:
+        """The index of a feature's columns, or of a channel, in samples [n, ...]."""
+        return (..., columns)
+
+    def extents(self, subject: Subject) -> tuple[int, ...]:
+        """Of the axes along which neighbours lie: (height, width), or (time,).
+
+        Raises:
+            NotApplicable: values have no neighbours.
+        """
+        raise NotApplicable(f"the inputs are {self.noun}, without space or time to look at")
+
+    def over_channels(self, subject: Subject, values: Tensor) -> Tensor:
+        """[n, 1, *extents] → [n, ...] in the form of the samples: the same for every channel."""
+        return values.expand(-1, *subject.inputs.shape[1:])
 
     def fillings(self, subject: Subject) -> list[tuple[Feature, str]]:
         """What can be missing, and how people fill it: 'mean', 'zero', 'most frequent', 'none'.
@@ -275,13 +333,16 @@ class InputKind(ABC):
 Room = InputKind
 
 
-def inferred(x: Tensor) -> tuple[str, str]:
+def inferred(x: Tensor, first: FirstLayer | None) -> tuple[str, str]:
     """The kind that samples [n, ...] are of, and why.
+
+    Args:
+        first: the layer that they come to first; None where it cannot be told.
 
     Raises:
         AuditError: none fits, or several do.
     """
-    found = [(name, why) for name in rooms(INPUTS) if (why := room(INPUTS, name).fits(x))]
+    found = [(name, why) for name in rooms(INPUTS) if (why := room(INPUTS, name).fits(x, first))]
     if len(found) == 1:
         return found[0]
     shape = tuple(x.shape[1:])
@@ -290,8 +351,9 @@ def inferred(x: Tensor) -> tuple[str, str]:
             f"Samples of shape {shape} are neither rows, series nor images; give [subject.input] kind."
         )
     raise AuditError(
-        f"Samples of shape {shape} may be {' or '.join(name for name, _ in found)}; say which under "
-        "[subject.input] kind."
+        f"The data may be of {len(found)} kinds ("
+        + "; or ".join(f"{name}: {why}" for name, why in found)
+        + "); say which under [subject.input] kind."
     )
 
 

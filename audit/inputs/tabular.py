@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from audit.errors import NotApplicable
-from audit.inputs import InputKind, Parts, Reach, Ways
+from audit.inputs import FirstLayer, InputKind, Parts, Reach, Ways
 from audit.meta import Feature
 from audit.outputs import full
 from audit.record import Figure, Table
@@ -32,8 +32,10 @@ class Tabular(InputKind):
         "eps = 0.1  # standard deviations that a feature may be off without harm"
     )
 
-    def fits(self, x: Tensor) -> str:
-        return f"rows of {x.shape[1]} columns" if x.ndim == 2 and x.is_floating_point() else ""
+    def fits(self, x: Tensor, first: FirstLayer | None) -> str:
+        if x.ndim != 2 or not x.is_floating_point() or (first is not None and first.time_last(x)):
+            return ""
+        return f"rows of {x.shape[1]} columns"
 
     def tiny(self, n: int, generator: torch.Generator) -> tuple[Tensor, dict[str, Any]]:
         return torch.randn(n, 6, generator=generator), {}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor
 
-from audit.inputs import InputKind, Parts
+from audit.inputs import FirstLayer, InputKind, Parts
 from audit.record import Figure, Table
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class Tokens(InputKind):
     continuous: ClassVar[bool] = False
     edits: ClassVar[tuple[str, ...]] = ("typos", "substitutions")
 
-    def fits(self, x: Tensor) -> str:
+    def fits(self, x: Tensor, first: FirstLayer | None) -> str:
         whole = x.ndim == 2 and x.dtype in (torch.int32, torch.int64)
         return f"whole numbers in rows of {x.shape[1]}" if whole else ""
 

@@ -15,11 +15,13 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from audit.errors import NotApplicable
 from audit.evidence import Batch, producer
 from audit.inputs import Parts
 from audit.outputs import full
@@ -27,6 +29,7 @@ from audit.subject import Subject
 from audit.wrapping import Logits
 
 CHUNK = 256
+EXTRA_TOKENS = 8  # before those of a transformer's patches, at most
 MOST_VALUES = 1 << 24  # of inputs held at once, so that large pictures do not fill the memory
 ScoreFunction = Callable[[Tensor, Tensor], Tensor]
 
@@ -224,11 +227,15 @@ def last_convolution(subject: Subject) -> str | None:
 
 @producer(version=1, private=("map", "players"))
 def gradcam(batch: Batch, *, layer: str, randomised: int = 0) -> dict[str, Tensor]:
-    """Grad-CAM (Selvaraju et al. 2017) at a convolution's output, by captum; signed.
+    """Grad-CAM (Selvaraju et al. 2017), signed: at a convolution's output by captum, at a layer's that
+    answers with tokens by those tokens, laid back over the input.
 
     Returns:
         map [n, 1, ...]: the coarse map, enlarged to the input's height and width.
         players [n, players].
+
+    Raises:
+        NotApplicable: what the layer answers has no place in the input.
     """
     from captum.attr import LayerAttribution, LayerGradCam
 
@@ -236,26 +243,83 @@ def gradcam(batch: Batch, *, layer: str, randomised: int = 0) -> dict[str, Tenso
     target = answered(batch)
     module = core.get_submodule(layer)
     x = full(batch.x).clone().requires_grad_(True)
-    found = LayerGradCam(score, module).attribute(
-        x, additional_forward_args=(target,), relu_attributions=False
-    )
-    parts = batch.subject.kind.parts(batch.subject)
-    size = tuple(parts.member.shape)
-    spatial = size[1:] if found.ndim == 4 and size[0] in (1, 2, 3, 4) else size[: found.ndim - 2]
-    mode = "bilinear" if found.ndim == 4 else "linear"
-    enlarged = LayerAttribution.interpolate(found, spatial, interpolate_mode=mode).detach()
-    spread = enlarged
-    if found.ndim == 4 and size[0] not in (1, 2, 3, 4):
-        spread = enlarged.permute(0, 2, 3, 1)
-    elif found.ndim == 3:
-        spread = enlarged.permute(0, 2, 1)
-    per_player = parts.total(spread.expand(len(x), *size).float().contiguous())
+    subject = batch.subject
+    extents = subject.kind.extents(subject)
+    if isinstance(module, (nn.Conv1d, nn.Conv2d)):
+        found = LayerGradCam(score, module).attribute(
+            x, additional_forward_args=(target,), relu_attributions=False
+        )
+    else:
+        found = over_tokens(lambda: score(x, target), module, len(x), extents)
+    mode = "bilinear" if len(extents) == 2 else "linear"
+    enlarged = LayerAttribution.interpolate(found, extents, interpolate_mode=mode).detach()
+    spread = subject.kind.over_channels(subject, enlarged)
+    per_player = subject.kind.parts(subject).total(spread.float().contiguous())
     return {
         "map": enlarged.float(),
         "players": per_player,
         "target": target,
         **believability(batch, score, target, per_player, randomised),
     }
+
+
+def over_tokens(
+    score: Callable[[], Tensor], module: nn.Module, n: int, extents: tuple[int, ...]
+) -> Tensor:
+    """[n, 1, *grid] Grad-CAM at a layer whose output is [n, tokens, width], or [n, channels, *places].
+
+    Args:
+        score: runs the network on the n samples. extents: of the input's space or time.
+
+    Raises:
+        NotApplicable: the output is of another form, or its tokens cannot be laid over the input.
+    """
+    kept: list[Tensor] = []
+
+    def keep(_module: nn.Module, _given: Any, made: Any) -> None:
+        kept.append(made[0] if isinstance(made, tuple) else made)
+
+    handle = module.register_forward_hook(keep)
+    try:
+        total = score().sum()
+    finally:
+        handle.remove()
+    if not kept or not kept[-1].requires_grad:
+        raise NotApplicable("no gradient of the answers reaches that layer")
+    (gradient,) = torch.autograd.grad(total, kept[-1])
+    output = kept[-1].detach()
+    if output.ndim == 2 + len(extents) and output.ndim > 3:
+        weights = gradient.flatten(2).mean(2)
+        return torch.einsum("nc...,nc->n...", output, weights)[:, None]
+    if output.ndim == 3 and len(output) != n == output.shape[1]:  # tokens first, as by default
+        output, gradient = output.transpose(0, 1), gradient.transpose(0, 1)
+    if output.ndim != 3 or len(output) != n:
+        raise NotApplicable(
+            f"that layer answers with the shape {list(output.shape)}, which has no place in the input"
+        )
+    grid = grid_of(output.shape[1], extents)
+    tokens = (output * gradient.mean(1, keepdim=True)).sum(2)
+    return tokens[:, -math.prod(grid) :].reshape(n, 1, *grid)
+
+
+def grid_of(tokens: int, extents: tuple[int, ...]) -> tuple[int, ...]:
+    """The grid of equal patches that tokens stand for; up to `EXTRA_TOKENS` of them stand before it,
+    for the class or for nothing (Darcet et al. 2024).
+
+    Raises:
+        NotApplicable: there is none.
+    """
+    for extra in range(EXTRA_TOKENS + 1):
+        count = tokens - extra
+        if len(extents) == 1 and count > 0 and extents[0] % count == 0:
+            return (count,)
+        if len(extents) == 2 and count > 0:
+            patch = math.isqrt(extents[0] * extents[1] // count)  # patches are square
+            if patch and extents[0] % patch == 0 == extents[1] % patch:
+                grid = (extents[0] // patch, extents[1] // patch)
+                if math.prod(grid) == count:
+                    return grid
+    raise NotApplicable(f"that layer's {tokens} tokens cannot be laid over an input of {extents}")
 
 
 @producer(version=1, private=("map", "players"))

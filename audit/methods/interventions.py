@@ -66,13 +66,14 @@ def rescaled(batch: Batch, *, name: str) -> dict[str, Tensor]:
 
 def fill(subject: Subject, x: Tensor, feature: Feature, how: str) -> None:
     """Fill the feature's columns of `x`, in place, as users fill what is missing."""
-    columns = feature.columns
+    columns, mean = feature.columns, subject.moments.mean
+    at = subject.kind.values_of(x, columns)
     if how == "mean":
-        x[..., columns] = subject.moments.mean[..., columns]
+        x[at] = mean[at].expand_as(x[at])
     else:
-        x[..., columns] = 0.0
+        x[at] = 0.0
         if how == "most frequent":
-            x[..., columns[int(subject.moments.mean[0, columns].argmax())]] = 1.0
+            x[..., columns[int(mean[0, columns].argmax())]] = 1.0
 
 
 @producer(version=2)
@@ -109,7 +110,8 @@ def exchanged(batch: Batch) -> dict[str, Tensor]:
         for feature, _ in ways:
             if feature.name not in answers:
                 x = full(batch.x).clone()
-                x[..., feature.columns] = other[..., feature.columns]
+                at = subject.kind.values_of(x, feature.columns)
+                x[at] = other[at]
                 answers[feature.name] = subject.logits(unpadded(subject, batch.x, x)).float()
     return {"logits": torch.stack([answers[feature.name] for feature, _ in ways], 1)}
 

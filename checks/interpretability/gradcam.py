@@ -1,9 +1,10 @@
 """Where in the picture does the model look, by Grad-CAM, and can that be believed?
 
-Grad-CAM (Selvaraju et al. 2017, by captum) at the output of the last convolution that runs: its
-channels weighted by the mean gradient of the answered class's log-odds, kept signed, enlarged to
-the input. It promises no completeness; it must change when the weights are drawn anew (Adebayo et
-al. 2018), and beat a map made without the model (insertion and deletion, Petsiuk et al. 2018).
+Grad-CAM (Selvaraju et al. 2017, by captum) at the output of the last convolution that runs, or of the
+layer that is named: its channels weighted by the mean gradient of the answered class's log-odds, kept
+signed, enlarged to the input. The tokens of a transformer's block are laid back over their patches. It
+promises no completeness; it must change when the weights are drawn anew (Adebayo et al. 2018), and beat
+a map made without the model (insertion and deletion, Petsiuk et al. 2018).
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ class GradCAM(Attribution):
     name: ClassVar[str] = "Grad-CAM"
 
     layer: str | None = Field(
-        default=None, description="name of a convolution; the last that runs where not given"
+        default=None,
+        description="name of a convolution, or of a block that answers with tokens; the last "
+        "convolution that runs where not given",
     )
 
     def applies(self, subject: Subject) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from audit import figures
-from audit.inputs import Corruption, InputKind, Move, Parts, Uniform, Ways, blocks
+from audit.inputs import Corruption, FirstLayer, InputKind, Move, Parts, Uniform, Ways, blocks
 from audit.inputs.image.corruptions import STRENGTHS, corrupt, turned
 from audit.outputs import full
 from audit.record import Figure, Table
@@ -35,7 +35,7 @@ class Image(InputKind):
     planar: ClassVar[bool] = True
     byte_values: ClassVar[bool] = True
 
-    def fits(self, x: Tensor) -> str:
+    def fits(self, x: Tensor, first: FirstLayer | None) -> str:
         return f"samples of shape {tuple(x.shape[1:])}" if x.ndim == 4 else ""
 
     def tiny(self, n: int, generator: torch.Generator) -> tuple[Tensor, dict[str, Any]]:
@@ -45,12 +45,20 @@ class Image(InputKind):
         """Tiles of a grid."""
         shape = tuple(subject.inputs.shape[1:])
         last = subject.channels_last
-        height, width = (shape[0], shape[1]) if last else (shape[1], shape[2])
+        height, width = self.extents(subject)
         rows, columns = (max(1, min(TILES, extent // 2)) for extent in (height, width))
         cell = blocks(height, rows)[:, None] * columns + blocks(width, columns)[None, :]
         member = cell[:, :, None].expand(shape) if last else cell[None].expand(shape)
         names = [f"row {r + 1}, column {c + 1}" for r in range(rows) for c in range(columns)]
         return Parts(member.contiguous(), names, (rows, columns))
+
+    def extents(self, subject: Subject) -> tuple[int, ...]:
+        shape = tuple(subject.inputs.shape[1:])
+        return shape[:2] if subject.channels_last else shape[1:]
+
+    def over_channels(self, subject: Subject, values: Tensor) -> Tensor:
+        last = subject.channels_last
+        return super().over_channels(subject, values.permute(0, 2, 3, 1) if last else values)
 
     def corruptions(self, subject: Subject) -> dict[str, Corruption]:
         low, high = self.range_of(subject)

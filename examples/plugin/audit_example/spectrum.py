@@ -16,7 +16,7 @@ class Spectrum(InputKind):
     has_neighbours: ClassVar[bool] = True
     noisy: ClassVar[bool] = True
 
-    def fits(self, x):
+    def fits(self, x, first):
         return ""  # never guessed
 
     def tiny(self, n, generator):

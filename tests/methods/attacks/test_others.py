@@ -10,8 +10,8 @@ from torch import nn
 import audit
 from audit.checking import Context
 from audit.errors import NotApplicable
+from audit.inputs._series import delayed
 from audit.inputs.image.corruptions import turned
-from audit.inputs.sequence import delayed
 from audit.methods.attacks.patch import patch, squares
 from audit.methods.attacks.search import hop_skip_jump, square, window
 from audit.methods.attacks.spatial import spatial
