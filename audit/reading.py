@@ -172,15 +172,11 @@ def nothing_fits(found: list[Candidate], asked: Asked) -> str:
     if labels.several:
         truths = set(labels.values) <= {0.0, 1.0}
         what = "answers of yes or no" if truths else "values"
-        hint = (
-            ' (task = "multilabel" under [subject] has the weights alone looked at)'
-            if truths
-            else ""
-        )
+        due = "a score for each of them" if truths else "one column"
+        column = "" if truths else ", and give that column of the labels"
         return (
-            f"The labels hold {labels.shape[1]} {what} a sample and the model returns {told}; one answer "
-            "a sample is judged: wrap the model so that it returns one column, and give that column of "
-            f"the labels{hint}."
+            f"The labels hold {labels.shape[1]} {what} a sample and the model returns {told}; wrap the "
+            f"model so that it returns {due}{column}."
         )
     if labels.given and not labels.whole:
         return (

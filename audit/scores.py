@@ -58,3 +58,12 @@ def numbered(y: Tensor, numbering: dict[float, int] | None) -> Tensor:
     return (
         y.long() if numbering is None else torch.tensor([numbering[float(v)] for v in y.tolist()])
     )
+
+
+def log_odds(logits: Tensor, target: Tensor) -> Tensor:
+    """[n] log-odds of the target class, z_t − log Σ_{j≠t} exp z_j; of one column, that column."""
+    if logits.shape[1] == 1:
+        return logits[:, 0]
+    true = logits.gather(1, target[:, None])[:, 0]
+    others = logits.scatter(1, target[:, None], float("-inf"))
+    return true - others.logsumexp(1)

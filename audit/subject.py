@@ -350,7 +350,8 @@ class Subject:
 
     def ask_what_is_favourable(self) -> None:
         """Of two classes one may be the better for whom it concerns; which, is not to be guessed."""
-        if self.sensitive and len(self.classes) == 2 and self.meta.favourable is None:
+        two = self.task.decides and len(self.classes) == 2
+        if self.sensitive and two and self.meta.favourable is None:
             first, second = self.classes
             self.notes.append(
                 f"Whether {first} or {second} is the favourable answer is not stated: give [subject] "

@@ -360,8 +360,8 @@ def test_one_reading_fits(name):
         ),
         (
             lambda: Rule(3),
-            (X[:, :3] > 0).astype(int),
-            r'3 answers of yes or no a sample.*task = "multilabel"',
+            (X[:, :2] > 0).astype(int),
+            r"2 answers of yes or no a sample.*a score for each of them",
         ),
         (
             lambda: Rule(3),

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from audit.evidence import Batch, producer
-from audit.methods.attributions import log_odds
 from audit.subject import Subject
 
 ACTIVATIONS = frozenset(
@@ -174,7 +173,7 @@ def layer_flow(batch: Batch) -> dict[str, Tensor]:
     finally:
         for handle in handles:
             handle.remove()
-    total = log_odds(scores, scores.detach().argmax(1)).sum()
+    total = subject.task.explained(scores, scores.detach().argmax(1)).sum()
     flat = [tensor for tensors in kept.values() for tensor in tensors]
     gradients = iter(torch.autograd.grad(total, flat, allow_unused=True))
     n = len(batch.x)

@@ -34,26 +34,17 @@ MOST_VALUES = 1 << 24  # of inputs held at once, so that large pictures do not f
 ScoreFunction = Callable[[Tensor, Tensor], Tensor]
 
 
-def log_odds(logits: Tensor, target: Tensor) -> Tensor:
-    """[n] log-odds of the target class, z_t − log Σ_{j≠t} exp z_j; of one column, that column."""
-    if logits.shape[1] == 1:
-        return logits[:, 0]
-    true = logits.gather(1, target[:, None])[:, 0]
-    others = logits.scatter(1, target[:, None], float("-inf"))
-    return true - others.logsumexp(1)
-
-
 def score_function(subject: Subject, randomised: int) -> tuple[ScoreFunction, nn.Module]:
     """Scores of the subject's model, or of its copy with weights drawn anew.
 
     Returns:
         ((x, target) → log-odds [n], the network that is called).
     """
-    unit = subject.task.spread(subject)
+    unit, explained = subject.task.spread(subject), subject.task.explained
     if not randomised:
-        return (lambda x, t: log_odds(subject.logits(x), t) / unit), subject.core
+        return (lambda x, t: explained(subject.logits(x), t) / unit), subject.core
     model = randomised_copy(subject, randomised)
-    return (lambda x, t: log_odds(model(x.to(subject.device)), t) / unit), model.core
+    return (lambda x, t: explained(model(x.to(subject.device)), t) / unit), model.core
 
 
 def randomised_copy(subject: Subject, seed: int) -> Logits:
@@ -152,7 +143,7 @@ def believability(
     pads = batch.subject.kind.padding(batch.subject, x)
     free = parts.total(((x - base) / (batch.subject.moments.std + 1e-12)).abs())
     centre: Tensor | float = 0.0
-    if not batch.subject.task.decides:  # its values have no zero of their own
+    if batch.subject.task.valued:  # its values have no zero of their own
         ends = in_chunks(score, x, target) + in_chunks(score, base.expand_as(x), target)
         centre = ends / 2
     return {

@@ -20,6 +20,7 @@ from torch import Tensor
 from audit.errors import NotApplicable
 from audit.labels import Labels
 from audit.meta import Output, SubjectMeta
+from audit.scores import log_odds
 
 if TYPE_CHECKING:
     from audit.record import Metric, Slice
@@ -54,6 +55,7 @@ LACKS = {
     "has_probabilities": "the task is {}, not classification",
     "valued": "the task is {}, whose answers are not numbers on the scale of the labels",
     "thresholded": "the task is {}, whose answers are held against no threshold",
+    "several_labels": "the task is {}, whose answers are not several labels a sample",
     "supervised": "the task is {}, which is not learnt from such labels",
 }
 
@@ -66,7 +68,8 @@ class Task(ABC):
         judged: can an answer be held against a label? decides: is it one of several classes?
         has_probabilities: are its scores turned into probabilities of the classes?
         valued: is it a number on the scale of the labels? thresholded: a score, held against a
-        threshold? supervised: does the model learn from such labels?
+        threshold? several_labels: is it a yes or no for each of several labels? supervised: does the
+        model learn from such labels?
         good: what a good answer is: 'right'. quality: what is averaged over samples: 'accuracy'.
         share_good: the share of good answers, and robust: the same under attack.
         robust_metric: its name in the record. merit_unit: of a change of merit; empty: none.
@@ -78,6 +81,7 @@ class Task(ABC):
     has_probabilities: ClassVar[bool] = False
     valued: ClassVar[bool] = False
     thresholded: ClassVar[bool] = False
+    several_labels: ClassVar[bool] = False
     supervised: ClassVar[bool] = True
     good: ClassVar[str]
     quality: ClassVar[str]
@@ -151,6 +155,10 @@ class Task(ABC):
     def spread(self, subject: Subject) -> float:
         """What a change of the explained score is counted in."""
         return 1.0
+
+    def explained(self, logits: Tensor, target: Tensor) -> Tensor:
+        """[n] the score whose parts an explanation shows: the log-odds of the target class."""
+        return log_odds(logits, target)
 
     @abstractmethod
     def changed(self, subject: Subject, before: Tensor, after: Tensor) -> Tensor:

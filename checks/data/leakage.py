@@ -42,6 +42,8 @@ class Leakage(Check):
 
     def applies(self, subject: Subject) -> None:
         subject.require("supervised")
+        if subject.task.several_labels:
+            raise NotApplicable("a sample has several labels, and none alone is the answer")
         if not subject.features:
             raise NotApplicable(
                 f"the inputs are {subject.kind.noun}, without features that mean one thing"

@@ -25,7 +25,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from audit.checking import Check, Context, Expectation, Measurement
-from audit.checks.fairness import rates, values
+from audit.checks.fairness import merits, rates, values
 from audit.checks.fairness.grouping import Findings, members
 from audit.errors import NotApplicable
 from audit.record import Guidance, Severity
@@ -50,7 +50,10 @@ class Groups(Check):
 
     def examine(self, context: Context) -> Measurement:
         subject = context.subject
-        compare = rates.compare if subject.task.decides else values.compare
+        task = subject.task
+        compare = (
+            rates.compare if task.decides else values.compare if task.valued else merits.compare
+        )
         all_ = Findings()
         for attribute, labels in subject.sensitive.items():
             all_.add(compare(context, attribute, members(labels)))
@@ -89,13 +92,15 @@ class Groups(Check):
 
     def expectations(self, subject: Subject) -> list[Expectation]:
         bounds: list[tuple[str, float, Severity]] = [("accuracy_difference", 0.1, "high")]
-        if not subject.task.decides:
+        if subject.task.valued:
             bound = SPREADS * subject.task.spread(subject)
             bounds = [
                 ("error_difference", bound, "high"),
                 ("bias_difference", bound, "high"),
                 ("answer_difference", bound, "medium"),
             ]
+        elif not subject.task.decides:
+            bounds = [("quality_difference", 0.1, "high")]
         elif len(subject.classes) == 2 or subject.meta.favourable is not None:
             bounds += [
                 ("demographic_parity_difference", 0.1, "medium"),
@@ -119,6 +124,7 @@ ADVICE = {
         "The model answers too high or too low for some groups",
         "Mean errors, with their sign, differ by",
     ),
+    "quality_difference": ("The model serves some groups worse", "On average answers differ by"),
     "answer_difference": ("Groups get different answers on average", "Mean answers differ by"),
     "demographic_parity_difference": (
         "Groups get the favourable answer at different rates",

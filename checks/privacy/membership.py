@@ -140,7 +140,7 @@ class Membership(Check):
 
     def score(self, subject: Subject, logits: Tensor, y: Tensor) -> NDArray[np.float64]:
         """[n] how familiar each sample is."""
-        from audit.methods.attributions import log_odds
+        from audit.scores import log_odds
 
         if not subject.task.decides:
             return subject.task.merit(subject, logits, y).numpy()

@@ -16,9 +16,10 @@ from pydantic import Field
 
 from audit import figures, statistics
 from audit.checking import Check, Context, Cost, Expectation, Measurement
+from audit.checks.robustness.toll import quality
 from audit.errors import NotApplicable
-from audit.record import Figure, Guidance, Metric
-from audit.words import amount, number, share, span
+from audit.record import Figure, Guidance, Metric, Slice
+from audit.words import amount, number, span
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,7 +42,7 @@ class Corruptions(Check):
     samples: int = Field(default=500, ge=20)
 
     def applies(self, subject: Subject) -> None:
-        subject.require("decides")
+        subject.require("judged")
         subject.require_continuous_inputs()
         if not subject.kind.corruptions(subject):
             raise NotApplicable(f"the inputs are {subject.kind.noun}, not pictures")
@@ -55,77 +56,62 @@ class Corruptions(Check):
     def examine(self, context: Context) -> Measurement:
         from audit.methods.corruptions import SEVERITIES, corrupted
 
-        subject = context.subject
+        subject, task = context.subject, context.subject.task
         chosen = context.samples(self.samples)
         clusters, y = context.clusters(chosen), subject.labels[chosen]
-        clean = subject.task.merit(subject, context.answers(chosen), y).numpy()
+        known = context.answers(chosen)
+        clean = task.merit(subject, known, y).numpy()
+        base = quality(context, chosen, known)
+        what = base.name.removeprefix("clean_").replace("_", " ")
         losses: list[Metric] = []
         single: list[Metric] = []
+        kept: list[NDArray[np.float64]] = []
         rows: list[dict[str, Any]] = []
-        errors: list[NDArray[np.float64]] = []
-        base = statistics.proportion("clean_accuracy", clean, clusters=clusters)
+
+        def row(severity: int, metric: Metric, kind: str) -> dict[str, Any]:
+            ends = {"low": metric.low, "high": metric.high}
+            return {"severity": severity, what: metric.value, **ends, "corruption": kind}
+
         for kind in subject.kind.corruptions(subject):
-            right = []
-            rows.append(
-                {
-                    "severity": 0,
-                    "accuracy": base.value,
-                    "low": base.low,
-                    "high": base.high,
-                    "corruption": kind,
-                }
-            )
+            merits = []
+            rows.append(row(0, base, kind))
             for severity in SEVERITIES:
                 logits = context.evidence(corrupted, chosen, kind=kind, severity=severity)["logits"]
-                right.append(subject.task.merit(subject, logits, y).numpy())
-                metric = statistics.proportion(
-                    "accuracy",
-                    right[-1],
-                    clusters=clusters,
-                    slice={"corruption": kind, "severity": severity},
-                )
-                single.append(metric)
-                rows.append(
-                    {
-                        "severity": severity,
-                        "accuracy": metric.value,
-                        "low": metric.low,
-                        "high": metric.high,
-                        "corruption": kind,
-                    }
-                )
-            mean = np.mean(right, axis=0)
-            errors.append(1 - mean)
+                merits.append(task.merit(subject, logits, y).numpy())
+                where: Slice = {"corruption": kind, "severity": severity}
+                single.append(quality(context, chosen, logits, where))
+                rows.append(row(severity, single[-1], kind))
+            kept.append(np.mean(merits, axis=0))
             losses.append(
                 statistics.mean(
                     "loss",
-                    clean - mean,
+                    clean - kept[-1],
                     clusters=clusters,
                     slice={"corruption": kind},
                     direction="lower",
-                    edges=(-1, 1),
+                    **task.merit_change,
                 )
             )
-        mce = statistics.mean(
+        average = statistics.mean(
             "mean_corruption_error",
-            np.mean(errors, axis=0),
+            -np.mean(kept, axis=0) + (0 if task.merit_unit else 1),
             clusters=clusters,
             direction="lower",
-            edges=(0, 1),
+            **({"unit": task.merit_unit} if task.merit_unit else {"edges": (0, 1)}),
         )
         ordered = sorted(losses, key=lambda m: -float(m.value or 0))
         worst = ordered[0]
+        unit = f" {task.merit_unit}" if task.merit_unit else ""
         pictures = [
             figures.curve(
                 rows,
                 x="severity",
-                y="accuracy",
+                y=what,
                 series="corruption",
-                title="Accuracy against the severity of the corruption",
+                title=f"{what.capitalize()} against the severity of the corruption",
+                **({"domain": None} if task.merit_unit else {}),
                 caption="Mean loss over five severities: "
-                + ", ".join(
-                    f"{m.slice['corruption']} {share(float(m.value or 0))}" for m in ordered
-                )
+                + ", ".join(f"{m.slice['corruption']} {number(m.value)}{unit}" for m in ordered)
                 + ".",
             )
         ]
@@ -134,19 +120,20 @@ class Corruptions(Check):
         assert subject.range is not None
         low, high = map(number, subject.range)
         of_what = f" Strengths are shares of the range that the data fill, {low} to {high}."
+        wrong = f"{amount(average)}" if not unit else f"{number(average.value)}{unit}"
         return Measurement(
-            answer=f"Over {len(losses)} kinds of corruption at five severities the model is wrong on "
-            f"{amount(mce)} on average, on clean pictures "
-            f"on {share(1 - float(base.value or 0))}; {worst.slice['corruption']} costs most, "
-            f"{number(worst.value)} ({span(worst.low, worst.high)}) of accuracy; n = {len(chosen):,}."
+            answer=f"Over {len(losses)} kinds of corruption at five severities the mean error is {wrong} "
+            f"({base.name.replace('_', ' ')} {number(base.value)}); {worst.slice['corruption']} costs "
+            f"most, {number(worst.value)}{unit} ({span(worst.low, worst.high)}); n = {len(chosen):,}."
             + (of_what if subject.range_is_inferred else ""),
-            metrics=[mce, base, *losses, *single],
+            metrics=[average, base, *losses, *single],
             figures=pictures,
             guidance={
                 "loss": Guidance(
-                    title="Ordinary changes of the picture flip many answers: {slice}",
-                    what_happened="With {slice}, averaged over five severities, accuracy falls by {value} "
-                    f"({{low}} to {{high}}) from {amount(base)}; the bound is {{bound}}.",
+                    title="Ordinary changes of the picture change many answers: {slice}",
+                    what_happened="With {slice}, averaged over five severities, answers get worse by "
+                    f"{{value}}{unit} ({{low}} to {{high}}) from a {base.name.replace('_', ' ')} of "
+                    f"{number(base.value)}; the bound is {{bound}}.",
                     why_it_matters="Dirt, dusk and a cheap camera come without anybody's intent, and "
                     "nobody tells the model.",
                     what_to_do="Train with such changes (augmentation, Hendrycks et al. 2020), check "

@@ -231,12 +231,13 @@ class Evasion(Check):
             )
         if flipped == 0:
             return (
-                f"{change} flipped no answer that was right: accuracy stays at "
+                f"{change} flipped no answer that was right: {subject.task.share_good} stays at "
                 f"{amount(main.robust)} of {n:,} samples.{held}"
             )
         return (
-            f"{change} flips {out_of_ten(flipped)} of the answers that were right: accuracy falls "
-            f"from {amount(base)} to {amount(main.robust)} of {n:,} samples.{held}"
+            f"{change} flips {out_of_ten(flipped)} of the answers that were right: "
+            f"{subject.task.share_good} falls from {amount(base)} to {amount(main.robust)} of {n:,} "
+            f"samples.{held}"
         )
 
     def remark(self, subject: Subject) -> str:

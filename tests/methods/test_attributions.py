@@ -13,10 +13,10 @@ from audit.methods.attributions import (
     gradcam,
     integrated_gradients,
     lime,
-    log_odds,
     randomised_copy,
     shap,
 )
+from audit.scores import log_odds
 
 
 def test_log_odds_mean_the_same_for_one_and_two_logits():

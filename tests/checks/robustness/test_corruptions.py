@@ -105,3 +105,20 @@ def test_severity_grows_and_samples_keep_their_own_draws(kind):
 def test_tables_are_refused(table):
     with pytest.raises(audit.NotApplicable, match="not pictures"):
         audit.check("robustness.corruptions").measure(table)
+
+
+def test_values_are_held_to_their_error():
+    class Brightness(nn.Module):
+        def forward(self, x):
+            return x.mean((1, 2, 3), keepdim=True)[:, :, 0, 0]
+
+    x = torch.rand(80, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    x = x * torch.linspace(0.2, 0.8, 80)[:, None, None, None]
+    y = x.mean((1, 2, 3)) + 0.01 * torch.arange(80).remainder(3)
+    subject = audit.Subject(Brightness(), x, y, task="regression", input={"range": (0, 1)})
+    found = audit.check("robustness.corruptions", samples=80).measure(subject)
+    losses = {m.slice["corruption"]: m for m in found.metrics if m.name == "loss"}
+    assert losses["brightness"].unit == "standard deviations"
+    assert losses["brightness"].low > 0.5
+    assert abs(losses["blur"].value) < 0.05
+    assert any(m.name == "clean_mean_absolute_error" for m in found.metrics)

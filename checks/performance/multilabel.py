@@ -1,0 +1,190 @@
+"""How often are the labels of a sample right?
+
+The share of labels that are right, held against the constant answer (of each label, whatever is more
+frequent), micro and macro F1, and the share of samples on which every label is right (Sokolova and
+Lapalme 2009, section 3; Zhang and Zhou 2014, section II-B). For each label: how often it is found, how
+often it is true where it is said, and whether its score tells samples that have it from those that have
+not (area under the ROC curve, DeLong et al. 1988). Labels of one sample are no independent samples:
+intervals are over samples.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from audit import figures, statistics
+from audit.checking import Check, Context, Expectation, Measurement, pack
+from audit.outputs import answered
+from audit.record import Core, Guidance, Metric, Table
+from audit.words import amount, number, share, span
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from audit.subject import Subject
+
+MOST_SHOWN = 40  # labels in the figure; the table holds all
+
+
+class Multilabel(Check):
+    """How often are the labels of a sample right?"""
+
+    id: ClassVar[str] = "performance.multilabel"
+    core: ClassVar[Core] = "quality"
+    title: ClassVar[str] = "How often are the labels of a sample right?"
+    counts_unanswered: ClassVar[bool] = True
+
+    def applies(self, subject: Subject) -> None:
+        subject.require("several_labels")
+
+    def examine(self, context: Context) -> Measurement:
+        subject, answers = context.subject, context.answers()
+        y = subject.labels.numpy().astype(bool)
+        scored = answered(answers).numpy()
+        said = (answers > 0).numpy() & scored[:, None]
+        right = (said == y) & scored[:, None]
+        clusters = context.clusters()
+        n, k = y.shape
+        constant = y.mean(0) > 0.5
+        labels_right = statistics.mean(
+            "label_accuracy", right.mean(1), clusters=clusters, direction="higher", edges=(0, 1)
+        )
+        gain = statistics.mean(
+            "gain_over_constant",
+            right.mean(1) - (constant[None] == y).mean(1),
+            clusters=clusters,
+            direction="higher",
+            edges=(-1, 1),
+        )
+        exact = statistics.proportion("exact_match", right.all(1), clusters=clusters)
+        hits, calls = (said & y).astype(float), said.astype(float) + y
+
+        def counted(index: NDArray[np.intp]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+            weights = np.stack([np.bincount(row, minlength=n) for row in index]).astype(float)
+            return weights @ hits, weights @ calls
+
+        def micro(index: NDArray[np.intp]) -> NDArray[np.float64]:
+            found, called = counted(index)
+            with np.errstate(invalid="ignore"):
+                return np.asarray(2 * found.sum(1) / called.sum(1))
+
+        def macro(index: NDArray[np.intp]) -> NDArray[np.float64]:
+            found, called = counted(index)
+            known = called > 0
+            return np.asarray(
+                np.where(known, 2 * found / np.where(known, called, 1), 0).sum(1)
+                / np.maximum(known.sum(1), 1)
+            )
+
+        scores = [
+            statistics.bootstrap(name, of, n, clusters=clusters, seed=context.seed, draws=1000)
+            for name, of in (("micro_f1", micro), ("macro_f1", macro))
+        ]
+        told = [self.told_apart(context, i, y[:, i], scored) for i in range(k)]
+        table = Table(
+            title="By label",
+            columns=["label", "n with it", "found", "true where said", "F1", "AUROC"],
+            rows=[
+                [
+                    subject.classes[i],
+                    int(y[:, i].sum()),
+                    ratio(hits[:, i].sum(), y[:, i].sum()),
+                    ratio(hits[:, i].sum(), said[:, i].sum()),
+                    ratio(2 * hits[:, i].sum(), calls[:, i].sum()),
+                    told[i].value,
+                ]
+                for i in range(k)
+            ],
+        )
+        lost = f" {(~scored).sum():,} answers are NaN or infinite, and count as wrong." * bool(
+            (~scored).any()
+        )
+        tags = ["NIST AI RMF MEASURE 2.3", "EU AI Act Article 15"]
+        return Measurement(
+            answer=f"Of the {k:,} labels of a sample {share(float(labels_right.value or 0))} are right "
+            f"({span(labels_right.low, labels_right.high)}; {n:,} samples); a constant answer has "
+            f"{share(float((constant[None] == y).mean()))} right. Micro F1 is "
+            f"{number(scores[0].value)} ({span(scores[0].low, scores[0].high)}), macro F1 "
+            f"{number(scores[1].value)} ({span(scores[1].low, scores[1].high)}). Every label is right "
+            f"on {amount(exact)} of the samples.{lost}",
+            metrics=[labels_right, gain, exact, *scores, *told],
+            tables=[table],
+            figures=self.picture(told),
+            per_unit=[pack("exact_match", right.all(1))],
+            guidance={
+                "gain_over_constant": Guidance(
+                    title="The model is hardly better than a constant answer",
+                    what_happened="Saying of each label whatever is more frequent is right on "
+                    f"{share(float((constant[None] == y).mean()))} of the labels; the model gains "
+                    "{value} over that ({low} to {high}).",
+                    why_it_matters="A model that does not beat a constant has learnt nothing that its "
+                    "users could rely on.",
+                    what_to_do="Check that the labels stand in the order of the model's outputs, and "
+                    "that preprocessing matches the training; for rare labels look at macro F1.",
+                    tags=tags,
+                ),
+                "auroc": Guidance(
+                    title="The model does not tell a label: {slice}",
+                    what_happened="A sample with the {slice} scores higher than one without it in "
+                    "{value} of all pairs ({low} to {high}; n = {n}); 0.5 is chance.",
+                    why_it_matters="Whatever is said of that label is a guess.",
+                    what_to_do="Check that label's examples and its place among the outputs; add "
+                    "examples where it is rare.",
+                    tags=tags,
+                ),
+            },
+        )
+
+    def told_apart(
+        self, context: Context, label: int, y: NDArray[np.bool_], scored: NDArray[np.bool_]
+    ) -> Metric:
+        """How well the score of a label tells samples that have it."""
+        z = context.answers()[:, label].double().numpy()
+        clusters = context.clusters()
+        has, has_not = y & scored, ~y & scored
+        found = statistics.auroc(
+            "auroc",
+            z[has],
+            z[has_not],
+            clusters=None if clusters is None else (clusters[has], clusters[has_not]),
+        )
+        name = context.subject.classes[label]
+        return found.model_copy(update={"slice": {"label": name}})
+
+    def picture(self, told: list[Metric]) -> list[figures.Figure]:
+        shown = sorted((m for m in told if m.low is not None), key=lambda m: float(m.value or 0))
+        if not shown:
+            return []
+        of = f" The lowest {MOST_SHOWN} of {len(shown):,} labels." * (len(shown) > MOST_SHOWN)
+        rows = [
+            {"label": str(m.slice["label"]), "value": m.value, "low": m.low, "high": m.high}
+            for m in shown[:MOST_SHOWN]
+        ]
+        return [
+            figures.intervals(
+                rows,
+                value="area under the ROC curve",
+                domain=(0, 1),
+                title="How well each label is told",
+                caption="Area under the ROC curve with 95 % intervals, 0.5 is chance. Lowest: "
+                f"{rows[0]['label']} {number(shown[0].value)}.{of}",
+            )
+        ]
+
+    def expectations(self, subject: Subject) -> list[Expectation]:
+        return [
+            Expectation(metric="gain_over_constant", op=">=", bound=0.0, severity="high"),
+            Expectation(
+                metric="auroc",
+                slice={"label": "*"},
+                op="not_shown_below",
+                bound=0.5,
+                severity="medium",
+            ),
+        ]
+
+
+def ratio(part: float, whole: float) -> float | None:
+    return float(part / whole) if whole else None
