@@ -229,7 +229,7 @@ def attribution_methods() -> None:
 
             def library_lime(subject=subject, x=x, probabilities=probabilities, few=few) -> None:
                 explainer = lime.lime_tabular.LimeTabularExplainer(
-                    subject.x.numpy(), random_state=0
+                    subject.inputs.numpy(), random_state=0
                 )
                 for row in x[:few].numpy():
                     explainer.explain_instance(row, probabilities)
@@ -292,7 +292,7 @@ def straight_script() -> None:
     model = nn.Sequential(subject.preprocess, subject.core)
     for parameter in model.parameters():
         parameter.requires_grad_(True)
-    x, y = subject.x, subject.y.numpy()
+    x, y = subject.inputs, subject.labels.numpy()
     with torch.no_grad():
         p = model(x).softmax(1).numpy()
     balanced_accuracy_score(y, p.argmax(1))

@@ -184,9 +184,14 @@ def test_padding_is_never_changed():
 
     pads = x == 0
     found = audit.Context.of(subject).evidence(
-        pgd, subject.x[:, 0, 0].argsort().numpy(), eps=0.1, steps=5, restarts=1, random_start=True
+        pgd,
+        subject.inputs[:, 0, 0].argsort().numpy(),
+        eps=0.1,
+        steps=5,
+        restarts=1,
+        random_start=True,
     )
-    order = subject.x[:, 0, 0].argsort()
+    order = subject.inputs[:, 0, 0].argsort()
     assert not (found["x"][pads[order]] != 0).any()
     assert float(subject.moments.low.min()) > 0.09  # padding is not counted
 

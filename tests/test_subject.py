@@ -54,8 +54,8 @@ def test_outputs_are_told_apart(classes, function, output, task):
     assert {"output", "task", "input kind"} <= inferred
     assert all(f.reason for f in subject.facts if f.source == "inferred")
     reference = audit.Subject(Ends(classes, lambda z: z), x * 3, y)
-    a = subject.logits(subject.x).softmax(1)
-    assert torch.allclose(a, reference.logits(reference.x).softmax(1), atol=1e-5)
+    a = subject.logits(subject.inputs).softmax(1)
+    assert torch.allclose(a, reference.logits(reference.inputs).softmax(1), atol=1e-5)
 
 
 @pytest.mark.parametrize("function", [lambda z: torch.softmax(z, 1), nn.Softmax(1), torch.sigmoid])
@@ -92,7 +92,7 @@ def test_preprocess_lives_inside_the_subject(cnn):
         y,
         input={"range": (0, 255), "preprocess": {"scale": "1/255", "channels": "last"}},
     )
-    assert torch.allclose(plain.logits(plain.x), scaled.logits(scaled.x), atol=1e-4)
+    assert torch.allclose(plain.logits(plain.inputs), scaled.logits(scaled.inputs), atol=1e-4)
     found = audit.check("robustness.fgsm", eps=8).measure(scaled)
     other = audit.check("robustness.fgsm", eps=8 / 255).measure(plain)
     assert found.metric("robust_accuracy", eps=8.0).value == pytest.approx(
@@ -132,7 +132,7 @@ def test_bad_data_get_a_sentence(change, message):
 
 def test_sensitive_of_the_wrong_length(table):
     with pytest.raises(AuditError, match=r"sensitive column 'sex' has shape \[3\]"):
-        audit.Subject(table.core, table.x, table.y, sensitive={"sex": ["a", "b", "c"]})
+        audit.Subject(table.core, table.inputs, table.labels, sensitive={"sex": ["a", "b", "c"]})
 
 
 def test_a_class_that_never_occurs_is_noted():
@@ -186,7 +186,7 @@ def test_bytes_and_whole_numbers_become_floats_and_tokens_stay_whole(cnn):
         y,
         input={"range": (0, 255), "preprocess": {"scale": "1/255"}},
     )
-    assert pictures.x.dtype == torch.float32
+    assert pictures.inputs.dtype == torch.float32
     assert pictures.kind.name == "image"
     counts = np.random.default_rng(0).integers(0, 9, (60, 4))
     assert audit.Subject(Ends(2, lambda z: z), counts, y % 2).kind.name == "tabular"
@@ -268,7 +268,9 @@ def test_a_regression_has_a_tolerance_and_an_anomaly_score_a_threshold():
     assert given.task.changed(given, before, after).tolist() == [False, True, True]
     score = audit.Subject(Ends(1, lambda z: z), x, np.zeros(200), task="anomaly")
     assert score.classes == ["normal", "anomaly"]
-    assert float((score.logits(score.x).argmax(1)).float().mean()) == pytest.approx(0.05, abs=0.01)
+    assert float((score.logits(score.inputs).argmax(1)).float().mean()) == pytest.approx(
+        0.05, abs=0.01
+    )
     with pytest.raises(AuditError, match="one score"):
         audit.Subject(Ends(3, lambda z: z), x, np.zeros(200), task="anomaly")
 
