@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +123,7 @@ def gradient(name: str, subject: audit.Subject, eps: float, samples: int, rounds
         lambda s: passes(subject.model, x, y, s, 2),
         (64, 128, 256) if x.ndim == 4 else (256, 1024, 4096),
     )
-    subject.batch_size = size
+    subject = subject.with_samples(replace(subject.samples, batch_size=size))
 
     def ours(who: str, produce: Any, **given: Any) -> None:
         broken = 0.0

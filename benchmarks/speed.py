@@ -289,7 +289,7 @@ def straight_script() -> None:
     from sklearn.metrics import balanced_accuracy_score, classification_report, f1_score
 
     subject = audit.load("zoo:digits-cnn")
-    model = nn.Sequential(subject.preprocess, subject.core)
+    model = nn.Sequential(subject.network.preprocess, subject.core)
     for parameter in model.parameters():
         parameter.requires_grad_(True)
     x, y = subject.inputs, subject.labels.numpy()

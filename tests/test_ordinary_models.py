@@ -178,7 +178,7 @@ def test_padding_is_never_changed():
     x[torch.arange(12)[None] >= torch.randint(4, 13, (200, 1))] = 0
     y = (x.sum((1, 2)) > 9).long()
     subject = audit.Subject(Ends().eval(), x, y, input={"range": (0, 1.1), "eps": 0.1})
-    assert subject.pad.tolist() == [0, 0]
+    assert subject.samples.pad.tolist() == [0, 0]
     assert any(f.name == "padding" for f in subject.facts)
     from audit.methods.attacks.ascent import pgd
 
@@ -199,7 +199,5 @@ def test_padding_is_never_changed():
 def test_series_of_one_length_have_no_padding():
     x = torch.rand(50, 6, 2)
     x[:, -1] = 0  # one silent step at the end of all is no padding
-    assert (
-        audit.Subject(nn.Sequential(nn.Flatten(), nn.Linear(12, 2)), x, torch.arange(50) % 2).pad
-        is None
-    )
+    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 2))
+    assert audit.Subject(model, x, torch.arange(50) % 2).samples.pad is None

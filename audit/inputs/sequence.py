@@ -51,19 +51,16 @@ class Sequence(InputKind):
     def tiny(self, n: int, generator: torch.Generator) -> tuple[Tensor, dict[str, Any]]:
         return torch.rand(n, 7, 3, generator=generator), {"range": (0, 1), "eps": 0.05}
 
-    def pad(self, subject: Subject) -> Tensor | None:
+    def pad(self, x: Tensor) -> Tensor | None:
         """[channels] the step that series of several lengths end in: the same over and over."""
-        x = subject.inputs
         ends, counts = x[:, -1].unique(dim=0, return_counts=True)
         step: Tensor = ends[counts.argmax()]
         lengths = trailing(x, step).sum(1)
         several = len(lengths.unique()) > 1 and int(lengths.max()) > 1
         return step if several and float((lengths > 0).float().mean()) >= PADDED else None
 
-    def padding(self, subject: Subject, x: Tensor) -> Tensor | None:
-        if subject.pad is None:
-            return None
-        return trailing(x, subject.pad.to(x))[:, :, None].expand_as(x)
+    def padding(self, x: Tensor, pad: Tensor) -> Tensor:
+        return trailing(x, pad.to(x))[:, :, None].expand_as(x)
 
     def parts(self, subject: Subject) -> Parts:
         """Stretches of time of groups of channels."""

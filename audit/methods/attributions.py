@@ -12,7 +12,6 @@ LIME and SHAP need are ours, batched over samples: the libraries' loops over sin
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable
 
@@ -23,8 +22,7 @@ from torch import Tensor, nn
 from audit.evidence import Batch, producer
 from audit.inputs import Parts
 from audit.outputs import full
-from audit.subject import Subject
-from audit.wrapping import Logits
+from audit.subject import Network, Subject
 
 CHUNK = 256
 MOST_VALUES = 1 << 24  # of inputs held at once, so that large pictures do not fill the memory
@@ -49,26 +47,24 @@ def score_function(subject: Subject, randomised: int) -> tuple[ScoreFunction, nn
     unit = subject.task.spread(subject)
     if not randomised:
         return (lambda x, t: log_odds(subject.logits(x), t) / unit), subject.core
-    model = randomised_copy(subject, randomised)
-    return (lambda x, t: log_odds(model(x.to(subject.device)), t) / unit), model.core
+    network = randomised_copy(subject, randomised)
+    return (lambda x, t: log_odds(network.logits(x), t) / unit), network.core
 
 
-def randomised_copy(subject: Subject, seed: int) -> Logits:
+def randomised_copy(subject: Subject, seed: int) -> Network:
     """The model with every weight tensor drawn anew from a normal of its own mean and spread.
 
     The null of the model randomisation test (Adebayo et al. 2018, 3.1).
     """
-    name = f"randomised {seed}"
-    if name not in subject.copies:
-        model: Logits = copy.deepcopy(subject.model)
+
+    def draw(core: nn.Module) -> None:
         generator = torch.Generator().manual_seed(seed)
-        with torch.no_grad():
-            for parameter in model.parameters():
-                if parameter.is_floating_point() and parameter.numel() > 1:
-                    fresh = torch.randn(parameter.shape, generator=generator).to(parameter)
-                    parameter.copy_(fresh * parameter.std() + parameter.mean())
-        subject.copies[name] = model
-    return subject.copies[name]
+        for parameter in core.parameters():
+            if parameter.is_floating_point() and parameter.numel() > 1:
+                fresh = torch.randn(parameter.shape, generator=generator).to(parameter)
+                parameter.copy_(fresh * parameter.std() + parameter.mean())
+
+    return subject.derived(f"randomised {seed}", lambda: subject.network.copy(draw))
 
 
 def baseline(subject: Subject) -> Tensor:
@@ -146,7 +142,7 @@ def believability(
         return {}
     base, parts = baseline(batch.subject), batch.subject.kind.parts(batch.subject)
     x = full(batch.x)
-    pads = batch.subject.kind.padding(batch.subject, x)
+    pads = batch.subject.padding(x)
     free = parts.total(((x - base) / (batch.subject.moments.std + 1e-12)).abs())
     centre: Tensor | float = 0.0
     if not batch.subject.task.decides:  # its values have no zero of their own
@@ -272,7 +268,7 @@ def shap(batch: Batch, *, permutations: int, rows: int, randomised: int = 0) -> 
     subject = batch.subject
     score, _ = score_function(subject, randomised)
     target, x, parts = answered(batch), full(batch.x), subject.kind.parts(subject)
-    fill, pads = subject.kind.absent(subject, rows), subject.kind.padding(subject, x)
+    fill, pads = subject.kind.absent(subject, rows), subject.padding(x)
     count = parts.count
     values = torch.zeros(len(x), count, device=x.device)
     for permutation in range(permutations):
@@ -346,7 +342,7 @@ def lime(batch: Batch, *, draws: int, rows: int, randomised: int = 0) -> dict[st
     subject = batch.subject
     score, _ = score_function(subject, randomised)
     target, x, parts = answered(batch), full(batch.x), subject.kind.parts(subject)
-    fill, pads = subject.kind.absent(subject, rows), subject.kind.padding(subject, x)
+    fill, pads = subject.kind.absent(subject, rows), subject.padding(x)
     n, count = len(x), parts.count
     masks = batch.uniform(0, (draws, count)) < 0.5
     masks[:, 0] = True  # the sample itself comes first, as lime expects

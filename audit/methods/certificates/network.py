@@ -16,7 +16,7 @@ from torch import Tensor, fx, nn
 from audit.errors import NotApplicable
 from audit.methods.certificates.activations import SIGMOID, TANH, Bent, Bowed
 from audit.subject import Subject
-from audit.wrapping import ACTIVATIONS
+from audit.subject.wrapping import ACTIVATIONS
 
 AFFINE_MODULES = (
     nn.Flatten,
@@ -206,7 +206,7 @@ def network_of(subject: Subject) -> Network:
         NotApplicable: it cannot be followed, or holds a layer without bounds; says which.
     """
     try:
-        graph = fx.symbolic_trace(nn.Sequential(subject.preprocess, subject.core))
+        graph = fx.symbolic_trace(nn.Sequential(subject.network.preprocess, subject.core))
     except Exception as error:  # noqa: BLE001 - tracing runs the user's code
         said = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise NotApplicable(f"the network's steps cannot be told apart ({said[:120]})") from None

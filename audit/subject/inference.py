@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,14 +14,14 @@ from audit.inputs import inferred
 from audit.labels import Labels
 from audit.meta import SubjectMeta
 from audit.outputs import Candidate, candidates
-from audit.reading import read
 from audit.record import Fact
 from audit.rooms import INPUTS, room
 from audit.scores import distance, width
+from audit.subject.reading import read
 from audit.tasks import Asked
 
 if TYPE_CHECKING:
-    from audit.wrapping import Network
+    from audit.subject.network import Network
 
 PROBE = 64
 UNUSABLE = "unusable"
@@ -38,8 +39,8 @@ def infer_range(x: Tensor) -> tuple[tuple[float, float], str]:
 
 
 @dataclass(frozen=True)
-class Known:
-    """What is known of a subject once the model has been asked.
+class Completed:
+    """What is known once the model has been asked.
 
     Attributes:
         meta: the completed description.
@@ -58,7 +59,7 @@ def complete(
     x: Tensor,
     y: Tensor | None,
     train_y: Tensor | None = None,
-) -> Known:
+) -> Completed:
     """Fill the gaps of `meta` from the data and the model's behaviour on a probe batch.
 
     Args:
@@ -93,7 +94,7 @@ def complete(
     meta.input.shape = list(x.shape[1:])
     rows = probe_rows(len(x))
     inputs = x[rows]
-    found = candidates(probe(network, inputs), len(rows), meta.output_index)
+    found = candidates(probe(network.raw, inputs), len(rows), meta.output_index)
     asked = Asked(
         network.prepared(inputs).cpu(),
         None if y is None else y[rows],
@@ -102,7 +103,7 @@ def complete(
     )
     finite = finite_rows(found)
     if not bool(finite.any()):
-        facts.append(unusable(network, len(rows)))
+        facts.append(unusable(network.core, len(rows)))
         finite = ~finite
     choice = read(
         [replace(c, tensor=c.tensor[finite].nan_to_num().cpu()) for c in found],
@@ -122,7 +123,7 @@ def complete(
     check_favourable(meta)
     if meta.favourable is not None:
         facts.append(Fact(name="favourable class", value=meta.favourable, source="given"))
-    return Known(meta, facts, scores)
+    return Completed(meta, facts, scores)
 
 
 def probe_rows(n: int) -> Tensor:
@@ -136,13 +137,13 @@ def finite_rows(found: list[Candidate]) -> Tensor:
     return (each.all(0) if bool(each.all(0).any()) else each.any(0)).cpu()
 
 
-def unusable(network: nn.Module, n: int) -> Fact:
+def unusable(core: nn.Module, n: int) -> Fact:
     """The fact that no answer is a number.
 
     Raises:
         AuditError: the weights are sound, so that it is the data's doing.
     """
-    if all(bool(torch.isfinite(p).all()) for p in network.parameters() if p.is_floating_point()):
+    if all(bool(torch.isfinite(p).all()) for p in core.parameters() if p.is_floating_point()):
         raise AuditError(
             f"The model returns NaN or Inf for each of {n} samples though its weights are finite; check "
             "the scale of the inputs and [subject.input.preprocess]."
@@ -166,7 +167,7 @@ def check_favourable(meta: SubjectMeta) -> None:
 
 
 @torch.no_grad()
-def probe(model: nn.Module, x: Tensor) -> Any:
+def probe(model: Callable[[Tensor], Any], x: Tensor) -> Any:
     """The model's raw answer to a few samples.
 
     Raises:
@@ -181,3 +182,12 @@ def probe(model: nn.Module, x: Tensor) -> Any:
             f"({str(x.dtype).removeprefix('torch.')}) it says «{said[:300]}»; check the shape, "
             "dtype and [subject.input.preprocess]."
         ) from error
+
+
+def accepts(network: Network, x: Tensor) -> bool:
+    """Does it answer to such samples at all?"""
+    try:
+        probe(network.raw, x)
+    except AuditError:
+        return False
+    return True
