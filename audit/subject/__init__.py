@@ -277,13 +277,13 @@ class Subject:
 
     @property
     def left_out(self) -> list[LeftOut]:
-        """What belongs to the data and was not read."""
+        """What belongs to the data and was not read; nothing where no data are given."""
         return [] if self._parts.samples is None else list(self._parts.samples.left_out)
 
     @property
-    def features(self) -> list[Feature]:
+    def features(self) -> Sequence[Feature]:
         """The named features, where single columns mean something."""
-        return list(self.samples.features)
+        return self.samples.features
 
     @property
     def channels_last(self) -> bool:

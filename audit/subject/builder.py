@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -188,18 +188,12 @@ def build(
     add_precision(draft, x)
     draft.task.number_labels(draft)
     draft.task.settle_scale(draft)
-    samples = Samples(
-        {INPUT: arrays.inputs},
-        arrays.labels,
-        draft.kind,
-        place,
-        draft.batch_size,
-        draft.kind.features(arrays.inputs, draft.meta.features),
-        draft.kind.pad(arrays.inputs),
-        people,
-        clusters,
-        tuple(left_out),
-        data_name,
+    samples = replace(
+        samples_of(draft),
+        sensitive=people,
+        groups=clusters,
+        left_out=left_out,
+        name=data_name,
     )
     check_features(draft, samples)
     add_padding(draft, samples)
@@ -209,6 +203,20 @@ def build(
         training = samples.others(*arrays.training, f"{data_name} (training)")
     known = Known(name, draft.meta, draft.facts, notes, draft.scores, draft.label_spread)
     return Parts(draft.network.read_as(form_of(draft.meta)), samples, training, known)
+
+
+def samples_of(draft: Draft) -> Samples:
+    """The evaluation data, as far as the arrays tell them."""
+    inputs, kind = draft.arrays.inputs, draft.kind
+    return Samples(
+        {INPUT: inputs},
+        draft.arrays.labels,
+        kind,
+        draft.network.device,
+        draft.batch_size,
+        kind.features(inputs, draft.meta.features),
+        kind.pad(inputs),
+    )
 
 
 def drafted(

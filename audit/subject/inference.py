@@ -17,7 +17,7 @@ from audit.outputs import Candidate, candidates
 from audit.record import Fact
 from audit.rooms import INPUTS, room
 from audit.scores import distance, width
-from audit.subject.reading import read
+from audit.subject.reading import Choice, read
 from audit.tasks import Asked
 
 if TYPE_CHECKING:
@@ -93,37 +93,51 @@ def complete(
         )
     meta.input.shape = list(x.shape[1:])
     rows = probe_rows(len(x))
-    inputs = x[rows]
-    found = candidates(probe(network.raw, inputs), len(rows), meta.output_index)
-    asked = Asked(
-        network.prepared(inputs).cpu(),
-        None if y is None else y[rows],
-        Labels.of(train_y if y is None else y),
-        meta,
-    )
-    finite = finite_rows(found)
-    if not bool(finite.any()):
-        facts.append(unusable(network.core, len(rows)))
-        finite = ~finite
-    choice = read(
-        [replace(c, tensor=c.tensor[finite].nan_to_num().cpu()) for c in found],
-        replace(asked, inputs=asked.inputs[finite], y=None if asked.y is None else asked.y[finite]),
-    )
-    reading, index = choice.pair.reading, choice.pair.candidate.index
-    if index is not None:
-        meta.output_index = settle(
-            "output index", meta.output_index, lambda: (index, choice.reason)
-        )
+    labels = Labels.of(train_y if y is None else y)
+    choice, scores = choose(network, x[rows], None if y is None else y[rows], labels, meta, facts)
+    reading, task = choice.pair.reading, choice.pair.task
+    if choice.pair.candidate.index is not None:
+        found = choice.pair.candidate.index, choice.reason
+        meta.output_index = settle("output index", meta.output_index, lambda: found)
     meta.output = settle("output", meta.output, lambda: (reading.output, choice.said))
-    meta.task = settle("task", meta.task, lambda: (choice.pair.task.name, choice.said))
-    scores = next(c.tensor for c in found if c.index == index).nan_to_num()
-    if meta.output == "reconstruction":
-        scores = distance(scores, network.prepared(inputs))
-    choice.pair.task.name_classes(meta, width(scores), settle)
+    meta.task = settle("task", meta.task, lambda: (task.name, choice.said))
+    task.name_classes(meta, width(scores), settle)
     check_favourable(meta)
     if meta.favourable is not None:
         facts.append(Fact(name="favourable class", value=meta.favourable, source="given"))
     return Completed(meta, facts, scores)
+
+
+def choose(
+    network: Network,
+    x: Tensor,
+    y: Tensor | None,
+    labels: Labels,
+    meta: SubjectMeta,
+    facts: list[Fact],
+) -> tuple[Choice, Tensor]:
+    """How the answers to a few samples [n, ...] are read, and the scores that are read.
+
+    Args:
+        y: of these samples; labels: of all.
+        facts: told where no answer is a number.
+    """
+    found = candidates(probe(network.raw, x), len(x), meta.output_index)
+    prepared = network.prepared(x)
+    asked = Asked(prepared.cpu(), y, labels, meta)
+    finite = finite_rows(found)
+    if not bool(finite.any()):
+        facts.append(unusable(network.core, len(x)))
+        finite = ~finite
+    choice = read(
+        [replace(c, tensor=c.tensor[finite].nan_to_num().cpu()) for c in found],
+        replace(asked, inputs=asked.inputs[finite], y=None if y is None else y[finite]),
+    )
+    index = choice.pair.candidate.index
+    scores = next(c.tensor for c in found if c.index == index).nan_to_num()
+    if choice.pair.reading.output == "reconstruction":
+        scores = distance(scores, prepared)
+    return choice, scores
 
 
 def probe_rows(n: int) -> Tensor:

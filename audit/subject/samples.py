@@ -6,7 +6,6 @@ import functools
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -57,7 +56,7 @@ class Samples:
     batch_size: int
     features: Sequence[Feature] = ()
     pad: Tensor | None = None
-    sensitive: Mapping[str, NDArray[np.str_]] = field(default_factory=lambda: MappingProxyType({}))
+    sensitive: Mapping[str, NDArray[np.str_]] = field(default_factory=dict)
     groups: NDArray[np.str_] | None = None
     left_out: Sequence[LeftOut] = ()
     name: str = ""

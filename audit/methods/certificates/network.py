@@ -186,7 +186,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Network:
+class TracedNetwork:
     """A feed-forward network as steps, from its input to its scores.
 
     Attributes:
@@ -199,7 +199,7 @@ class Network:
     zero: float
 
 
-def network_of(subject: Subject) -> Network:
+def network_of(subject: Subject) -> TracedNetwork:
     """The subject's network, preprocessing included, as steps that bounds are known of.
 
     Raises:
@@ -243,7 +243,7 @@ def network_of(subject: Subject) -> Network:
             isinstance(step.module, nn.Sigmoid) or step.name == "sigmoid"
         ):
             raise NotApplicable(f"no bounds are known of {step.node.target} within a network")
-    return Network(source, steps, output, zero)
+    return TracedNetwork(source, steps, output, zero)
 
 
 def refuse_stale(source: fx.Node, steps: list[Step]) -> None:
