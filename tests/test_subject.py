@@ -301,6 +301,8 @@ def test_training_data_of_whole_numbers_are_held_as_the_evaluation_data_are():
     y = (x.sum(1) > 16).astype(int)
     subject = audit.Subject(Ends(2, lambda z: z), x, y, train=(x[:100], y[:100]))
     assert subject.inputs.dtype == subject.training.inputs.dtype == torch.float32
+    halves = audit.Subject(Ends(2, lambda z: z), x, y, train=(x[:100] + 0.5, y[:100]))
+    assert torch.equal(halves.training.inputs, torch.tensor(x[:100] + 0.5).float())
     record = audit.run(subject, ["generalisation.gap", "privacy.membership"], profile="quick")
     assert record.verdict.counts["broken"] == 0
 

@@ -96,7 +96,7 @@ class Arrays:
                     f"evaluation data {list(inputs.shape[1:])}; give both in the same form."
                 )
             labels = None if labels is None else as_labels(labels, len(given), classes)
-            arrays.training = given.to(inputs.dtype), labels
+            arrays.training = given, labels
         return arrays
 
     def to(self, dtype: torch.dtype) -> None:
@@ -234,9 +234,10 @@ def drafted(
     """
     inputs = arrays.inputs
     network = Network(core, preprocessing(meta, core, inputs.ndim), place, OutputForm())
-    whole = not inputs.is_floating_point()
-    if whole and (inputs.ndim != 2 or not accepts(network, inputs[:2].to(place))):
-        arrays.to(floating(network.dtype))  # bytes of a picture, numbers of a table: not tokens
+    tokens = inputs.ndim == 2 and not inputs.is_floating_point()
+    tokens = tokens and accepts(network, inputs[:2].to(place))
+    # Bytes of a picture and whole numbers of a table are none.
+    arrays.to(inputs.dtype if tokens else floating(network.dtype))
     training_labels = None if arrays.training is None else arrays.training[1]
     found = complete(meta, network, arrays.inputs.to(place), arrays.labels, training_labels)
     return Draft(
