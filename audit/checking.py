@@ -177,8 +177,7 @@ class Context:
         """The same for the training data, where the subject has some."""
         from audit.evidence import Store
 
-        part = self.subject.training_part
-        assert part is not None
+        part = self.subject.with_samples(self.subject.training)
         store = Store(part, self.store.seed, self.store.folder, self.store.examples)
         store.progress = self.store.progress
         return Context(part, store, self.seed, self.profile, self.examples, self.unanswered)

@@ -15,7 +15,7 @@ from audit.errors import AuditError
 from audit.labels import Labels
 from audit.meta import SubjectMeta
 from audit.outputs import decided
-from audit.record import Fact, Metric, Slice
+from audit.record import Metric, Slice
 from audit.rooms import TASKS, room
 from audit.scores import how_scored, numbered, width
 from audit.tasks import Asked, Reading, Settle, Task, View
@@ -23,6 +23,7 @@ from audit.words import amount
 
 if TYPE_CHECKING:
     from audit.subject import Subject
+    from audit.subject.builder import Draft
 
 
 class Decision(Task):
@@ -77,34 +78,34 @@ class Decision(Task):
     def best_constant(self, subject: Subject, answers: Tensor, y: Tensor) -> float:
         return float(np.bincount(y.numpy()).max() / len(y))
 
-    def number_labels(self, subject: Subject) -> None:
+    def number_labels(self, draft: Draft) -> None:
         """Indices of the classes."""
-        trained = None if subject.train is None else subject.train[1]
-        first = subject.y if subject.y is not None else trained
+        arrays, classes, k = draft.arrays, draft.classes, len(draft.classes)
+        trained = None if arrays.training is None else arrays.training[1]
+        first = arrays.labels if arrays.labels is not None else trained
         if first is None:
             return
-        labels, k = Labels.of(first), len(subject.classes)
-        numbering, reason = labels.numbering(subject.classes)
+        labels = Labels.of(first)
+        numbering, reason = labels.numbering(classes)
         if labels.several and labels.fit(k):
             reason = "one-hot rows: the class is the column that holds the 1"
         if reason:
             read_as = (
-                subject.classes
+                classes
                 if labels.several or numbering is None
-                else {f"{value:g}": subject.classes[i] for value, i in numbering.items()}
+                else {f"{value:g}": classes[i] for value, i in numbering.items()}
             )
-            subject.facts.append(
-                Fact(name="labels", value=read_as, source="inferred", reason=reason)
-            )
-        if subject.train is not None and trained is not None:
-            subject.train = subject.train[0], self.indices(trained, k, "training labels", numbering)
-        if subject.y is None:
+            draft.add_fact("labels", read_as, reason)
+        if arrays.training is not None and trained is not None:
+            trained = self.indices(trained, k, "training labels", numbering)
+            arrays.training = arrays.training[0], trained
+        if arrays.labels is None:
             return
-        subject.y = self.indices(subject.y, k, "labels", numbering)
-        missing = [c for i, c in enumerate(subject.classes) if not bool((subject.y == i).any())]
+        y = arrays.labels = self.indices(arrays.labels, k, "labels", numbering)
+        missing = [c for i, c in enumerate(classes) if not bool((y == i).any())]
         if missing:
             shown = ", ".join(missing[:5]) + (" …" if len(missing) > 5 else "")
-            subject.notes.append(
+            draft.notes.append(
                 f"{len(missing)} of {k} classes never occur in the evaluation data ({shown}): "
                 "nothing is known of how the model treats them."
             )

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from audit.record import write_atomic
 from audit.subject import Subject
-from audit.wrapping import computing_in
+from audit.subject.wrapping import computing_in
 
 Progress = Callable[[str, int, int], None]
 PUBLIC, PRIVATE = ".safetensors", ".samples.safetensors"
@@ -184,11 +184,12 @@ class Store:
                     ],
                     dtype=np.uint64,
                 )
-                with self.subject.listening() as heard, computing_in(self.subject.inputs.dtype):
+                collecting = self.subject.network.collecting_unanswered()
+                with collecting as unanswered, computing_in(self.subject.inputs.dtype):
                     made = produce(Batch(self.subject, x, y, seeds), **parameters)
                 kept = {k: v.detach().cpu().contiguous() for k, v in made.items()}
-                if heard:
-                    kept[UNANSWERED] = rows_of(heard, len(chosen))
+                if unanswered:
+                    kept[UNANSWERED] = rows_of(unanswered, len(chosen))
                 self.keep(produce, key, kept)
                 self.computed += 1
                 found = kept if fields is None else only(kept, fields)
@@ -237,17 +238,17 @@ def only(tensors: dict[str, Tensor], fields: Sequence[str]) -> dict[str, Tensor]
     return {k: v for k, v in tensors.items() if k in fields or k == UNANSWERED}
 
 
-def rows_of(heard: list[Tensor], n: int) -> Tensor:
+def rows_of(masks: list[Tensor], n: int) -> Tensor:
     """[n] samples of a batch that were, at one call at least, answered with no number.
 
     Args:
-        heard: of each call that held such answers, which rows they were. Calls of other sizes than
+        masks: of each call that held such answers, which rows they were. Calls of other sizes than
             whole batches only say how many there are at least.
     """
     rows = torch.zeros(n, dtype=torch.bool)
-    for mask in heard:
+    for mask in masks:
         if len(mask) % n == 0:
             rows |= mask.reshape(-1, n).any(0)
-    least = min(n, max(int(mask.sum()) for mask in heard))
+    least = min(n, max(int(mask.sum()) for mask in masks))
     rows[(~rows).nonzero()[: max(0, least - int(rows.sum())), 0]] = True
     return rows

@@ -12,7 +12,6 @@ from audit.data import Dataset, read_data
 from audit.errors import AuditError
 from audit.foreign import no_exit
 from audit.meta import InputMeta, SubjectMeta, describe_errors
-from audit.record import Fact
 from audit.subject import Subject
 
 
@@ -82,25 +81,27 @@ def load(
             data_name="" if evaluation is None else evaluation.name,
             left_out=() if evaluation is None else evaluation.left_out,
         )
-    if evaluation is not None:
-        subject.notes = [*evaluation.notes, *subject.notes]
-    if training is not None:
-        subject.notes += [f"Training data: {note}" for note in training_notes(training)]
-    tell(subject, artifact)
-    return subject
+    notes = [
+        *artifact_notes(artifact),
+        *(() if evaluation is None else evaluation.notes),
+        *subject.notes,
+        *(() if training is None else training_notes(training)),
+    ]
+    return subject.read_from(artifact.format, trusted=artifact.trusted, notes=notes)
 
 
 def training_notes(training: Dataset) -> list[str]:
     """What was not read of the training data, or read as something else. No number of the audit is of
     all of them, so that nothing is undecided for it.
     """
-    return [
+    notes = [
         *(
             f"{lacking.how_many:,} {lacking.what} were left out: {lacking.why}."
             for lacking in training.left_out
         ),
         *training.notes,
     ]
+    return [f"Training data: {note}" for note in notes]
 
 
 def described_by(data: Dataset) -> SubjectMeta:
@@ -130,23 +131,16 @@ def bare_weights(artifact: Artifact, meta: SubjectMeta, path: Path) -> Subject:
         else:
             holder.register_buffer(safe, tensor)
     subject = Subject(holder, meta=meta.model_copy(update={"name": meta.name or path.name}))
-    tell(subject, artifact)
-    return subject
+    notes = artifact_notes(artifact)
+    return subject.read_from(artifact.format, trusted=artifact.trusted, notes=notes)
 
 
-def tell(subject: Subject, artifact: Artifact) -> None:
+def artifact_notes(artifact: Artifact) -> list[str]:
     """What the report has to say about the file itself."""
-    subject.format, subject.trusted = artifact.format, artifact.trusted
-    subject.notes = [*artifact.notes, *subject.notes]
-    if artifact.trusted:
-        subject.notes.insert(
-            0,
-            f"The file is a {artifact.format} and was loaded by running it, because --trust said so.",
-        )
-    subject.facts.insert(
-        0,
-        Fact(name="format", value=artifact.format, source="inferred", reason="the file's content"),
+    trusted = (
+        f"The file is a {artifact.format} and was loaded by running it, because --trust said so."
     )
+    return [*([trusted] if artifact.trusted else []), *artifact.notes]
 
 
 def zoo_model(name: str):  # type: ignore[no-untyped-def]

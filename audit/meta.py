@@ -1,6 +1,6 @@
 """What can be said of a subject besides its weights and data: one schema for the checkpoint's
 `meta`, the config's `[subject]` and the keywords of `audit.Subject`. All of it is optional; what is
-not given is inferred (`audit.inference`), and the report says so.
+not given is inferred (`audit.subject.inference`), and the report says so.
 """
 
 from __future__ import annotations

@@ -140,7 +140,7 @@ def plan(
 
 
 def applicability(check: Check, subject: Subject) -> Planned:
-    if check.needs_data and subject.x is None:
+    if check.needs_data and subject.n == 0:
         return Planned(check, "untested", "no_data", "no evaluation data are given")
     try:
         check.applies(subject)

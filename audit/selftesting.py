@@ -166,9 +166,7 @@ def selftest(
 
 def identity(subject: Subject) -> str:
     """Twins of the same model, data and training data are one."""
-    part = subject.training_part
-    trained_on = part.data_digest() if part is not None else ""
-    return f"{subject.behaviour_digest()} {subject.data_digest()} {trained_on}"
+    return f"{subject.behaviour_digest()} {subject.data_digest()} {subject.training_digest()}"
 
 
 def detect(

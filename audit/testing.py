@@ -139,7 +139,7 @@ def check_contract(check: str | Check, subject: Subject, profile: str = "quick")
         raise ContractBroken(f"{asked.id} answers {first.answer!r}")
     if told(first) != told(again):
         raise ContractBroken(f"{asked.id} measures something else when it is asked again")
-    shared = 3 * subject.n + (len(subject.train[0]) if subject.train else 0)
+    shared = 3 * subject.n + subject.training_n
     allowed = OVERRUN * (declared.forward + shared)
     if made > allowed:
         raise ContractBroken(

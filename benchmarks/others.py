@@ -109,8 +109,8 @@ def digits() -> Data:
 def mnist() -> Data:
     """28x28 in [0, 1], the extract of the reference models."""
     subject = audit.load("zoo:mnist-cnn")
-    assert subject.train is not None
-    return subject.train[0].float(), subject.train[1], subject.x, subject.y
+    known = subject.with_samples(subject.training)
+    return known.inputs.float(), known.labels, subject.inputs, subject.labels
 
 
 MODELS: dict[str, tuple[Callable[[], nn.Module], Callable[[], Data], int]] = {

@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ def art_classifier(subject: audit.Subject, shape: tuple[int, ...], *, frozen: bo
 
     for parameter in subject.model.parameters():
         parameter.requires_grad_(not frozen)
-    low, high = subject.range or (float(subject.x.min()), float(subject.x.max()))
+    low, high = subject.range or (float(subject.inputs.min()), float(subject.inputs.max()))
     return PyTorchClassifier(
         subject.model,
         nn.CrossEntropyLoss(),
@@ -115,14 +116,14 @@ def gradient(name: str, subject: audit.Subject, eps: float, samples: int, rounds
     from foolbox.attacks import LinfProjectedGradientDescentAttack
 
     n = np.arange(min(subject.n, samples))
-    x, y = subject.x[n], subject.y[n]
+    x, y = subject.inputs[n], subject.labels[n]
     one_hot = np.eye(len(subject.classes), dtype=np.float32)[y.numpy()]
     left: dict[str, float] = {}
     size = best_batch(
         lambda s: passes(subject.model, x, y, s, 2),
         (64, 128, 256) if x.ndim == 4 else (256, 1024, 4096),
     )
-    subject.batch_size = size
+    subject = subject.with_samples(replace(subject.samples, batch_size=size))
 
     def ours(who: str, produce: Any, **given: Any) -> None:
         broken = 0.0
@@ -209,7 +210,7 @@ def minimum(name: str, samples: int, rounds: int) -> list[Row]:
 
     subject = audit.load(f"zoo:{name}")
     n = Context.of(subject).samples(samples)
-    x, y = subject.x[n], subject.y[n]
+    x, y = subject.inputs[n], subject.labels[n]
     with torch.no_grad():
         right = subject.logits(x).argmax(1) == y
     medians: dict[str, float] = {}
@@ -263,7 +264,7 @@ def squares(name: str, samples: int, rounds: int) -> list[Row]:
 
     subject, eps = audit.load(f"zoo:{name}"), EPS[name]
     n = Context.of(subject).samples(samples)
-    x, y = subject.x[n], subject.y[n]
+    x, y = subject.inputs[n], subject.labels[n]
     left: dict[str, float] = {}
 
     def ours() -> None:
@@ -325,7 +326,7 @@ def cascade(
     from art.attacks.evasion import AutoAttack
 
     n = Context.of(subject).samples(samples)
-    x, y = subject.x[n], subject.y[n]
+    x, y = subject.inputs[n], subject.labels[n]
     left: dict[str, float] = {}
 
     def autoattack(who: str) -> None:
@@ -381,8 +382,8 @@ def one_scale(n: int) -> None:
     subject = audit.load("zoo:mnist-cnn-robust")
     generator = torch.Generator().manual_seed(0)
     at = torch.arange(n) % subject.n
-    x = (subject.x[at] + 0.02 * torch.rand(n, 1, 28, 28, generator=generator)).clamp(0, 1)
-    many = audit.Subject(subject.core, x, subject.y[at], meta=subject.meta)
+    x = (subject.inputs[at] + 0.02 * torch.rand(n, 1, 28, 28, generator=generator)).clamp(0, 1)
+    many = audit.Subject(subject.core, x, subject.labels[at], meta=subject.meta)
     check = audit.check("robustness.worst_case", samples=n)
     with tempfile.TemporaryDirectory() as folder:  # evidence lies on disk, as in an audit
         began = time.perf_counter()

@@ -229,7 +229,7 @@ def attribution_methods() -> None:
 
             def library_lime(subject=subject, x=x, probabilities=probabilities, few=few) -> None:
                 explainer = lime.lime_tabular.LimeTabularExplainer(
-                    subject.x.numpy(), random_state=0
+                    subject.inputs.numpy(), random_state=0
                 )
                 for row in x[:few].numpy():
                     explainer.explain_instance(row, probabilities)
@@ -289,10 +289,10 @@ def straight_script() -> None:
     from sklearn.metrics import balanced_accuracy_score, classification_report, f1_score
 
     subject = audit.load("zoo:digits-cnn")
-    model = nn.Sequential(subject.preprocess, subject.core)
+    model = nn.Sequential(subject.network.preprocess, subject.core)
     for parameter in model.parameters():
         parameter.requires_grad_(True)
-    x, y = subject.x, subject.y.numpy()
+    x, y = subject.inputs, subject.labels.numpy()
     with torch.no_grad():
         p = model(x).softmax(1).numpy()
     balanced_accuracy_score(y, p.argmax(1))

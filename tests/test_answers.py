@@ -55,7 +55,9 @@ def renormalised(z, x):
 def test_the_answers_are_those_that_were_returned(change):
     model = Behind(change)
     subject = audit.Subject(model, X, Y)
-    returned = torch.cat([model(part).argmax(1) for part in subject.x.split(subject.batch_size)])
+    returned = torch.cat(
+        [model(part).argmax(1) for part in subject.inputs.split(subject.batch_size)]
+    )
     predicted = Context.of(subject).predictions().predicted
     np.testing.assert_array_equal(predicted, returned.numpy())
 
@@ -191,9 +193,9 @@ def test_eval_is_called_once_on_the_copy():
     subject = audit.Subject(model, X, Y)
     assert (model.merged, subject.core.merged) == (0, 1)
     expected = nn.functional.linear(
-        subject.x, model.base.weight + model.adapter.weight, model.base.bias
+        subject.inputs, model.base.weight + model.adapter.weight, model.base.bias
     )
-    assert torch.allclose(subject.logits(subject.x), expected, atol=1e-6)
+    assert torch.allclose(subject.logits(subject.inputs), expected, atol=1e-6)
     audit.run(subject, ["behaviour.determinism"], profile="quick")
     assert subject.core.merged == 1
 
@@ -208,7 +210,7 @@ def test_an_exported_program_and_reparametrised_weights_are_read():
     dim = torch.export.Dim("n", min=2, max=1024)
     program = torch.export.export(net.eval(), (torch.tensor(X[:8]),), dynamic_shapes=({0: dim},))
     subject = audit.Subject(program.module(), X, Y)
-    assert torch.allclose(subject.logits(subject.x), net(subject.x), atol=1e-5)
+    assert torch.allclose(subject.logits(subject.inputs), net(subject.inputs), atol=1e-5)
     normed = nn.Sequential(nn.utils.weight_norm(nn.Linear(4, 2)))
     normed(torch.tensor(X)).sum().backward()
     assert audit.Subject(normed, X, Y).n == 600
@@ -222,7 +224,7 @@ def test_the_precision_of_the_weights_is_kept_and_told(dtype):
     assert fact.value == str(dtype).removeprefix("torch.")
     assert next(subject.core.parameters()).dtype == dtype
     held = torch.float64 if dtype == torch.float64 else torch.float32
-    assert subject.x.dtype == held
+    assert subject.inputs.dtype == held
     assert bool(subject.notes) == (dtype != torch.float64)
     expected = model(torch.tensor(X.astype(np.float64)).to(dtype))
-    assert torch.equal(subject.logits(subject.x), expected.to(held))
+    assert torch.equal(subject.logits(subject.inputs), expected.to(held))

@@ -52,4 +52,4 @@ def test_clusters_that_are_given_are_kept():
     people = np.arange(20) // 2
     subject = audit.Subject(Said(), x.astype(np.float32), y, groups=people)
     assert list(Context.of(subject).clusters()) == [str(p) for p in people]
-    assert subject.copies_told() == []
+    assert subject.samples.notes_on_copies() == []

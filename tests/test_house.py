@@ -114,3 +114,16 @@ def test_our_own_rooms_need_no_entry_point(monkeypatch):
     monkeypatch.setattr(audit.rooms, "entry_points", lambda group: ())
     found = audit.rooms.rooms.__wrapped__(INPUTS)
     assert set(found) == {p.stem for p in (ROOT / "audit/inputs").iterdir() if p.stem[0] != "_"}
+
+
+@pytest.mark.parametrize("folder", ["audit/methods", "checks"])
+def test_nothing_is_written_into_a_subject(folder):
+    """What is made of it is kept by `subject.derived`."""
+    found = [
+        f"{path.relative_to(ROOT)}:{node.lineno} {ast.unparse(node)}"
+        for path in sources(folder)
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, (ast.Attribute, ast.Subscript)) and isinstance(node.ctx, ast.Store)
+        if "subject" in ast.unparse(node.value).split("[")[0].split(".")
+    ]
+    assert not found

@@ -178,15 +178,20 @@ def test_padding_is_never_changed():
     x[torch.arange(12)[None] >= torch.randint(4, 13, (200, 1))] = 0
     y = (x.sum((1, 2)) > 9).long()
     subject = audit.Subject(Ends().eval(), x, y, input={"range": (0, 1.1), "eps": 0.1})
-    assert subject.pad.tolist() == [0, 0]
+    assert subject.samples.pad.tolist() == [0, 0]
     assert any(f.name == "padding" for f in subject.facts)
     from audit.methods.attacks.ascent import pgd
 
     pads = x == 0
     found = audit.Context.of(subject).evidence(
-        pgd, subject.x[:, 0, 0].argsort().numpy(), eps=0.1, steps=5, restarts=1, random_start=True
+        pgd,
+        subject.inputs[:, 0, 0].argsort().numpy(),
+        eps=0.1,
+        steps=5,
+        restarts=1,
+        random_start=True,
     )
-    order = subject.x[:, 0, 0].argsort()
+    order = subject.inputs[:, 0, 0].argsort()
     assert not (found["x"][pads[order]] != 0).any()
     assert float(subject.moments.low.min()) > 0.09  # padding is not counted
 
@@ -196,4 +201,4 @@ def test_series_of_one_length_have_no_padding():
     x[:, -1] = 0  # one silent step at the end of all is no padding
     model = nn.Sequential(nn.Flatten(), nn.Linear(12, 2))
     subject = audit.Subject(model, x, torch.arange(50) % 2, input={"kind": "sequence"})
-    assert subject.pad is None
+    assert subject.samples.pad is None

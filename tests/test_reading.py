@@ -326,11 +326,11 @@ def test_one_reading_fits(name):
         index,
     )
     assert all(f.reason for f in subject.facts if f.source == "inferred")
-    logits = subject.logits(subject.x)
+    logits = subject.logits(subject.inputs)
     assert logits.shape == (N, 1 if task == "regression" else len(subject.classes))
     assert logits.dtype == (torch.float64 if name == "doubles" else torch.float32)
     if task == "binary" and isinstance(model, Rule):
-        right = float((logits.argmax(1) == subject.y).float().mean())
+        right = float((logits.argmax(1) == subject.labels).float().mean())
         assert right > 0.97, right
 
 
@@ -412,7 +412,7 @@ def test_a_reconstruction_error_tells_what_is_unusual():
     found = audit.check("performance.anomaly").measure(subject)
     assert found.metric("auroc").value > 0.95
     error = ((Autoencoder()(torch.tensor(x)) - torch.tensor(x)) ** 2).mean(1)
-    score = subject.logits(subject.x)[:, 1] + subject.meta.threshold
+    score = subject.logits(subject.inputs)[:, 1] + subject.meta.threshold
     assert torch.allclose(score, error, atol=1e-5)
 
 

@@ -108,15 +108,19 @@ def test_evidence_is_keyed_by_what_decides_it(images, tmp_path):
     assert computed(images) == 0
     assert computed(images, eps=0.2) == 1
     assert computed(images, seed=1) == 1
-    changed = audit.Subject(images.core, images.x + 0.001, images.y, input={"range": (0, 1)})
+    changed = audit.Subject(
+        images.core, images.inputs + 0.001, images.labels, input={"range": (0, 1)}
+    )
     assert computed(changed) == 1
-    other = images.x.clone()
+    other = images.inputs.clone()
     other[100] += 0.001  # not among the samples asked for, but part of the mean that methods use
-    assert computed(audit.Subject(images.core, other, images.y, input={"range": (0, 1)})) == 1
+    assert computed(audit.Subject(images.core, other, images.labels, input={"range": (0, 1)})) == 1
     with torch.no_grad():
         images.core.head.bias.add_(0.5)
     try:
-        same_data = audit.Subject(images.core, images.x, images.y, input={"range": (0, 1)})
+        same_data = audit.Subject(
+            images.core, images.inputs, images.labels, input={"range": (0, 1)}
+        )
         assert computed(same_data) == 1
     finally:
         with torch.no_grad():

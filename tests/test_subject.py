@@ -1,5 +1,7 @@
 """What is inferred, from every kind of output; and a sentence for bad data."""
 
+import doctest
+
 import numpy as np
 import pytest
 import torch
@@ -54,8 +56,8 @@ def test_outputs_are_told_apart(classes, function, output, task):
     assert {"output", "task", "input kind"} <= inferred
     assert all(f.reason for f in subject.facts if f.source == "inferred")
     reference = audit.Subject(Ends(classes, lambda z: z), x * 3, y)
-    a = subject.logits(subject.x).softmax(1)
-    assert torch.allclose(a, reference.logits(reference.x).softmax(1), atol=1e-5)
+    a = subject.logits(subject.inputs).softmax(1)
+    assert torch.allclose(a, reference.logits(reference.inputs).softmax(1), atol=1e-5)
 
 
 @pytest.mark.parametrize("function", [lambda z: torch.softmax(z, 1), nn.Softmax(1), torch.sigmoid])
@@ -92,7 +94,7 @@ def test_preprocess_lives_inside_the_subject(cnn):
         y,
         input={"range": (0, 255), "preprocess": {"scale": "1/255", "channels": "last"}},
     )
-    assert torch.allclose(plain.logits(plain.x), scaled.logits(scaled.x), atol=1e-4)
+    assert torch.allclose(plain.logits(plain.inputs), scaled.logits(scaled.inputs), atol=1e-4)
     found = audit.check("robustness.fgsm", eps=8).measure(scaled)
     other = audit.check("robustness.fgsm", eps=8 / 255).measure(plain)
     assert found.metric("robust_accuracy", eps=8.0).value == pytest.approx(
@@ -100,7 +102,7 @@ def test_preprocess_lives_inside_the_subject(cnn):
     )
     model = audit.Subject(cnn, x, y, input={"preprocess": {"mean": [0.5], "std": [0.25]}})
     expected = cnn((torch.tensor(x) - 0.5) / 0.25)
-    assert torch.allclose(model.logits(model.x), expected, atol=1e-4)
+    assert torch.allclose(model.logits(model.inputs), expected, atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -132,7 +134,7 @@ def test_bad_data_get_a_sentence(change, message):
 
 def test_sensitive_of_the_wrong_length(table):
     with pytest.raises(AuditError, match=r"sensitive column 'sex' has shape \[3\]"):
-        audit.Subject(table.core, table.x, table.y, sensitive={"sex": ["a", "b", "c"]})
+        audit.Subject(table.core, table.inputs, table.labels, sensitive={"sex": ["a", "b", "c"]})
 
 
 def test_a_class_that_never_occurs_is_noted():
@@ -186,7 +188,7 @@ def test_bytes_and_whole_numbers_become_floats_and_tokens_stay_whole(cnn):
         y,
         input={"range": (0, 255), "preprocess": {"scale": "1/255"}},
     )
-    assert pictures.x.dtype == torch.float32
+    assert pictures.inputs.dtype == torch.float32
     assert pictures.kind.name == "image"
     counts = np.random.default_rng(0).integers(0, 9, (60, 4))
     assert audit.Subject(Ends(2, lambda z: z), counts, y % 2).kind.name == "tabular"
@@ -250,10 +252,10 @@ def test_training_data_are_held_to_the_evaluation_data():
     with pytest.raises(AuditError, match="Training labels run from 0 to 7"):
         audit.Subject(model, x, y, train=(x, y * 7))
     subject = audit.Subject(model, x, y, train=(x.astype(np.float64), y.astype(float)))
-    assert subject.train[0].dtype == torch.float32
-    assert subject.train[1].dtype == torch.int64
-    assert subject.training_part.n == 60
-    assert subject.training_part.data_digest() == audit.Subject(model, x, y).data_digest()
+    assert subject.training.inputs.dtype == torch.float32
+    assert subject.training.labels.dtype == torch.int64
+    assert subject.training_n == 60
+    assert subject.training_digest() == audit.Subject(model, x, y).data_digest()
 
 
 def test_a_regression_has_a_tolerance_and_an_anomaly_score_a_threshold():
@@ -268,7 +270,9 @@ def test_a_regression_has_a_tolerance_and_an_anomaly_score_a_threshold():
     assert given.task.changed(given, before, after).tolist() == [False, True, True]
     score = audit.Subject(Ends(1, lambda z: z), x, np.zeros(200), task="anomaly")
     assert score.classes == ["normal", "anomaly"]
-    assert float((score.logits(score.x).argmax(1)).float().mean()) == pytest.approx(0.05, abs=0.01)
+    assert float((score.logits(score.inputs).argmax(1)).float().mean()) == pytest.approx(
+        0.05, abs=0.01
+    )
     with pytest.raises(AuditError, match="one score"):
         audit.Subject(Ends(3, lambda z: z), x, np.zeros(200), task="anomaly")
 
@@ -290,3 +294,59 @@ def test_what_a_threshold_or_tolerance_would_be_made_up_from_is_refused():
         audit.Subject(model, x, np.zeros(60), train=(x, np.ones(60)), task="anomaly")
     with pytest.raises(AuditError, match="All labels are the same number"):
         audit.Subject(model, x, np.full(60, 3.5), task="regression")
+
+
+def test_training_data_of_whole_numbers_are_held_as_the_evaluation_data_are():
+    x = np.random.default_rng(0).integers(0, 9, (200, 4))
+    y = (x.sum(1) > 16).astype(int)
+    subject = audit.Subject(Ends(2, lambda z: z), x, y, train=(x[:100], y[:100]))
+    assert subject.inputs.dtype == subject.training.inputs.dtype == torch.float32
+    halves = audit.Subject(Ends(2, lambda z: z), x, y, train=(x[:100] + 0.5, y[:100]))
+    assert torch.equal(halves.training.inputs, torch.tensor(x[:100] + 0.5).float())
+    record = audit.run(subject, ["generalisation.gap", "privacy.membership"], profile="quick")
+    assert record.verdict.counts["broken"] == 0
+
+
+def test_without_data_the_network_is_whole_and_samples_are_missed_in_words():
+    subject = audit.Subject(
+        Ends(3, lambda z: z.softmax(1)),
+        output="probabilities",
+        input={"shape": [4], "preprocess": {"std": [1, 2, 1, 2]}},
+    )
+    x = torch.rand(5, 4)
+    expected = Ends(3, lambda z: z)(x / torch.tensor([1.0, 2, 1, 2]))
+    assert torch.allclose(subject.logits(x), expected, atol=1e-6)
+    assert (subject.n, subject.training_n, subject.has_labels) == (0, 0, False)
+    for missed in ("samples", "inputs", "labels", "moments", "whole", "clusters", "features"):
+        with pytest.raises(audit.NotApplicable, match="no evaluation data are given"):
+            getattr(subject, missed)
+    with pytest.raises(audit.NotApplicable, match="no evaluation data are given"):
+        subject.require()
+    with pytest.raises(audit.NotApplicable, match="no training data are given"):
+        _ = subject.training
+
+
+def test_another_network_or_other_samples_bring_nothing_along_that_was_reckoned_of_the_first():
+    x, y = table_data(100)
+    plain = audit.Subject(
+        Ends(2, lambda z: z), x, y, train=(x[:40] + 1, y[:40]), sensitive={"sex": ["a", "b"] * 50}
+    )
+    made = plain.derived("rounded", lambda: plain.network.copy(lambda core: None))
+    assert plain.derived("rounded", lambda: None) is made
+    assert plain.differentiable
+    assert plain.moments.mean.abs().max() < 0.5
+    blind = plain.with_network("blind", Ends(2, torch.Tensor.detach))
+    assert blind.name == "Ends (blind)"
+    assert blind.samples is plain.samples
+    assert not blind.differentiable
+    assert blind.derived("rounded", lambda: None) is None
+    trained = plain.with_samples(plain.training)
+    assert trained.network is plain.network
+    assert (trained.n, trained.training_n, dict(trained.sensitive)) == (40, 0, {})
+    assert torch.allclose(trained.moments.mean, torch.tensor(x[:40] + 1).mean(0), atol=1e-5)
+    assert trained.data_digest() != plain.data_digest()
+
+
+def test_the_example_of_a_subject_runs():
+    found = doctest.DocTestFinder(recurse=False).find(audit.Subject, "Subject")
+    assert doctest.DocTestRunner().run(found[0]) == doctest.TestResults(0, 5)

@@ -213,8 +213,12 @@ class InputKind(ABC):
 
     # What can be left out
 
-    def features(self, subject: Subject) -> list[Feature]:
-        """Named features, where single columns mean something."""
+    def features(self, x: Tensor, described: list[Feature] | None) -> list[Feature]:
+        """Named features of samples [n, ...], where single columns mean something.
+
+        Args:
+            described: those that the user describes.
+        """
         return []
 
     @abstractmethod
@@ -249,16 +253,19 @@ class InputKind(ABC):
         """
         raise NotApplicable(f"the inputs are {self.noun}, whose values are not missing one by one")
 
-    def pad(self, subject: Subject) -> Tensor | None:
-        """What samples that are shorter than others are filled up with; None: nothing."""
-        return None
+    def pad(self, x: Tensor) -> Tensor | None:
+        """What those of the samples [n, ...] that are shorter are filled up with; None: nothing.
 
-    def padding(self, subject: Subject, x: Tensor) -> Tensor | None:
-        """[n, ...] which values are no part of the samples; None: all are.
-
-        They are never changed, counted or explained.
+        A kind that finds something says in `padding` where it stands.
         """
         return None
+
+    def padding(self, x: Tensor, pad: Tensor) -> Tensor:
+        """[n, ...] which values of samples are filled up, and no part of them.
+
+        They are never changed, counted or explained (`subject.padding`).
+        """
+        raise NotImplementedError(f"{self.name} finds padding, and says not where it stands")
 
     # What it meets in life
 
@@ -359,7 +366,7 @@ def inferred(x: Tensor, first: FirstLayer | None) -> tuple[str, str]:
 
 def unpadded(subject: Subject, x: Tensor, changed: Tensor) -> Tensor:
     """Samples [n, ...] after a change, with the padding as it was."""
-    pads = subject.kind.padding(subject, x)
+    pads = subject.padding(x)
     return changed if pads is None else torch.where(pads, x, changed)
 
 

@@ -67,15 +67,12 @@ class Series(InputKind):
     def samples(self, steps: Tensor, like: Tensor) -> Tensor:
         """[n, time, channels] in the form of the samples `like` [n, ...]; the inverse of `steps`."""
 
-    def pad(self, subject: Subject) -> Tensor | None:
-        return padded_with(self.steps(subject.inputs))
+    def pad(self, x: Tensor) -> Tensor | None:
+        return padded_with(self.steps(x))
 
-    def padding(self, subject: Subject, x: Tensor) -> Tensor | None:
-        if subject.pad is None:
-            return None
+    def padding(self, x: Tensor, pad: Tensor) -> Tensor:
         steps = self.steps(x)
-        pads = trailing(steps, subject.pad.to(x))[:, :, None].expand_as(steps)
-        return self.samples(pads, x)
+        return self.samples(trailing(steps, pad.to(x))[:, :, None].expand_as(steps), x)
 
     def parts(self, subject: Subject) -> Parts:
         """Stretches of time of groups of channels."""

@@ -74,11 +74,9 @@ class Tabular(InputKind):
         listed = ", ".join(names[:4]) + (", …" if len(names) > 4 else "")
         return f"Changing {listed} by at most {number(size)} standard deviations each"
 
-    def features(self, subject: Subject) -> list[Feature]:
+    def features(self, x: Tensor, described: list[Feature] | None) -> list[Feature]:
         """As they are described; unnamed columns are called by their number."""
-        if subject.meta.features:
-            return subject.meta.features
-        return [Feature(name=f"column {i}", columns=[i]) for i in range(subject.inputs.shape[1])]
+        return described or [Feature(name=f"column {i}", columns=[i]) for i in range(x.shape[1])]
 
     def parts(self, subject: Subject) -> Parts:
         """Named features, one-hot columns together."""

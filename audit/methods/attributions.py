@@ -12,7 +12,6 @@ LIME and SHAP need are ours, batched over samples: the libraries' loops over sin
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable
 from typing import Any
@@ -25,8 +24,7 @@ from audit.errors import NotApplicable
 from audit.evidence import Batch, producer
 from audit.inputs import Parts
 from audit.outputs import full
-from audit.subject import Subject
-from audit.wrapping import Logits
+from audit.subject import Network, Subject
 
 CHUNK = 256
 EXTRA_TOKENS = 8  # before those of a transformer's patches, at most
@@ -43,26 +41,24 @@ def score_function(subject: Subject, randomised: int) -> tuple[ScoreFunction, nn
     unit, explained = subject.task.spread(subject), subject.task.explained
     if not randomised:
         return (lambda x, t: explained(subject.logits(x), t) / unit), subject.core
-    model = randomised_copy(subject, randomised)
-    return (lambda x, t: explained(model(x.to(subject.device)), t) / unit), model.core
+    network = randomised_copy(subject, randomised)
+    return (lambda x, t: explained(network.logits(x), t) / unit), network.core
 
 
-def randomised_copy(subject: Subject, seed: int) -> Logits:
+def randomised_copy(subject: Subject, seed: int) -> Network:
     """The model with every weight tensor drawn anew from a normal of its own mean and spread.
 
     The null of the model randomisation test (Adebayo et al. 2018, 3.1).
     """
-    name = f"randomised {seed}"
-    if name not in subject.copies:
-        model: Logits = copy.deepcopy(subject.model)
+
+    def draw(core: nn.Module) -> None:
         generator = torch.Generator().manual_seed(seed)
-        with torch.no_grad():
-            for parameter in model.parameters():
-                if parameter.is_floating_point() and parameter.numel() > 1:
-                    fresh = torch.randn(parameter.shape, generator=generator).to(parameter)
-                    parameter.copy_(fresh * parameter.std() + parameter.mean())
-        subject.copies[name] = model
-    return subject.copies[name]
+        for parameter in core.parameters():
+            if parameter.is_floating_point() and parameter.numel() > 1:
+                fresh = torch.randn(parameter.shape, generator=generator).to(parameter)
+                parameter.copy_(fresh * parameter.std() + parameter.mean())
+
+    return subject.derived(f"randomised {seed}", lambda: subject.network.copy(draw))
 
 
 def baseline(subject: Subject) -> Tensor:
@@ -140,7 +136,7 @@ def believability(
         return {}
     base, parts = baseline(batch.subject), batch.subject.kind.parts(batch.subject)
     x = full(batch.x)
-    pads = batch.subject.kind.padding(batch.subject, x)
+    pads = batch.subject.padding(x)
     free = parts.total(((x - base) / (batch.subject.moments.std + 1e-12)).abs())
     centre: Tensor | float = 0.0
     if batch.subject.task.valued:  # its values have no zero of their own
@@ -327,7 +323,7 @@ def shap(batch: Batch, *, permutations: int, rows: int, randomised: int = 0) -> 
     subject = batch.subject
     score, _ = score_function(subject, randomised)
     target, x, parts = answered(batch), full(batch.x), subject.kind.parts(subject)
-    fill, pads = subject.kind.absent(subject, rows), subject.kind.padding(subject, x)
+    fill, pads = subject.kind.absent(subject, rows), subject.padding(x)
     count = parts.count
     values = torch.zeros(len(x), count, device=x.device)
     for permutation in range(permutations):
@@ -401,7 +397,7 @@ def lime(batch: Batch, *, draws: int, rows: int, randomised: int = 0) -> dict[st
     subject = batch.subject
     score, _ = score_function(subject, randomised)
     target, x, parts = answered(batch), full(batch.x), subject.kind.parts(subject)
-    fill, pads = subject.kind.absent(subject, rows), subject.kind.padding(subject, x)
+    fill, pads = subject.kind.absent(subject, rows), subject.padding(x)
     n, count = len(x), parts.count
     masks = batch.uniform(0, (draws, count)) < 0.5
     masks[:, 0] = True  # the sample itself comes first, as lime expects

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,8 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from audit.evidence import Batch, producer
-from audit.subject import Subject
-from audit.wrapping import Logits
+from audit.subject import Network, Subject
 
 WEIGHTED = (nn.Linear, nn.modules.conv._ConvNd, nn.RNNBase)
 
@@ -31,33 +29,31 @@ def to_uint8(tensor: Tensor) -> Tensor:
     return ((tensor / scale + zero).round().clamp(0, 255) - zero) * scale
 
 
-def int8_copy(subject: Subject) -> Logits:
+def int8_copy(subject: Subject) -> Network:
     """The model with the weights of its linear, convolutional and recurrent layers in int8 (one
     scale a tensor), and the inputs of linear and convolutional ones in uint8 (one scale a batch).
 
     The arithmetic of dynamic quantisation (Jacob et al. 2018, section 2; Krishnamoorthi 2018), in
     floating point: the same rounding, whatever kernels the machine has.
     """
-    if "int8" in subject.copies:
-        return subject.copies["int8"]
-    model: Logits = copy.deepcopy(subject.model)
+    return subject.derived("int8", lambda: subject.network.copy(round_layers))
 
-    def round_input(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-        return tuple(
-            to_uint8(i) if isinstance(i, Tensor) and i.is_floating_point() else i for i in inputs
-        )
 
-    with torch.no_grad():
-        for module in model.modules():
-            if not isinstance(module, WEIGHTED):
-                continue
-            for name, parameter in module.named_parameters(recurse=False):
-                if "weight" in name:
-                    parameter.copy_(to_int8(parameter))
-            if not isinstance(module, nn.RNNBase):
-                module.register_forward_pre_hook(round_input)
-    subject.copies["int8"] = model
-    return model
+def round_layers(core: nn.Module) -> None:
+    for module in core.modules():
+        if not isinstance(module, WEIGHTED):
+            continue
+        for name, parameter in module.named_parameters(recurse=False):
+            if "weight" in name:
+                parameter.copy_(to_int8(parameter))
+        if not isinstance(module, nn.RNNBase):
+            module.register_forward_pre_hook(round_inputs)
+
+
+def round_inputs(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(
+        to_uint8(i) if isinstance(i, Tensor) and i.is_floating_point() else i for i in inputs
+    )
 
 
 def quantisable(subject: Subject) -> bool:
@@ -67,9 +63,9 @@ def quantisable(subject: Subject) -> bool:
 @producer(version=1)
 def predict_int8(batch: Batch) -> dict[str, Tensor]:
     """Logits [n, classes] (or values [n, 1]) of the eight-bit model."""
-    model = int8_copy(batch.subject)
+    network = int8_copy(batch.subject)
     with torch.no_grad(), plain_attention():
-        return {"logits": model(batch.x).float()}
+        return {"logits": network.logits(batch.x).float()}
 
 
 @contextmanager

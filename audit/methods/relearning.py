@@ -60,7 +60,7 @@ def relearnt(subject: Subject, samples: NDArray[np.intp], seed: int) -> Subject 
         parameter.requires_grad_(parameter.is_floating_point())
 
     def build() -> nn.Module:
-        return subject.logits_of(core)
+        return subject.network.trainable(core)
 
     try:
         with torch.enable_grad():

@@ -15,7 +15,7 @@ from audit.methods.attacks.ascent import ascent
 from audit.methods.attacks.budgets import Norm, budget
 from audit.methods.training import fit
 from audit.subject import Subject
-from audit.wrapping import Logits
+from audit.subject.wrapping import Logits
 
 
 class Rounded(nn.Module):
@@ -64,14 +64,11 @@ def fine_tuned(subject: Subject, how: Training, most: int) -> nn.Module:
     Returns:
         what stands in the place of the subject's network, behind its preprocessing.
     """
-    part = subject.training_part
-    assert part is not None
-    assert part.x is not None
-    assert part.y is not None
+    part = subject.with_samples(subject.training)
     allowed = budget(subject, how.eps, how.norm)
 
     def build() -> nn.Module:
-        model = subject.logits_of(copy.deepcopy(subject.core))
+        model = subject.network.trainable(copy.deepcopy(subject.core))
         return model.requires_grad_(True)
 
     def adversarial(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
@@ -79,7 +76,7 @@ def fine_tuned(subject: Subject, how: Training, most: int) -> nn.Module:
             model, x, y, allowed, steps=how.steps, step=2.5 / how.steps, start=torch.rand_like(x)
         ).final.detach()
 
-    x, y = part.x[:most].float().to(subject.device), part.y[:most].to(subject.device)
+    x, y = part.inputs[:most].float().to(subject.device), part.labels[:most].to(subject.device)
     with torch.enable_grad():
         model = fit(
             build,

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from audit.data import Dataset
 from audit.meta import SubjectMeta
-from audit.wrapping import PreprocessModule
+from audit.subject.wrapping import PreprocessModule
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 Perturb = Callable[[nn.Module, Tensor, Tensor], Tensor]

@@ -25,6 +25,7 @@ from audit.scores import log_odds
 if TYPE_CHECKING:
     from audit.record import Metric, Slice
     from audit.subject import Subject
+    from audit.subject.builder import Draft
 
 Settle = Callable[[str, Any, Callable[[], Any]], Any]
 View = Callable[[Tensor, Tensor | None], Tensor]  # (scores, which rows of the batch) → [m, classes]
@@ -130,15 +131,15 @@ class Task(ABC):
         """Names for the classes, where there are some; k: scores in a row."""
         return
 
-    def number_labels(self, subject: Subject) -> None:
-        """The subject's labels as the task wants them.
+    def number_labels(self, draft: Draft) -> None:
+        """The labels (`draft.arrays`) as the task wants them.
 
         Raises:
             AuditError: they go with no answers of this task.
         """
         return
 
-    def settle_scale(self, subject: Subject) -> None:
+    def settle_scale(self, draft: Draft) -> None:
         """The scale that answers are held against, where there is one."""
         return
 

@@ -14,7 +14,7 @@ from audit.scores import distance, width
 from audit.tasks import Asked, Reading, Settle
 
 if TYPE_CHECKING:
-    from audit.subject import Subject
+    from audit.subject.builder import Draft
 
 FALSE_ALARMS = 0.05  # of normal samples, at a threshold that nobody gave
 COPY = 1e-10
@@ -88,27 +88,28 @@ class Anomaly(Decision):
     def threshold(self, meta: SubjectMeta) -> float | None:
         return meta.threshold
 
-    def settle_scale(self, subject: Subject) -> None:
+    def settle_scale(self, draft: Draft) -> None:
         """The threshold, where none is given: one that few normal samples exceed."""
-        reason = ""
-        if subject.meta.threshold is None:
-            normal, whose = subject.inputs, "evaluation samples"
-            if subject.train is not None:
-                normal, whose = subject.train[0], "training samples"
-                if subject.train[1] is not None:
-                    normal = normal[subject.train[1] == 0]
-            elif subject.y is not None:
-                normal, whose = normal[subject.y == 0], "normal evaluation samples"
+        meta, arrays, reason = draft.meta, draft.arrays, ""
+        if meta.threshold is None:
+            normal, whose = arrays.inputs, "evaluation samples"
+            if arrays.training is not None:
+                normal, labels = arrays.training
+                whose = "training samples"
+                if labels is not None:
+                    normal = normal[labels == 0]
+            elif arrays.labels is not None:
+                normal, whose = normal[arrays.labels == 0], "normal evaluation samples"
             if len(normal) == 0:
                 raise AuditError(
                     f"None of the {whose} is normal (label 0), so no threshold follows from them; "
                     "give [subject] threshold."
                 )
-            scores = subject.scores_of(normal).flatten()
+            scores = draft.scores_of(normal).flatten()
             scores = scores[torch.isfinite(scores)]
-            subject.meta.threshold = float(torch.quantile(scores.double(), 1 - FALSE_ALARMS))
+            meta.threshold = float(torch.quantile(scores.double(), 1 - FALSE_ALARMS))
             reason = f"{FALSE_ALARMS:.0%} of the {whose} score higher"
-        subject.tell("threshold", subject.meta.threshold, reason)
+        draft.add_fact("threshold", meta.threshold, reason)
 
 
 def same_shape(scores: Tensor, asked: Asked) -> bool:

@@ -21,6 +21,7 @@ from audit.words import number
 
 if TYPE_CHECKING:
     from audit.subject import Subject
+    from audit.subject.builder import Draft
 
 
 class Multilabel(Task):
@@ -64,30 +65,29 @@ class Multilabel(Task):
                 "correct [subject] classes."
             )
 
-    def number_labels(self, subject: Subject) -> None:
-        k = len(subject.classes)
-        trained = None if subject.train is None else subject.train[1]
-        for what, y in (("labels", subject.y), ("training labels", trained)):
+    def number_labels(self, draft: Draft) -> None:
+        k, arrays = len(draft.classes), draft.arrays
+        trained = None if arrays.training is None else arrays.training[1]
+        for what, y in (("labels", arrays.labels), ("training labels", trained)):
             if y is None:
                 continue
             labels = Labels.of(y)
             if labels.shape[1:] != (k,) or not set(labels.values) <= {0.0, 1.0}:
+                shape = ", ".join(["n", *map(str, labels.shape[1:])])
                 raise AuditError(
-                    f"The {what} have shape {['n', *labels.shape[1:]]} and the model answers with {k} "
-                    f"labels; give rows of {k} zeros and ones."
+                    f"The {what} have shape [{shape}] and the model answers with {k} labels; give rows "
+                    f"of {k} zeros and ones."
                 )
-        if subject.train is not None and trained is not None:
-            subject.train = subject.train[0], trained.long()
-        if subject.y is None:
+        if arrays.training is not None and trained is not None:
+            arrays.training = arrays.training[0], trained.long()
+        if arrays.labels is None:
             return
-        subject.y = subject.y.long()
-        true = subject.y.double().mean(0)
-        fixed = [
-            c for c, share in zip(subject.classes, true.tolist(), strict=True) if share in (0, 1)
-        ]
+        arrays.labels = arrays.labels.long()
+        true = arrays.labels.double().mean(0).tolist()
+        fixed = [c for c, share in zip(draft.classes, true, strict=True) if share in (0, 1)]
         if fixed:
             shown = ", ".join(fixed[:5]) + (" …" if len(fixed) > 5 else "")
-            subject.notes.append(
+            draft.notes.append(
                 f"{len(fixed)} of {k} labels are the same for every sample ({shown}): nothing is known "
                 "of how well the model tells them."
             )

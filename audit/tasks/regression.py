@@ -18,6 +18,7 @@ from audit.words import number
 
 if TYPE_CHECKING:
     from audit.subject import Subject
+    from audit.subject.builder import Draft
 
 
 class Regression(Task):
@@ -51,30 +52,31 @@ class Regression(Task):
         y = asked.y.double()
         return standard_errors((y - y.median()).abs() - (y - scores.double().flatten()).abs())
 
-    def number_labels(self, subject: Subject) -> None:
-        if subject.y is not None and subject.y.ndim > 1:
+    def number_labels(self, draft: Draft) -> None:
+        y = draft.arrays.labels
+        if y is not None and y.ndim > 1:
             raise AuditError(
-                f"The labels hold {subject.y.shape[1]} values a sample; one is due: wrap the model so "
+                f"The labels hold {y.shape[1]} values a sample; one is due: wrap the model so "
                 "that it returns one column, and give that column of the labels."
             )
 
-    def settle_scale(self, subject: Subject) -> None:
+    def settle_scale(self, draft: Draft) -> None:
         """The change of an answer that matters."""
-        meta, reason = subject.meta, ""
-        if self.spread(subject) == 0:
-            what = "answers" if subject.y is None else "labels"
+        meta, reason = draft.meta, ""
+        if draft.label_spread == 0:
+            what = "answers" if draft.arrays.labels is None else "labels"
             raise AuditError(
                 f"All {what} are the same number; a regression cannot be judged on them."
             )
         if meta.tolerance is None:
-            meta.tolerance = self.spread(subject) / 4
+            meta.tolerance = draft.label_spread / 4
             reason = "a quarter of the labels' standard deviation"
-            if subject.y is None:
+            if draft.arrays.labels is None:
                 reason = "a quarter of the answers' standard deviation on the first samples"
-        subject.tell("tolerance", meta.tolerance, reason)
+        draft.add_fact("tolerance", meta.tolerance, reason)
 
     def require(self, subject: Subject) -> None:
-        scores = subject.probe_scores
+        scores = subject.known.scores
         if scores.ndim == 2 and scores.shape[1] != 1:
             raise NotApplicable(
                 f"the model answers with {scores.shape[1]} values a sample, not one"
@@ -85,7 +87,7 @@ class Regression(Task):
 
     def spread(self, subject: Subject) -> float:
         """Standard deviation of the labels, or of the first answers without labels."""
-        return subject.label_spread
+        return subject.known.label_spread
 
     def changed(self, subject: Subject, before: Tensor, after: Tensor) -> Tensor:
         """A value further off than the tolerance."""

@@ -20,7 +20,6 @@ from pydantic import Field
 
 from audit import statistics
 from audit.checking import Check, Context, Expectation, Measurement
-from audit.errors import NotApplicable
 from audit.record import Guidance, Metric
 from audit.words import amount, number, share, span
 
@@ -46,16 +45,13 @@ class Duplicates(Check):
     )
 
     def applies(self, subject: Subject) -> None:
-        if subject.x is None:
-            raise NotApplicable("no evaluation data are given")
         subject.require_training_data(labels=False)
 
     def examine(self, context: Context) -> Measurement:
         import torch
 
         subject = context.subject
-        assert subject.train is not None
-        reference = subject.train[0]
+        reference = subject.training.inputs
         chosen = context.samples(self.samples)
         tolerance, spread = self.scale(subject)
         # Drawn, not the first: training data often lie in an order.
@@ -73,7 +69,7 @@ class Duplicates(Check):
             f"among the training samples themselves {share(float(normal.value or 0))} have one. "
             f"{number(excess.value)} ({span(excess.low, excess.high)}) are in excess."
         )
-        if subject.task.has_probabilities and subject.y is not None:
+        if subject.task.has_probabilities and subject.has_labels:
             correct = context.predictions().correct[chosen]
             fresh = statistics.proportion("accuracy_without_twins", correct[~twins])
             metrics.append(fresh)
@@ -98,8 +94,7 @@ class Duplicates(Check):
 
     def scale(self, subject: Subject) -> tuple[float, Tensor]:
         """(largest difference of twins, unit of each value [1, ...])."""
-        assert subject.train is not None
-        return subject.kind.near(subject, subject.train[0])
+        return subject.kind.near(subject, subject.training.inputs)
 
     def twins(
         self,

@@ -42,7 +42,7 @@ class Gap(Check):
         subject.require_training_data()
 
     def cost(self, subject: Subject) -> Cost:
-        return Cost(forward=min(self.samples, len(subject.train[0]) if subject.train else 0))
+        return Cost(forward=min(self.samples, subject.training_n))
 
     def examine(self, context: Context) -> Measurement:
         subject = context.subject

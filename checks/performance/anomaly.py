@@ -33,7 +33,7 @@ class Anomaly(Check):
 
     def applies(self, subject: Subject) -> None:
         subject.require("thresholded")
-        if subject.y is not None and len(set(subject.labels.tolist())) < 2:
+        if subject.has_labels and len(set(subject.labels.tolist())) < 2:
             raise NotApplicable("the labels hold one kind only; normal (0) and anomaly (1) are due")
 
     def examine(self, context: Context) -> Measurement:

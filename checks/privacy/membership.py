@@ -59,7 +59,7 @@ class Membership(Check):
         subject.require_training_data()
 
     def cost(self, subject: Subject) -> Cost:
-        return Cost(forward=min(self.samples, len(subject.train[0]) if subject.train else 0))
+        return Cost(forward=min(self.samples, subject.training_n))
 
     def examine(self, context: Context) -> Measurement:
         members = self.score(context.subject, *context.training_answers(self.samples))

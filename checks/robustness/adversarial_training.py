@@ -43,7 +43,7 @@ class AdversarialTraining(Remedy):
 
     def cost(self, subject: Subject) -> Cost:
         cascade = super().cost(subject)
-        n = 0 if subject.train is None else min(self.training_samples, len(subject.train[0]))
+        n = min(self.training_samples, subject.training_n)
         passes = n * self.epochs * (self.steps + 1)
         return Cost(cascade.forward + passes, cascade.backward + passes)
 

@@ -102,7 +102,7 @@ def harms(context):
 
 def costs(context):
     for _ in range(9):
-        context.subject.logits(context.subject.x)
+        context.subject.logits(context.subject.inputs)
     return nothing()
 
 

@@ -26,7 +26,7 @@ def test_of_a_linear_model_all_is_proven_that_is_true(norm, dual):
     found = Context.of(subject).evidence(
         certified_eps, np.arange(200), highest=4.0, per_octave=512, norm=norm
     )["eps"]
-    exact = (subject.x.flatten(1) @ WEIGHT).abs() / WEIGHT.norm(p=dual)
+    exact = (subject.inputs.flatten(1) @ WEIGHT).abs() / WEIGHT.norm(p=dual)
     clear = exact > 0.01
     assert torch.allclose(found[clear], exact[clear], rtol=2e-3)
 
@@ -66,7 +66,7 @@ class Smooth(nn.Module):
 def subject_of(model, **known):
     x, y = image_data(120, seed=1)
     subject = audit.Subject(trained(model, x, y), x, y, input={"range": (0, 1)}, **known)
-    assert float((subject.logits(subject.x).argmax(1) == subject.y).float().mean()) > 0.9
+    assert float((subject.logits(subject.inputs).argmax(1) == subject.labels).float().mean()) > 0.9
     return subject
 
 
@@ -144,7 +144,7 @@ def test_what_is_certified_is_true_is_at_most_what_attacks_leave(subjects, kind)
 
 def within(subject, eps, norm="linf"):
     like = torch.ones(1, 1, 8, 8)
-    return Budget(eps * like, 0 * like, like, norm).around(subject.x[:20])
+    return Budget(eps * like, 0 * like, like, norm).around(subject.inputs[:20])
 
 
 def least_lead(subject, ball, y, tries=12):
@@ -173,7 +173,7 @@ def test_linear_bounds_of_hidden_layers_only_make_bounds_better(subjects, kind):
     network, ball = network_of(subject), within(subject, 0.08)
     with torch.no_grad():
         loose, tight = Bounds.of(network, ball, 0), Bounds.of(network, ball)
-        before, after = margins(loose, subject.y[:20]), margins(tight, subject.y[:20])
+        before, after = margins(loose, subject.labels[:20]), margins(tight, subject.labels[:20])
     for node, (low, high) in tight.known.items():
         assert bool((low >= loose.known[node][0]).all())
         assert bool((high <= loose.known[node][1]).all())
@@ -213,7 +213,8 @@ def test_what_is_too_dear_is_left_to_intervals(subjects):
     network, ball = network_of(subject), within(subject, 0.08)
     with torch.no_grad():
         none, some, all_ = (
-            margins(Bounds.of(network, ball, effort), subject.y[:20]) for effort in (0, 8000, 1e9)
+            margins(Bounds.of(network, ball, effort), subject.labels[:20])
+            for effort in (0, 8000, 1e9)
         )
     assert bool((some >= none - 1e-4).all())
     assert bool((some <= all_ + 1e-4).all())
@@ -264,10 +265,10 @@ def test_a_leaky_bend_is_bounded_by_lines():
     x = np.array([[[[0.1, 0.1]]], [[[-0.2, 0.1]]]], dtype=np.float32)
     subject = audit.Subject(model, x, np.array([0, 1]), input={"range": (-9, 9)}, output="logits")
     ball = Budget(torch.full((1, 1, 1, 2), 0.5), torch.tensor(-9.0), torch.tensor(9.0)).around(
-        subject.x
+        subject.inputs
     )
     with torch.no_grad():
-        lead = margins(Bounds.of(network_of(subject), ball), subject.y)
+        lead = margins(Bounds.of(network_of(subject), ball), subject.labels)
     assert lead.tolist() == pytest.approx([-(2 + 0.2 + 1), 2 + 0.3 * (-0.1 - 1)], abs=1e-5)
 
 
@@ -372,7 +373,7 @@ def odd(middle):
 def test_of_odd_networks_too_no_point_lies_below_the_bound(name, norm):
     subject = odd(SOUND[name])
     boundable(subject)
-    x = subject.x[:30]
+    x = subject.inputs[:30]
     like = torch.ones(1, 1, 8, 8)
     ball = Budget((0.1 if norm == "linf" else 0.5) * like, 0 * like, like, norm).around(x)
     with torch.no_grad():

@@ -25,8 +25,8 @@ def test_of_a_linear_model_the_radius_is_the_distance_to_the_plane():
     found = Context.of(subject).evidence(
         smoothed, np.arange(100), sigma=0.5, draws=4000, selecting=100
     )
-    exact = ((subject.x[:100].flatten(1) @ WEIGHT).abs() / WEIGHT.norm()).numpy()
-    right = (found["answer"] == subject.y[:100]).numpy()
+    exact = ((subject.inputs[:100].flatten(1) @ WEIGHT).abs() / WEIGHT.norm()).numpy()
+    right = (found["answer"] == subject.labels[:100]).numpy()
     proven = radius(found["successes"].numpy(), 4000, 0.5)
     assert right.mean() > 0.9
     assert (proven[right] <= exact[right] + 0.02).all()
@@ -47,6 +47,6 @@ def test_the_attack_breaks_what_is_close_and_nothing_that_is_proven():
         draws=8,
         judging=200,
     )["broken"]
-    exact = (subject.x[:100].flatten(1) @ WEIGHT).abs() / WEIGHT.norm()
+    exact = (subject.inputs[:100].flatten(1) @ WEIGHT).abs() / WEIGHT.norm()
     assert bool(broken[exact < 0.2].all())
     assert not bool(broken[exact > 0.4].any())

@@ -148,7 +148,7 @@ def budget(subject: Subject, eps: float, norm: Norm = "linf", *, free: bool = Fa
         reach.high,
         norm,
         subject.whole,
-        lambda x: subject.kind.padding(subject, x),
+        subject.padding,
     )
     return allowed.open() if subject.kind.bounds_are_guessed(subject) else allowed
 

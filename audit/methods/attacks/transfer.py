@@ -40,8 +40,11 @@ def surrogate(subject: Subject) -> nn.Module:
     Two strided convolutions for pictures of eight pixels and more, else two hidden layers; trained on the
     model's decisions for at most `MOST` samples, each with fresh noise in every epoch.
     """
-    if subject.surrogate is not None:
-        return subject.surrogate
+    return subject.derived("surrogate", lambda: taught(subject))
+
+
+def taught(subject: Subject) -> nn.Module:
+    """The network, after its training."""
     x = full(subject.inputs[:MOST]).to(subject.device)
     with torch.no_grad():
         y = torch.cat([subject.logits(part).argmax(1) for part in x.split(subject.batch_size)])
@@ -64,8 +67,7 @@ def surrogate(subject: Subject) -> nn.Module:
             batch_size=128,
             perturb=noisy,
         )
-    subject.surrogate = model.requires_grad_(False)
-    return subject.surrogate
+    return model.requires_grad_(False)
 
 
 def architecture(x: Tensor, channels_last: bool, classes: int) -> nn.Module:

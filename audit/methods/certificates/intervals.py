@@ -8,12 +8,12 @@ from torch import Tensor, fx, nn
 
 from audit.errors import NotApplicable
 from audit.methods.attacks.budgets import Ball, Norm
-from audit.methods.certificates.network import LONG, NORMALISING, Network, Step
+from audit.methods.certificates.network import LONG, NORMALISING, Step, TracedNetwork
 
 Interval = tuple[Tensor, Tensor]
 
 
-def intervals(network: Network, ball: Ball) -> dict[fx.Node, Interval]:
+def intervals(network: TracedNetwork, ball: Ball) -> dict[fx.Node, Interval]:
     """Lowest and highest value of every node over a budget, each [n, ...]."""
     found = {network.source: (ball.low, ball.high)}
     # Nodes whose values are the input's, moved about and scaled one by one: an L2 ball still.

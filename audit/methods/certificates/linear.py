@@ -20,7 +20,7 @@ from audit.errors import NotApplicable
 from audit.methods.attacks.budgets import Ball
 from audit.methods.certificates.activations import Bent, Bowed, Lines
 from audit.methods.certificates.intervals import Interval, forward, intervals, narrower
-from audit.methods.certificates.network import LONG, NORMALISING, Network, Step
+from audit.methods.certificates.network import LONG, NORMALISING, Step, TracedNetwork
 
 AT_ONCE = 1 << 22  # values of linear forms that are followed together
 EFFORT = 1e9  # multiplications that linear bounds of a sample's hidden layers may take
@@ -104,13 +104,13 @@ class Bounds:
         lines: of the activations that were met on the way back.
     """
 
-    network: Network
+    network: TracedNetwork
     ball: Ball
     known: dict[fx.Node, Interval]
     lines: dict[fx.Node, Lines] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, network: Network, ball: Ball, effort: float = EFFORT) -> Bounds:
+    def of(cls, network: TracedNetwork, ball: Ball, effort: float = EFFORT) -> Bounds:
         """Interval bounds, and linear ones of what goes into activations.
 
         Args:

@@ -16,7 +16,7 @@ from torch import Tensor, fx, nn
 from audit.errors import NotApplicable
 from audit.methods.certificates.activations import SIGMOID, TANH, Bent, Bowed
 from audit.subject import Subject
-from audit.wrapping import ACTIVATIONS
+from audit.subject.wrapping import ACTIVATIONS
 
 AFFINE_MODULES = (
     nn.Flatten,
@@ -186,7 +186,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Network:
+class TracedNetwork:
     """A feed-forward network as steps, from its input to its scores.
 
     Attributes:
@@ -199,14 +199,14 @@ class Network:
     zero: float
 
 
-def network_of(subject: Subject) -> Network:
+def network_of(subject: Subject) -> TracedNetwork:
     """The subject's network, preprocessing included, as steps that bounds are known of.
 
     Raises:
         NotApplicable: it cannot be followed, or holds a layer without bounds; says which.
     """
     try:
-        graph = fx.symbolic_trace(nn.Sequential(subject.preprocess, subject.core))
+        graph = fx.symbolic_trace(nn.Sequential(subject.network.preprocess, subject.core))
     except Exception as error:  # noqa: BLE001 - tracing runs the user's code
         said = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise NotApplicable(f"the network's steps cannot be told apart ({said[:120]})") from None
@@ -243,7 +243,7 @@ def network_of(subject: Subject) -> Network:
             isinstance(step.module, nn.Sigmoid) or step.name == "sigmoid"
         ):
             raise NotApplicable(f"no bounds are known of {step.node.target} within a network")
-    return Network(source, steps, output, zero)
+    return TracedNetwork(source, steps, output, zero)
 
 
 def refuse_stale(source: fx.Node, steps: list[Step]) -> None:

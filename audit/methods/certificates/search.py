@@ -12,7 +12,7 @@ from audit.methods.certificates.intervals import intervals
 from audit.methods.certificates.linear import EFFORT, Bounds, margins
 from audit.methods.certificates.network import network_of
 from audit.subject import Subject
-from audit.wrapping import computing_in
+from audit.subject.wrapping import computing_in
 
 AT_ONCE = 1 << 26  # values of the widest layer that are bounded together
 FEW = 15  # samples that what was read off a network is compared on

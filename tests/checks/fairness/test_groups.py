@@ -141,14 +141,14 @@ def test_values_are_fairlearns():
     )
 
     s = subject([0.5, 0.3, 0.2], favourable="1")
-    predicted = s.logits(s.x).argmax(1).numpy()
+    predicted = s.logits(s.inputs).argmax(1).numpy()
     found = measured(s)
     for name, function in (
         ("demographic_parity_difference", demographic_parity_difference),
         ("equalized_odds_difference", equalized_odds_difference),
         ("selection_rate_ratio", demographic_parity_ratio),
     ):
-        expected = function(s.y.numpy(), predicted, sensitive_features=s.sensitive["who"])
+        expected = function(s.labels.numpy(), predicted, sensitive_features=s.sensitive["who"])
         assert found.metric(name, attribute="who").value == pytest.approx(expected)
 
 

@@ -63,7 +63,7 @@ def test_gradcam_needs_a_convolution(table, images):
     with pytest.raises(audit.NotApplicable, match="rows of a table"):
         audit.check("interpretability.gradcam").measure(table)
     flat = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
-    subject = audit.Subject(flat, images.x, images.y)
+    subject = audit.Subject(flat, images.inputs, images.labels)
     with pytest.raises(audit.NotApplicable, match="no convolution"):
         audit.check("interpretability.gradcam").measure(subject)
     found = audit.check("interpretability.gradcam", samples=16).measure(images)

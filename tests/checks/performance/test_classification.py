@@ -11,8 +11,8 @@ from ...conftest import table_data
 
 def test_numbers_are_scikit_learns(images):
     found = audit.check("performance.classification").measure(images)
-    predicted = images.logits(images.x).argmax(1).numpy()
-    y = images.y.numpy()
+    predicted = images.logits(images.inputs).argmax(1).numpy()
+    y = images.labels.numpy()
     assert found.metric("accuracy").value == pytest.approx((predicted == y).mean())
     assert found.metric("balanced_accuracy").value == pytest.approx(
         balanced_accuracy_score(y, predicted)

@@ -42,7 +42,9 @@ def test_a_linear_models_proof_and_attack_meet(norm, length):
         found.metric("robust_accuracy", eps=eps).value, abs=0.001
     )
     assert 0.5 < certified.value < 0.95
-    true = np.abs(subject.x.flatten(1).numpy() @ [1.0, -2.0, 0.5, 0.0, 3.0, 1.0]) / length >= eps
+    true = (
+        np.abs(subject.inputs.flatten(1).numpy() @ [1.0, -2.0, 0.5, 0.0, 3.0, 1.0]) / length >= eps
+    )
     bits = unpack(found.per_unit[0])
     chosen = np.array(found.per_unit[0].indices)
     assert (bits == true[chosen]).mean() > 0.98

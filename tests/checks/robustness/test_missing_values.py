@@ -75,10 +75,10 @@ def test_fillings_are_those_that_people_use():
         ("noise", "zero"),
     ]
     assert [(f.name, how) for f, how in s.kind.fillings(s)] == ways
-    x = s.x[:2].clone()
+    x = s.inputs[:2].clone()
     fill(s, x, s.features[0], "mean")
     fill(s, x, s.features[1], "most frequent")
-    assert x[:, 0].tolist() == pytest.approx([float(s.x[:, 0].mean())] * 2, rel=1e-5)
+    assert x[:, 0].tolist() == pytest.approx([float(s.inputs[:, 0].mean())] * 2, rel=1e-5)
     assert x[:, 1:3].tolist() == [[1, 0], [1, 0]]
 
 

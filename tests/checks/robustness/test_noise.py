@@ -47,7 +47,7 @@ def test_categories_stay():
     s = subject(1.0, 100)
     with torch.no_grad():
         s.core.weight.copy_(torch.tensor([[0.0, 1, 0, 0], [0, 0, 1, 0]]))
-    before = s.logits(s.x)
+    before = s.logits(s.inputs)
     after = Context.of(s).evidence(noisy, np.arange(100), strength=0.5)["logits"]
     assert torch.equal(before, after)
 

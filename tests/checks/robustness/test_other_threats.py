@@ -160,12 +160,12 @@ def test_categories_alone_are_an_adversary():
 
     given = people()
     features = [f.model_copy(update={"mutable": f.kind == "categorical"}) for f in given.features]
-    subject = audit.Subject(given.core, given.x, given.y, features=features)
+    subject = audit.Subject(given.core, given.inputs, given.labels, features=features)
     with pytest.raises(audit.NotApplicable, match="no numeric feature is mutable"):
         audit.check("robustness.pgd").measure(subject)
     check = outcome(subject, "robustness.worst_case")
     assert check.answer.startswith("Choosing another work flips")
-    young = float((given.y == 0).float().mean())
+    young = float((given.labels == 0).float().mean())
     assert check.metrics[1].value == pytest.approx(1 - young, abs=0.01)
 
 

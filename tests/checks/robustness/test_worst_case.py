@@ -56,7 +56,7 @@ def test_what_each_attack_broke_is_shown_broken(cnn):
     found = check.attack(context, chosen, check.size(subject), ["broken", "x"])
     blind = 2 + len(check.gradient_stages(context, 0.1)) + len(check.nearly_stages(context, 0.1))
     assert int((found["stage"] == blind).sum()) > 0
-    wrong = subject.logits(found["x"]).argmax(1) != subject.y[chosen]
+    wrong = subject.logits(found["x"]).argmax(1) != subject.labels[chosen]
     assert torch.equal(wrong, found["broken"])
 
 
@@ -70,7 +70,7 @@ def test_what_nearly_fell_is_attacked_for_longer():
     assert set(broke) == {name for name, _, _ in check.nearly_stages(context, 0.2)}
     assert sum(broke.values()) > 0
     found = check.attack(context, outcome.samples, 0.2, ["broken", "x"])
-    wrong = subject.logits(found["x"]).argmax(1) != subject.y[outcome.samples]
+    wrong = subject.logits(found["x"]).argmax(1) != subject.labels[outcome.samples]
     assert torch.equal(wrong, found["broken"])
 
 

@@ -39,7 +39,7 @@ def test_it_breaks_what_arts_breaks(images, cnn, loss, arts):
     classifier = PyTorchClassifier(
         cnn, torch.nn.CrossEntropyLoss(), (1, 8, 8), 3, clip_values=(0.0, 1.0), device_type="cpu"
     )
-    x, y = images.x[:n].numpy(), images.y[:n].numpy()
+    x, y = images.inputs[:n].numpy(), images.labels[:n].numpy()
     one_hot = np.eye(3, dtype=np.float32)[y]
     theirs, ours = [], []
     for seed in range(4):  # one run's luck is a sample or three
@@ -76,10 +76,10 @@ def test_every_start_after_the_first_is_on_what_still_stands(images):
 def test_the_budget_is_kept_and_what_is_called_broken_is(images, loss):
     n, eps = 100, 0.25
     found = Context.of(images).evidence(apgd, np.arange(n), eps=eps, steps=15, loss=loss)
-    x = images.x[:n]
+    x = images.inputs[:n]
     ball = budget(images, eps).around(x)
     assert bool(((found["x"] >= ball.low - 1e-6) & (found["x"] <= ball.high + 1e-6)).all())
-    wrong = images.logits(found["x"]).argmax(1) != images.y[:n]
+    wrong = images.logits(found["x"]).argmax(1) != images.labels[:n]
     assert torch.equal(wrong, found["broken"])
 
 
@@ -87,7 +87,7 @@ def test_the_smallest_budget_of_a_linear_model_is_its_margin(table):
     n = 60
     context = Context.of(table)
     found = context.evidence(minimum_eps, np.arange(n), highest=4.0, halvings=10, steps=10)["eps"]
-    x, std = table.x[:n], table.moments.std[0]
+    x, std = table.inputs[:n], table.moments.std[0]
     exact = (x[:, 0] + x[:, 1]).abs() / (std[0] + std[1])
     inside = (x[:, :2].abs() < 1.2).all(1) & (exact < 1)  # far from the bounds of the data
     assert int(inside.sum()) > 20

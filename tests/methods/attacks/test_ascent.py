@@ -152,7 +152,7 @@ def regression(slope):
 def test_a_value_is_moved_exactly_as_far_as_can_be(slope, broken):
     # 0.1 standard deviations on four features: 0.4 or 0.16, against a tolerance of 0.2
     context = Context.of(regression(slope))
-    inside = (context.subject.x.abs() < 1).all(1).numpy()  # far from the bounds of the data
+    inside = (context.subject.inputs.abs() < 1).all(1).numpy()  # far from the bounds of the data
     for attack, parameters in ((pgd, {"steps": 5}), (square, {"queries": 100})):
         found = context.evidence(attack, np.arange(100), eps=0.1, **parameters)["broken"].numpy()
         assert (found[inside] == broken).all()
@@ -161,8 +161,8 @@ def test_a_value_is_moved_exactly_as_far_as_can_be(slope, broken):
 def test_an_attack_on_a_value_leads_away_from_the_truth():
     subject = regression(1.0)
     found = Context.of(subject).evidence(pgd, np.arange(100), eps=0.1, steps=5)
-    before = (subject.logits(subject.x)[:, 0] - subject.y).abs()
-    after = (subject.logits(found["x"])[:, 0] - subject.y).abs()
+    before = (subject.logits(subject.inputs)[:, 0] - subject.labels).abs()
+    after = (subject.logits(found["x"])[:, 0] - subject.labels).abs()
     assert bool((after >= before - 1e-5).all())
 
 

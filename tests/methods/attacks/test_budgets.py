@@ -86,20 +86,20 @@ def test_a_linear_model_breaks_in_l2_exactly_where_the_margin_ends(attack, param
     """w·x breaks under L2 if and only if |w·x| < eps * ‖w‖₂."""
     subject, eps = linear(), 0.3
     broken = Context.of(subject).evidence(attack, np.arange(200), eps=eps, norm="l2", **parameters)
-    distance = (subject.x.flatten(1) @ WEIGHT).abs() / WEIGHT.norm()
+    distance = (subject.inputs.flatten(1) @ WEIGHT).abs() / WEIGHT.norm()
     clear = (distance - eps).abs() > 0.01
     assert torch.equal(broken["broken"][clear], (distance < eps)[clear])
-    length = (broken["x"] - subject.x).flatten(1).norm(dim=1)
+    length = (broken["x"] - subject.inputs).flatten(1).norm(dim=1)
     assert float(length.max()) <= eps + 1e-5
 
 
 def test_the_search_keeps_an_l2_budget(images):
     found = Context.of(images).evidence(square, np.arange(60), eps=2.0, queries=200, norm="l2")
-    length = (found["x"] - images.x[:60]).flatten(1).norm(dim=1)
+    length = (found["x"] - images.inputs[:60]).flatten(1).norm(dim=1)
     assert float(length.max()) <= 2.0 + 1e-4
     assert float(found["x"].min()) >= 0
     assert float(found["x"].max()) <= 1
-    wrong = images.logits(found["x"]).argmax(1) != images.y[:60]
+    wrong = images.logits(found["x"]).argmax(1) != images.labels[:60]
     assert torch.equal(wrong, found["broken"])
     assert float(wrong.float().mean()) > 0.05
 
@@ -155,28 +155,28 @@ def test_every_adversarial_row_is_a_valid_row(attack, parameters):
     x = found["x"]
     assert bool((x[:, 0] == x[:, 0].round()).all())
     # a quarter of a standard deviation of ten years, in whole years
-    assert float((x[:, 0] - subject.x[:, 0]).abs().max()) == 2
+    assert float((x[:, 0] - subject.inputs[:, 0]).abs().max()) == 2
     assert bool((x[:, 2:].sum(1) == 1).all())
     assert bool(((x[:, 2:] == 0) | (x[:, 2:] == 1)).all())
-    assert torch.equal(subject.logits(x).argmax(1) != subject.y, found["broken"])
+    assert torch.equal(subject.logits(x).argmax(1) != subject.labels, found["broken"])
 
 
 def test_whole_numbers_break_exactly_where_a_whole_step_crosses():
     subject = people()
     broken = Context.of(subject).evidence(pgd, np.arange(200), eps=0.25, steps=20)["broken"]
-    age, score = subject.x[:, 0], subject.x[:, 1]
+    age, score = subject.inputs[:, 0], subject.inputs[:, 1]
     low, high = subject.moments.low[0, 1], subject.moments.high[0, 1]
-    moved = (score + torch.where(subject.y == 1, -0.25, 0.25)).clamp(low, high)
-    z = 0.5 * (age + torch.where(subject.y == 1, -2.0, 2.0)) + 0.1 * moved - 20
+    moved = (score + torch.where(subject.labels == 1, -0.25, 0.25)).clamp(low, high)
+    z = 0.5 * (age + torch.where(subject.labels == 1, -2.0, 2.0)) + 0.1 * moved - 20
     clear = z.abs() > 1e-3
-    assert torch.equal(broken[clear], ((z > 0).long() != subject.y)[clear])
+    assert torch.equal(broken[clear], ((z > 0).long() != subject.labels)[clear])
 
 
 def test_only_mutable_categories_are_chosen():
     chosen = Context.of(people()).evidence(
         recategorised, np.arange(200), eps=0.0, steps=2, changes=1
     )
-    young = people().y == 0
+    young = people().labels == 0
     assert bool(chosen["broken"][young].all())
     assert bool((chosen["x"][young][:, 4] == 1).all())
     kept = Context.of(people(False)).evidence(
@@ -192,7 +192,7 @@ def test_what_counts_in_whole_numbers_is_told_and_can_be_said():
     assert fact.value == ["age"]
     assert fact.source == "inferred"
     features = [f.model_copy(update={"whole": False}) for f in subject.features]
-    said = audit.Subject(subject.core, subject.x, subject.y, features=features)
+    said = audit.Subject(subject.core, subject.inputs, subject.labels, features=features)
     assert said.whole is None
 
 
@@ -202,4 +202,4 @@ def test_a_step_smaller_than_one_is_no_step():
     subject = audit.Subject(nn.Linear(2, 2), x, np.arange(60) % 2, features=features)
     with pytest.raises(audit.NotApplicable, match="less than one whole step"):
         audit.check("robustness.pgd").measure(subject)
-    assert not bool(budget(subject, 0.1).around(subject.x).low.ne(subject.x).any())
+    assert not bool(budget(subject, 0.1).around(subject.inputs).low.ne(subject.inputs).any())

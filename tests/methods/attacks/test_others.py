@@ -35,9 +35,9 @@ def test_a_patch_stays_in_one_square(last):
     )
     found = Context.of(subject).evidence(patch, np.arange(40), area=0.1, places=3, steps=5)
     with torch.no_grad():
-        wrong = subject.logits(found["x"]).argmax(1) != subject.y
+        wrong = subject.logits(found["x"]).argmax(1) != subject.labels
     assert torch.equal(wrong, found["broken"])
-    changed = (found["x"] != subject.x).any(3 if last else 1)
+    changed = (found["x"] != subject.inputs).any(3 if last else 1)
     assert bool(changed.any())
     for mask in changed:
         rows, columns = mask.any(1).nonzero()[:, 0], mask.any(0).nonzero()[:, 0]
@@ -137,15 +137,15 @@ def test_no_query_asks_again_what_is_known(channels):
 def test_a_surrogate_answers_as_the_model_does_and_its_examples_transfer(images):
     model = surrogate(images)
     with torch.no_grad():
-        same = model(images.x).argmax(1) == images.logits(images.x).argmax(1)
+        same = model(images.inputs).argmax(1) == images.logits(images.inputs).argmax(1)
     assert float(same.float().mean()) > 0.9
     assert surrogate(images) is model
     found = Context.of(images).evidence(transfer, np.arange(N), eps=0.35, steps=10)
     with torch.no_grad():
-        wrong = images.logits(found["x"]).argmax(1) != images.y[:N]
+        wrong = images.logits(found["x"]).argmax(1) != images.labels[:N]
     assert torch.equal(wrong, found["broken"])
     assert float(wrong.float().mean()) > 0.3
-    assert float((found["x"] - images.x[:N]).abs().max()) <= 0.35 + 1e-6
+    assert float((found["x"] - images.inputs[:N]).abs().max()) <= 0.35 + 1e-6
 
 
 def test_one_change_is_one_change(images):
@@ -162,8 +162,8 @@ def test_one_change_is_one_change(images):
 def test_bare_decisions_are_enough(images):
     found = Context.of(images).evidence(hop_skip_jump, np.arange(6), iterations=8, evaluations=200)
     with torch.no_grad():
-        assert bool((images.logits(found["x"]).argmax(1) != images.y[:6]).all())
-    distance = (found["x"] - images.x[:6]).abs().flatten(1).amax(1)
+        assert bool((images.logits(found["x"]).argmax(1) != images.labels[:6]).all())
+    distance = (found["x"] - images.inputs[:6]).abs().flatten(1).amax(1)
     assert torch.allclose(found["distance"], distance, atol=1e-5)
     assert float(distance.median()) < 0.6
 
@@ -231,12 +231,12 @@ def texts(vocabulary=WORDS):
 def test_words_are_changed_within_the_budget_and_by_the_rules(edits):
     subject = texts()
     found = Context.of(subject).evidence(reworded, np.arange(40), kind="typos", edits=edits)
-    changed = found["x"] != subject.x
+    changed = found["x"] != subject.inputs
     assert int(changed.sum(1).max()) <= edits
     for before, after in itertools.chain(
         *(
             zip(a, b, strict=True)
-            for a, b in zip(subject.x.tolist(), found["x"].tolist(), strict=True)
+            for a, b in zip(subject.inputs.tolist(), found["x"].tolist(), strict=True)
         )
     ):
         one = WORDS[after] == "<unk>" or one_edit_apart(WORDS[before], WORDS[after])
@@ -244,7 +244,7 @@ def test_words_are_changed_within_the_budget_and_by_the_rules(edits):
     # Two good words need two errors to be gone; the one bad word needs one. A tie is class 0.
     assert found["broken"][0] == (edits == 2) or bool((subject.logits(found["x"])[0] == 0).all())
     with torch.no_grad():
-        wrong = subject.logits(found["x"]).argmax(1) != subject.y
+        wrong = subject.logits(found["x"]).argmax(1) != subject.labels
     assert bool((found["broken"] <= wrong).all())
 
 

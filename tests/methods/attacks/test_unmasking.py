@@ -97,9 +97,9 @@ def test_what_is_called_broken_is_and_the_model_is_unharmed(cnn, how):
     before = [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in subject.model.modules()]
     found = Context.of(subject).evidence(unmasked, np.arange(N), eps=EPS, steps=10, loss="ce")
     with torch.no_grad():
-        wrong = subject.logits(found["x"]).argmax(1) != subject.y[:N]
+        wrong = subject.logits(found["x"]).argmax(1) != subject.labels[:N]
     assert torch.equal(wrong, found["broken"])
-    assert float((found["x"] - subject.x[:N]).abs().max()) <= EPS + 1e-6
+    assert float((found["x"] - subject.inputs[:N]).abs().max()) <= EPS + 1e-6
     after = [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in subject.model.modules()]
     assert before == after
     assert torch.is_grad_enabled()

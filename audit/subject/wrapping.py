@@ -1,24 +1,21 @@
-"""The network as it is audited: preprocessing before it, logits after it, eval mode throughout."""
+"""What stands around the user's model: preprocessing before it, logits after it."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from audit.errors import AuditError
-from audit.inference import probe
-from audit.meta import Preprocess, SubjectMeta
+from audit.meta import Output, Preprocess
 from audit.outputs import select_output
 from audit.scores import distance
-
-Module = TypeVar("Module", bound=nn.Module)
 
 
 class PreprocessModule(nn.Module):
@@ -96,27 +93,6 @@ class _Activations(TorchFunctionMode):
         return None
 
 
-class Network(nn.Module):
-    """The user's own function: the preprocessing that was given, then the model, untouched.
-
-    Inputs are cast to the precision of the model's weights.
-    """
-
-    def __init__(self, core: nn.Module, preprocess: nn.Module) -> None:
-        super().__init__()
-        self.core, self.preprocess = core, preprocess
-        self.dtype = precision(core)
-        self.training = False
-
-    def prepared(self, x: Tensor) -> Tensor:
-        """A batch as the model gets it."""
-        x = self.preprocess(x.clone())  # a network may write in what it is given
-        return x.to(self.dtype) if x.is_floating_point() else x
-
-    def forward(self, x: Tensor) -> Any:
-        return self.core(self.prepared(x))
-
-
 def precision(model: nn.Module) -> torch.dtype:
     """The floating type of the model's weights; torch's default where it has none."""
     for tensor in (*model.parameters(), *model.buffers()):
@@ -125,52 +101,72 @@ def precision(model: nn.Module) -> torch.dtype:
     return torch.get_default_dtype()
 
 
-class Logits(Network):
-    """The network with its preprocessing, answering with logits [n, classes] whatever it returns.
+@dataclass(frozen=True)
+class OutputForm:
+    """How the numbers that a network returns are to be read; nothing given: as they are.
+
+    Attributes:
+        output: what they are: 'logits', 'probabilities', 'value', …
+        index: which of several tensors holds them.
+        threshold: of a score: from it on, the second class is answered.
+    """
+
+    output: Output | None = None
+    index: int | None = None
+    threshold: float | None = None
+
+
+class Logits(nn.Module):
+    """Preprocessing, the user's model, and what it returns as logits [n, classes].
 
     One-output binary models answer (0, z): their softmax is the sigmoid. Scores with a threshold answer
     (0, score − threshold). Values are answered as they are, [n, 1]. A softmax or sigmoid at the end is looked
     behind only in calls whose returned numbers it reproduces; elsewhere those are inverted.
     """
 
-    def __init__(
-        self, core: nn.Module, preprocess: nn.Module, meta: SubjectMeta, threshold: float | None
-    ) -> None:
-        super().__init__(core, preprocess)
-        self.output, self.output_index = meta.output, meta.output_index
-        self.threshold = threshold
+    def __init__(self, core: nn.Module, preprocess: nn.Module, form: OutputForm) -> None:
+        super().__init__()
+        self.core, self.preprocess, self.form = core, preprocess, form
+        self.dtype = precision(core)
+        self.training = False
+
+    def prepared(self, x: Tensor) -> Tensor:
+        """A batch as the user's model gets it, floats in the precision of its weights."""
+        x = self.preprocess(x.clone())  # a network may write in what it is given
+        return x.to(self.dtype) if x.is_floating_point() else x
 
     def forward(self, x: Tensor) -> Tensor:
-        prepared = self.prepared(x)
-        if self.output == "reconstruction":
-            returned = select_output(self.core(prepared.clone()), self.output_index)
+        prepared, output = self.prepared(x), self.form.output
+        if output == "reconstruction":
+            returned = select_output(self.core(prepared.clone()), self.form.index)
             logits = distance(returned, prepared)
-        elif self.output in ACTIVATIONS:
+        elif output in ACTIVATIONS:
             with _Activations() as seen:
-                returned = select_output(self.core(prepared), self.output_index)
-            logits = seen.behind(returned, ACTIVATIONS[self.output])
+                returned = select_output(self.core(prepared), self.form.index)
+            logits = seen.behind(returned, ACTIVATIONS[output])
             if logits is None:
                 logits = self.invert(returned)
         else:
-            logits = select_output(self.core(prepared), self.output_index)
+            logits = select_output(self.core(prepared), self.form.index)
         if logits.dtype in (torch.float16, torch.bfloat16):
             logits = logits.float()
         if len(x) == 1 and (logits.ndim == 0 or len(logits) != 1):
             return self(x.expand(2, *x.shape[1:]))[:1]  # a `.squeeze()` took the sample's axis away
         if logits.ndim == 1:
             logits = logits[:, None]
-        if self.threshold is not None:
-            logits = logits - self.threshold
-        if logits.shape[1] == 1 and (self.output in SCORED or self.threshold is not None):
+        threshold = self.form.threshold
+        if threshold is not None:
+            logits = logits - threshold
+        if logits.shape[1] == 1 and (output in SCORED or threshold is not None):
             logits = torch.cat([torch.zeros_like(logits), logits], 1)
         return logits
 
     def invert(self, scores: Tensor) -> Tensor:
         """Logits from probabilities, where no softmax or sigmoid made them as they are."""
         tiny = torch.finfo(scores.dtype).tiny
-        if self.output == "probabilities":
+        if self.form.output == "probabilities":
             return scores.clamp_min(tiny).log()
-        if self.output == "sigmoid":
+        if self.form.output == "sigmoid":
             return scores.clamp_min(tiny).log() - (1 - scores).clamp_min(tiny).log()
         return scores.clamp_min(math.log(tiny))  # −inf is the logarithm of a probability of 0
 
@@ -184,34 +180,3 @@ def computing_in(dtype: torch.dtype) -> Iterator[None]:
         yield
     finally:
         torch.set_default_dtype(before)
-
-
-def evaluating(model: Module) -> Module:
-    """The model after its own `eval()`, which may do more than set a mode: merge adapters, fold
-    parametrisations. Programs of torch.export refuse it, and have one mode only.
-
-    Raises:
-        AuditError: `eval()` raised.
-    """
-    if not any(m.training for m in model.modules()):
-        return model
-    try:
-        with torch.no_grad():
-            model.eval()
-    except NotImplementedError:
-        for module in model.modules():
-            module.training = False
-    except Exception as error:
-        said = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise AuditError(
-            f"The model's eval() raised «{said[:200]}»; mend it, or hand over the model after eval()."
-        ) from error
-    return model
-
-
-def accepts(model: nn.Module, x: Tensor) -> bool:
-    try:
-        probe(model, x)
-    except AuditError:
-        return False
-    return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,14 +14,14 @@ from audit.inputs import FirstLayer, inferred
 from audit.labels import Labels
 from audit.meta import SubjectMeta
 from audit.outputs import Candidate, candidates
-from audit.reading import read
 from audit.record import Fact
 from audit.rooms import INPUTS, room
 from audit.scores import distance, width
+from audit.subject.reading import Choice, read
 from audit.tasks import Asked
 
 if TYPE_CHECKING:
-    from audit.wrapping import Network
+    from audit.subject.network import Network
 
 PROBE = 64
 UNUSABLE = "unusable"
@@ -38,8 +39,8 @@ def infer_range(x: Tensor) -> tuple[tuple[float, float], str]:
 
 
 @dataclass(frozen=True)
-class Known:
-    """What is known of a subject once the model has been asked.
+class Completed:
+    """What is known once the model has been asked.
 
     Attributes:
         meta: the completed description.
@@ -58,7 +59,7 @@ def complete(
     x: Tensor,
     y: Tensor | None,
     train_y: Tensor | None = None,
-) -> Known:
+) -> Completed:
     """Fill the gaps of `meta` from the data and the model's behaviour on a probe batch.
 
     Args:
@@ -94,61 +95,74 @@ def complete(
         )
     meta.input.shape = list(x.shape[1:])
     rows = probe_rows(len(x))
-    inputs = x[rows]
-    found = candidates(probe(network, inputs), len(rows), meta.output_index)
-    asked = Asked(
-        network.prepared(inputs).cpu(),
-        None if y is None else y[rows],
-        Labels.of(train_y if y is None else y),
-        meta,
-    )
-    finite = finite_rows(found)
-    if not bool(finite.any()):
-        facts.append(unusable(network, len(rows)))
-        finite = ~finite
-    choice = read(
-        [replace(c, tensor=c.tensor[finite].nan_to_num().cpu()) for c in found],
-        replace(asked, inputs=asked.inputs[finite], y=None if asked.y is None else asked.y[finite]),
-    )
-    reading, index = choice.pair.reading, choice.pair.candidate.index
-    if index is not None:
-        meta.output_index = settle(
-            "output index", meta.output_index, lambda: (index, choice.reason)
-        )
+    labels = Labels.of(train_y if y is None else y)
+    choice, scores = choose(network, x[rows], None if y is None else y[rows], labels, meta, facts)
+    reading, task = choice.pair.reading, choice.pair.task
+    if choice.pair.candidate.index is not None:
+        found = choice.pair.candidate.index, choice.reason
+        meta.output_index = settle("output index", meta.output_index, lambda: found)
     meta.output = settle("output", meta.output, lambda: (reading.output, choice.said))
-    meta.task = settle("task", meta.task, lambda: (choice.pair.task.name, choice.said))
-    scores = next(c.tensor for c in found if c.index == index).nan_to_num()
-    if meta.output == "reconstruction":
-        scores = distance(scores, network.prepared(inputs))
-    choice.pair.task.name_classes(meta, width(scores), settle)
+    meta.task = settle("task", meta.task, lambda: (task.name, choice.said))
+    task.name_classes(meta, width(scores), settle)
     check_favourable(meta)
     if meta.favourable is not None:
         facts.append(Fact(name="favourable class", value=meta.favourable, source="given"))
-    return Known(meta, facts, scores)
+    return Completed(meta, facts, scores)
+
+
+def choose(
+    network: Network,
+    x: Tensor,
+    y: Tensor | None,
+    labels: Labels,
+    meta: SubjectMeta,
+    facts: list[Fact],
+) -> tuple[Choice, Tensor]:
+    """How the answers to a few samples [n, ...] are read, and the scores that are read.
+
+    Args:
+        y: of these samples; labels: of all.
+        facts: told where no answer is a number.
+    """
+    found = candidates(probe(network.raw, x), len(x), meta.output_index)
+    prepared = network.prepared(x)
+    asked = Asked(prepared.cpu(), y, labels, meta)
+    finite = finite_rows(found)
+    if not bool(finite.any()):
+        facts.append(unusable(network.core, len(x)))
+        finite = ~finite
+    choice = read(
+        [replace(c, tensor=c.tensor[finite].nan_to_num().cpu()) for c in found],
+        replace(asked, inputs=asked.inputs[finite], y=None if y is None else y[finite]),
+    )
+    index = choice.pair.candidate.index
+    scores = next(c.tensor for c in found if c.index == index).nan_to_num()
+    if choice.pair.reading.output == "reconstruction":
+        scores = distance(scores, prepared)
+    return choice, scores
 
 
 @torch.no_grad()
-def first_layer(network: nn.Module, x: Tensor) -> FirstLayer | None:
+def first_layer(network: Network, x: Tensor) -> FirstLayer | None:
     """The first layer with weights that samples [n, ...] come to; None where none can be watched."""
     seen: list[FirstLayer] = []
 
     def watch(name: str) -> Any:
         def hook(layer: nn.Module, given: tuple[Any, ...]) -> None:
             if not seen and given and isinstance(given[0], Tensor):
-                place = name.removeprefix("core.")
-                seen.append(FirstLayer(type(layer).__name__, place, tuple(given[0].shape)))
+                seen.append(FirstLayer(type(layer).__name__, name, tuple(given[0].shape)))
 
         return hook
 
     layers = [
         (name, layer)
-        for name, layer in network.named_modules()
+        for name, layer in network.core.named_modules()
         if next(layer.parameters(recurse=False), None) is not None
         and not isinstance(layer, torch.jit.ScriptModule)
     ]
     hooks = [layer.register_forward_pre_hook(watch(name)) for name, layer in layers]
     try:
-        network(x.clone())
+        network.raw(x.clone())
     except Exception:  # noqa: BLE001 - the probe asks again, and says what is wrong
         return None
     finally:
@@ -168,13 +182,13 @@ def finite_rows(found: list[Candidate]) -> Tensor:
     return (each.all(0) if bool(each.all(0).any()) else each.any(0)).cpu()
 
 
-def unusable(network: nn.Module, n: int) -> Fact:
+def unusable(core: nn.Module, n: int) -> Fact:
     """The fact that no answer is a number.
 
     Raises:
         AuditError: the weights are sound, so that it is the data's doing.
     """
-    if all(bool(torch.isfinite(p).all()) for p in network.parameters() if p.is_floating_point()):
+    if all(bool(torch.isfinite(p).all()) for p in core.parameters() if p.is_floating_point()):
         raise AuditError(
             f"The model returns NaN or Inf for each of {n} samples though its weights are finite; check "
             "the scale of the inputs and [subject.input.preprocess]."
@@ -198,7 +212,7 @@ def check_favourable(meta: SubjectMeta) -> None:
 
 
 @torch.no_grad()
-def probe(model: nn.Module, x: Tensor) -> Any:
+def probe(model: Callable[[Tensor], Any], x: Tensor) -> Any:
     """The model's raw answer to a few samples.
 
     Raises:
@@ -213,3 +227,12 @@ def probe(model: nn.Module, x: Tensor) -> Any:
             f"({str(x.dtype).removeprefix('torch.')}) it says «{said[:300]}»; check the shape, "
             "dtype and [subject.input.preprocess]."
         ) from error
+
+
+def accepts(network: Network, x: Tensor) -> bool:
+    """Does it answer to such samples at all?"""
+    try:
+        probe(network.raw, x)
+    except AuditError:
+        return False
+    return True

@@ -1,0 +1,445 @@
+"""The subject of an audit: a network, its evaluation data, and what is known of both."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from audit.errors import NotApplicable
+from audit.inputs import InputKind
+from audit.meta import Feature, SubjectMeta
+from audit.outputs import select_output
+from audit.record import Fact, LeftOut, SubjectRecord
+from audit.rooms import INPUTS, TASKS, room
+from audit.subject.builder import BATCH_SIZE, Known, Parts, build, described
+from audit.subject.inference import UNUSABLE, probe, probe_rows
+from audit.subject.network import Network, tensor_bytes
+from audit.subject.samples import Moments, Samples
+from audit.tasks import LACKS, Task
+
+__all__ = ["Known", "Moments", "Network", "Samples", "Subject"]
+
+Derived = TypeVar("Derived")
+
+
+class Subject:
+    """A model with its evaluation data, ready to be audited.
+
+    Args:
+        model: takes a batch [n, ...] and returns scores [n] or [n, classes], or a tuple of which
+            one item is that. A copy is audited; the model itself stays as it is.
+        x: [n, ...] inputs, numbers, in the units that `preprocess` (if any) expects. Without them only
+            weights are audited.
+        y: [n] class indices (classification) or values (regression).
+        sensitive: name → [n] labels of people's groups, which the model need not see.
+        groups: [n] labels of clusters of samples that are not independent (writer, patient).
+        train: (inputs, labels or None) that the model learnt from, in the form of x and y.
+        meta: what is known; keywords below override it. `**known` takes the fields of
+            `audit.meta.SubjectMeta`: task, output, input, classes, features, ...
+        device: 'cpu', 'cuda' or 'auto'.
+        batch_size: 128, or fewer where samples are large, where None.
+        data_name: what the report calls the data.
+        left_out: what belongs to the data and was not read, counted and named.
+
+    Raises:
+        AuditError: data and model do not fit together; the sentence says how.
+
+    Example:
+        >>> import audit, torch
+        >>> x = torch.linspace(-1, 1, 100)[:, None]
+        >>> model = torch.nn.Linear(1, 1)
+        >>> subject = audit.Subject(model, x, x[:, 0] > 0, classes=["low", "high"])
+        >>> subject.task.name, subject.kind.name, subject.n
+        ('binary', 'tabular', 100)
+    """
+
+    network: Network
+    known: Known
+
+    def __init__(
+        self,
+        model: nn.Module,
+        x: Any = None,
+        y: Any = None,
+        *,
+        sensitive: Mapping[str, Sequence[Any]] | None = None,
+        groups: Sequence[Any] | None = None,
+        train: tuple[Any, Any] | None = None,
+        meta: SubjectMeta | None = None,
+        device: str = "cpu",
+        batch_size: int | None = None,
+        data_name: str = "",
+        left_out: Sequence[LeftOut] = (),
+        **known: Any,
+    ) -> None:
+        parts = build(
+            model,
+            x,
+            y,
+            sensitive=sensitive or {},
+            groups=groups,
+            train=train,
+            meta=described(known, meta),
+            device=device,
+            batch_size=batch_size,
+            data_name=data_name,
+            left_out=left_out,
+        )
+        self._consist_of(parts)
+
+    def _consist_of(self, parts: Parts) -> None:
+        self._parts = parts
+        self.network, self.known = parts.network, parts.known
+        self._derived: dict[str, Any] = {}
+
+    # Subjects and networks that are made of it
+
+    def _with(self, parts: Parts) -> Subject:
+        subject = object.__new__(type(self))
+        subject._consist_of(parts)
+        return subject
+
+    def with_samples(self, samples: Samples) -> Subject:
+        """The same network with other samples to be evaluated on, as those that it learnt from."""
+        return self._with(replace(self._parts, samples=samples, training=None))
+
+    def with_network(self, name: str, core: nn.Module, before: nn.Module | None = None) -> Subject:
+        """The same data and description with another network, and perhaps something before it.
+
+        Args:
+            name: what was done to the network.
+            core: takes and gives what the subject's own network does.
+            before: done to inputs, in their units, before anything else.
+
+        Raises:
+            AuditError: it does not accept the data.
+        """
+        network = self.network.with_core(core, before)
+        raw = probe(network.raw, self.inputs[probe_rows(self.n)].to(self.device))
+        known = replace(
+            self.known,
+            name=f"{self.name} ({name})",
+            scores=select_output(raw, self.meta.output_index),
+        )
+        return self._with(replace(self._parts, network=network, known=known))
+
+    def read_from(self, format: str, *, trusted: bool, notes: Sequence[str]) -> Subject:
+        """The same, read from a file.
+
+        Args:
+            format: of the file, as its content shows.
+            trusted: was it loaded by running it?
+            notes: all that is to be said, of the file and of the subject.
+        """
+        fact = Fact(name="format", value=format, source="inferred", reason="the file's content")
+        known = replace(
+            self.known, format=format, trusted=trusted, facts=[fact, *self.facts], notes=notes
+        )
+        return self._with(replace(self._parts, known=known))
+
+    def derived(self, name: str, make: Callable[[], Derived]) -> Derived:
+        """What is made of the subject (its network with rounded weights, a surrogate), made once.
+
+        Args:
+            name: what was done to it.
+        """
+        if name not in self._derived:
+            self._derived[name] = make()
+        found: Derived = self._derived[name]
+        return found
+
+    # What it is
+
+    @property
+    def name(self) -> str:
+        return self.known.name
+
+    @property
+    def meta(self) -> SubjectMeta:
+        """Its description."""
+        return self.known.meta
+
+    @property
+    def facts(self) -> Sequence[Fact]:
+        """What was given of it, and what was inferred."""
+        return self.known.facts
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What is to be said of it."""
+        return self.known.notes
+
+    @property
+    def format(self) -> str:
+        """Of the file that it was read from."""
+        return self.known.format
+
+    @property
+    def classes(self) -> list[str]:
+        return list(self.meta.classes or [])
+
+    @property
+    def kind(self) -> InputKind:
+        """What its samples are."""
+        found: InputKind = room(INPUTS, str(self.meta.input.kind))
+        return found
+
+    @property
+    def task(self) -> Task:
+        """What its answers are."""
+        found: Task = room(TASKS, str(self.meta.task))
+        return found
+
+    @property
+    def range(self) -> tuple[float, float] | None:
+        return self.meta.input.range
+
+    @property
+    def range_is_inferred(self) -> bool:
+        return any(f.name == "input range" and f.source == "inferred" for f in self.facts)
+
+    # Its samples
+
+    @property
+    def samples(self) -> Samples:
+        """Its evaluation data.
+
+        Raises:
+            NotApplicable: none are given.
+        """
+        if self._parts.samples is None:
+            raise NotApplicable("no evaluation data are given")
+        return self._parts.samples
+
+    @property
+    def training(self) -> Samples:
+        """The samples that it learnt from.
+
+        Raises:
+            NotApplicable: none are given.
+        """
+        if self._parts.training is None:
+            raise NotApplicable("no training data are given (--train-data)")
+        return self._parts.training
+
+    @property
+    def n(self) -> int:
+        """Evaluation samples; 0 where no data are given."""
+        return 0 if self._parts.samples is None else len(self._parts.samples)
+
+    @property
+    def training_n(self) -> int:
+        """Training samples; 0 where none are given."""
+        return 0 if self._parts.training is None else len(self._parts.training)
+
+    @property
+    def inputs(self) -> Tensor:
+        """[n, ...] its inputs.
+
+        Raises:
+            NotApplicable: no data are given.
+        """
+        return self.samples.inputs
+
+    @property
+    def has_labels(self) -> bool:
+        return self._parts.samples is not None and self._parts.samples.labels is not None
+
+    @property
+    def labels(self) -> Tensor:
+        """[n] its labels.
+
+        Raises:
+            NotApplicable: there are none.
+        """
+        labels = self.samples.labels
+        if labels is None:
+            raise NotApplicable("the data hold no labels")
+        return labels
+
+    @property
+    def sensitive(self) -> Mapping[str, NDArray[np.str_]]:
+        """Name → [n] labels of people's groups."""
+        return self.samples.sensitive
+
+    @property
+    def clusters(self) -> NDArray[np.str_] | None:
+        """[n] labels of samples that are not independent, where some are not."""
+        return self.samples.clusters
+
+    @property
+    def left_out(self) -> list[LeftOut]:
+        """What belongs to the data and was not read; nothing where no data are given."""
+        return [] if self._parts.samples is None else list(self._parts.samples.left_out)
+
+    @property
+    def features(self) -> Sequence[Feature]:
+        """The named features, where single columns mean something."""
+        return self.samples.features
+
+    @property
+    def channels_last(self) -> bool:
+        """Are its pictures [height, width, channels]?"""
+        return self.samples.channels_last
+
+    @property
+    def moments(self) -> Moments:
+        """Mean, spread and bounds of the evaluation data, for every input value."""
+        return self.samples.moments
+
+    @property
+    def whole(self) -> Tensor | None:
+        """[1, columns] the numeric features of a table that count in whole numbers; None: none do."""
+        return self.samples.whole
+
+    def padding(self, x: Tensor) -> Tensor | None:
+        """[n, ...] which values of samples like its own are no part of them; None: all are."""
+        return self.samples.padding(x)
+
+    @property
+    def batch_size(self) -> int:
+        """How many samples are asked at once."""
+        return BATCH_SIZE if self._parts.samples is None else self._parts.samples.batch_size
+
+    def batch(self, indices: Sequence[int] | NDArray[np.intp]) -> tuple[Tensor, Tensor]:
+        """Inputs and labels of some samples, on the subject's device."""
+        return self.samples.batch(indices)
+
+    # Its network
+
+    @property
+    def core(self) -> nn.Module:
+        """The user's model, frozen."""
+        return self.network.core
+
+    @property
+    def model(self) -> nn.Module:
+        """Its network, preprocessing before it and logits after it."""
+        return self.network.model
+
+    @property
+    def device(self) -> torch.device:
+        return self.network.device
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Logits [n, classes], or values [n, 1], for a batch on any device; gradients flow to `x`."""
+        return self.network.logits(x)
+
+    @functools.cached_property
+    def differentiable(self) -> bool:
+        """Does a gradient of the answers reach the inputs?"""
+        x = self.inputs[:2].to(self.device)
+        if not x.is_floating_point():
+            return False
+        x = x.clone().requires_grad_(True)
+        with torch.enable_grad():
+            answers = self.logits(x)
+            if not answers.requires_grad:
+                return False
+            (found,) = torch.autograd.grad(answers.sum(), x, allow_unused=True)
+        return found is not None
+
+    # What a check may ask for
+
+    def require(self, *capabilities: str, labels: bool = True) -> None:
+        """Raise NotApplicable unless there are data, with answers and labels of the form asked for.
+
+        Args:
+            capabilities: of the task, as 'decides' or 'has_probabilities' (`audit.tasks.LACKS`).
+            labels: must there be labels?
+        """
+        samples = self.samples
+        for fact in self.facts:
+            if fact.name == UNUSABLE:
+                raise NotApplicable(str(fact.value))
+        for capability in capabilities:
+            if not getattr(self.task, capability):
+                raise NotApplicable(LACKS[capability].format(self.task.name))
+        if capabilities:
+            self.task.require(self)
+        if labels and samples.labels is None:
+            raise NotApplicable("the data hold no labels")
+
+    def require_training_data(self, *, labels: bool = True) -> None:
+        """Raise NotApplicable where no training data (with labels) are given."""
+        training = self.training
+        if labels and training.labels is None:
+            raise NotApplicable("the training data hold no labels")
+
+    def require_layers(self) -> None:
+        """Raise NotApplicable where nothing inside the network can be watched."""
+        if any(isinstance(m, torch.jit.ScriptModule) for m in self.core.modules()):
+            raise NotApplicable(
+                "the model is a TorchScript program, which cannot be watched inside"
+            )
+
+    def require_continuous_inputs(self) -> None:
+        """Raise NotApplicable where inputs cannot be changed by small steps."""
+        if not self.kind.continuous:
+            raise NotApplicable(
+                f"the inputs are {self.kind.noun}, which cannot be changed by small steps"
+            )
+
+    def require_gradients(self) -> None:
+        """Raise NotApplicable where the network hides how its answers come about."""
+        if not self.differentiable:
+            raise NotApplicable(
+                "no gradient of the answers reaches the inputs (no_grad, detach or numpy inside the model)"
+            )
+
+    # What the record says
+
+    def weights_digest(self) -> str:
+        """sha256 of weights and buffers, with their names."""
+        return self.network.weights_digest()
+
+    def sample_digests(self) -> list[str]:
+        """16 hexadecimal digits for each sample: its input and label."""
+        return [] if self._parts.samples is None else self._parts.samples.digests
+
+    def data_digest(self) -> str:
+        """sha256 of the evaluation data; empty where none are given."""
+        return "" if self._parts.samples is None else self._parts.samples.digest()
+
+    def training_digest(self) -> str:
+        """sha256 of the training data; empty where none are given."""
+        return "" if self._parts.training is None else self._parts.training.digest()
+
+    def behaviour_digest(self) -> str:
+        """sha256 of what decides the model's answers: weights, code, and scores of a few samples."""
+        digest = hashlib.sha256(self.weights_digest().encode())
+        for source in self.network.sources():
+            digest.update(source.encode())
+        digest.update(self.meta.model_dump_json().encode())
+        digest.update(str(self.range_is_inferred).encode())  # what is guessed bounds no attack
+        digest.update(tensor_bytes(self.known.scores))
+        return digest.hexdigest()
+
+    def summary(self) -> SubjectRecord:
+        """What the record says of the subject."""
+        samples = self._parts.samples
+        return SubjectRecord(
+            model=self.name,
+            architecture=type(self.core).__name__,
+            digest=self.weights_digest(),
+            parameters=sum(p.numel() for p in self.core.parameters()),
+            format=self.format,
+            trusted=self.known.trusted,
+            data="" if samples is None else samples.name,
+            data_digest=self.data_digest(),
+            n=self.n,
+            training_n=self.training_n,
+            training_digest=self.training_digest(),
+            task=self.meta.task or "",
+            classes=self.classes,
+            facts=list(self.facts),
+            notes=[*self.notes, *([] if samples is None else samples.notes_on_copies())],
+        )

@@ -1,0 +1,398 @@
+"""From a model and arrays to all that a subject is: what is not given is found out, and told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import ValidationError
+from torch import Tensor, nn
+
+from audit.arrays import as_inputs
+from audit.errors import AuditError
+from audit.inputs import InputKind
+from audit.labels import as_labels
+from audit.meta import SubjectMeta, describe_errors
+from audit.people import cluster_labels, group_labels
+from audit.record import Fact, LeftOut
+from audit.rooms import INPUTS, TASKS, room
+from audit.subject.inference import accepts, complete, probe
+from audit.subject.network import Network, copied, frozen
+from audit.subject.samples import INPUT, Samples
+from audit.subject.wrapping import OutputForm, PreprocessModule, precision
+from audit.tasks import Task
+from audit.text import clean_name
+
+BATCH_SIZE = 128
+BATCH_VALUES = 1 << 22  # in a batch, at most: large pictures go in smaller batches
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """What is known of a network and its samples together.
+
+    Attributes:
+        name: of the model.
+        meta: the description; complete where there are samples.
+        facts, notes: what was given, what was inferred, and what is to be said of it.
+        scores: what the network returned for the first samples; nothing without samples.
+        label_spread: standard deviation of the labels, or of `scores` without labels.
+        format, trusted: of the file that it was read from.
+    """
+
+    name: str
+    meta: SubjectMeta
+    facts: Sequence[Fact] = ()
+    notes: Sequence[str] = ()
+    scores: Tensor = field(default_factory=lambda: torch.zeros(0))
+    label_spread: float = 0.0
+    format: str = ""
+    trusted: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """All that a subject is made of; `training`: the samples that the model learnt from."""
+
+    network: Network
+    samples: Samples | None
+    training: Samples | None
+    known: Known
+
+
+@dataclass(eq=False)
+class Arrays:
+    """What was given, as tensors: [n, ...] inputs, [n] or [n, k] labels, and the same of the training."""
+
+    inputs: Tensor
+    labels: Tensor | None
+    training: tuple[Tensor, Tensor | None] | None
+
+    @classmethod
+    def read(
+        cls,
+        x: Any,
+        y: Any,
+        train: tuple[Any, Any] | None,
+        precision: torch.dtype,
+        classes: list[str] | None,
+    ) -> Arrays:
+        """Arrays for a network of that precision.
+
+        Raises:
+            AuditError: they cannot be audited, or the training data have another shape.
+        """
+        inputs = as_inputs(x, precision)
+        arrays = cls(inputs, None if y is None else as_labels(y, len(inputs), classes), None)
+        if train is not None:
+            given, labels = as_inputs(train[0], precision), train[1]
+            if given.shape[1:] != inputs.shape[1:]:
+                raise AuditError(
+                    f"The training data have samples of shape {list(given.shape[1:])} and the "
+                    f"evaluation data {list(inputs.shape[1:])}; give both in the same form."
+                )
+            labels = None if labels is None else as_labels(labels, len(given), classes)
+            arrays.training = given, labels
+        return arrays
+
+    def to(self, dtype: torch.dtype) -> None:
+        """Hold all inputs in this type from now on."""
+        self.inputs = self.inputs.to(dtype)
+        if self.training is not None:
+            self.training = self.training[0].to(dtype), self.training[1]
+
+
+@dataclass(eq=False)
+class Draft:
+    """What will be a subject, for its task to settle what is still open.
+
+    Attributes:
+        network: its answers are held against no threshold yet.
+        scores: what the network returned for the first samples.
+    """
+
+    network: Network
+    meta: SubjectMeta
+    batch_size: int
+    arrays: Arrays
+    scores: Tensor
+    facts: list[Fact]
+    notes: list[str]
+
+    @property
+    def classes(self) -> list[str]:
+        return list(self.meta.classes or [])
+
+    @property
+    def task(self) -> Task:
+        found: Task = room(TASKS, str(self.meta.task))
+        return found
+
+    @property
+    def kind(self) -> InputKind:
+        found: InputKind = room(INPUTS, str(self.meta.input.kind))
+        return found
+
+    @property
+    def label_spread(self) -> float:
+        """Standard deviation of the labels, or of the first answers without labels."""
+        values = self.scores if self.arrays.labels is None else self.arrays.labels
+        return float(values.double().std())
+
+    def scores_of(self, x: Tensor) -> Tensor:
+        """[n, k] what the network answers to inputs."""
+        network = self.network
+        return torch.cat(
+            [probe(network.model, part.to(network.device)) for part in x.split(self.batch_size)]
+        )
+
+    def add_fact(self, name: str, value: Any, reason: str) -> None:
+        """Add a fact: inferred, for that reason; given, where there is none."""
+        source: Literal["given", "inferred"] = "inferred" if reason else "given"
+        self.facts.append(Fact(name=name, value=value, source=source, reason=reason))
+
+
+def build(
+    model: nn.Module,
+    x: Any,
+    y: Any,
+    *,
+    sensitive: Mapping[str, Any],
+    groups: Any,
+    train: tuple[Any, Any] | None,
+    meta: SubjectMeta,
+    device: str,
+    batch_size: int | None,
+    data_name: str,
+    left_out: Sequence[LeftOut],
+) -> Parts:
+    """The parts of `audit.Subject`, whose arguments these are.
+
+    Raises:
+        AuditError: data and model do not fit together; the sentence says how.
+    """
+    place, meta = place_of(device), cleanly(meta)
+    core = frozen(copied(model), place)
+    name, notes = meta.name or type(model).__name__, list[str]()
+    if x is None:
+        shape = meta.input.shape or [1]
+        network = Network(core, preprocessing(meta, core, len(shape) + 1), place, form_of(meta))
+        return Parts(network, None, None, Known(name, meta))
+    arrays = Arrays.read(x, y, train, precision(core), meta.classes)
+    people, clusters = read_people(sensitive, groups, len(arrays.inputs), meta, notes)
+    draft = drafted(core, place, meta, arrays, batch_size, notes)
+    add_precision(draft, x)
+    draft.task.number_labels(draft)
+    draft.task.settle_scale(draft)
+    samples = replace(
+        samples_of(draft),
+        sensitive=people,
+        groups=clusters,
+        left_out=left_out,
+        name=data_name,
+    )
+    check_features(draft, samples)
+    add_padding(draft, samples)
+    ask_what_is_favourable(draft, samples)
+    training = None
+    if arrays.training is not None:
+        training = samples.others(*arrays.training, f"{data_name} (training)")
+    known = Known(name, draft.meta, draft.facts, notes, draft.scores, draft.label_spread)
+    return Parts(draft.network.read_as(form_of(draft.meta)), samples, training, known)
+
+
+def samples_of(draft: Draft) -> Samples:
+    """The evaluation data, as far as the arrays tell them."""
+    inputs, kind = draft.arrays.inputs, draft.kind
+    return Samples(
+        {INPUT: inputs},
+        draft.arrays.labels,
+        kind,
+        draft.network.device,
+        draft.batch_size,
+        kind.features(inputs, draft.meta.features),
+        kind.pad(inputs),
+    )
+
+
+def drafted(
+    core: nn.Module,
+    place: torch.device,
+    meta: SubjectMeta,
+    arrays: Arrays,
+    batch_size: int | None,
+    notes: list[str],
+) -> Draft:
+    """What a few answers tell of the network.
+
+    Raises:
+        AuditError: it does not accept the samples, or its answers can be read in no way or in several.
+    """
+    inputs = arrays.inputs
+    network = Network(core, preprocessing(meta, core, inputs.ndim), place, OutputForm())
+    tokens = inputs.ndim == 2 and not inputs.is_floating_point()
+    tokens = tokens and accepts(network, inputs[:2].to(place))
+    # Bytes of a picture and whole numbers of a table are none.
+    arrays.to(inputs.dtype if tokens else floating(network.dtype))
+    training_labels = None if arrays.training is None else arrays.training[1]
+    found = complete(meta, network, arrays.inputs.to(place), arrays.labels, training_labels)
+    return Draft(
+        network.read_as(OutputForm(found.meta.output, found.meta.output_index)),
+        found.meta,
+        batch_size or max(8, min(BATCH_SIZE, BATCH_VALUES // inputs[0].numel())),
+        arrays,
+        found.scores,
+        found.facts,
+        notes,
+    )
+
+
+def described(known: Mapping[str, Any], meta: SubjectMeta | None) -> SubjectMeta:
+    """The description in a call's keywords, over another.
+
+    Raises:
+        AuditError: a keyword is unknown, or its value is.
+    """
+    try:
+        given = SubjectMeta.model_validate(known)
+    except ValidationError as error:
+        raise AuditError(f"[subject] {describe_errors(error, '')}.") from None
+    return given.over(meta or SubjectMeta())
+
+
+def cleanly(meta: SubjectMeta) -> SubjectMeta:
+    """The description, every name fit to be shown.
+
+    Raises:
+        AuditError: two names are then one.
+    """
+    try:
+        return meta.named_cleanly()
+    except ValueError as error:
+        raise AuditError(f"[subject] {error}.") from None
+
+
+def place_of(device: str) -> torch.device:
+    """The device of that name; 'auto': the fastest that is there.
+
+    Raises:
+        AuditError: there is none.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        raise AuditError("--device cuda: torch sees no CUDA device here; use --device cpu.")
+    return torch.device(device)
+
+
+def preprocessing(meta: SubjectMeta, core: nn.Module, ndim: int) -> nn.Module:
+    """What is done to a batch of so many axes before the network gets it."""
+    spec = meta.input.preprocess
+    if spec is None:
+        return nn.Identity()
+    return PreprocessModule(spec, ndim, floating(precision(core)))
+
+
+def form_of(meta: SubjectMeta) -> OutputForm:
+    """How the description says that outputs are to be read."""
+    task: Task | None = room(TASKS, meta.task) if meta.task else None
+    return OutputForm(meta.output, meta.output_index, task.threshold(meta) if task else None)
+
+
+def read_people(
+    sensitive: Mapping[str, Any], groups: Any, n: int, meta: SubjectMeta, notes: list[str]
+) -> tuple[dict[str, NDArray[np.str_]], NDArray[np.str_] | None]:
+    """Sensitive attributes and clusters, a label each; what is to be said of them is noted."""
+    bins = meta.sensitive_bins or {}
+    for name in bins:
+        if name not in sensitive:
+            raise AuditError(
+                f"[subject] sensitive_bins names {name!r}, which is not among the sensitive "
+                f"attributes ({', '.join(map(clean_name, sensitive)) or 'none is given'})."
+            )
+    people: dict[str, NDArray[np.str_]] = {}
+    for name, values in sensitive.items():
+        shown = clean_name(name)
+        people[shown], said = group_labels(values, n, shown, bins.get(name))
+        notes += said
+    if groups is None:
+        return people, None
+    clusters, said = cluster_labels(groups, n)
+    notes += said
+    return people, clusters
+
+
+def add_precision(draft: Draft, given: Any) -> None:
+    """In which precision the model computes, and what was cast."""
+    came, used, own = (
+        dtype_name(given),
+        dtype_name(draft.arrays.inputs),
+        dtype_name(draft.network.dtype),
+    )
+    reason = "of the model's weights"
+    if draft.arrays.inputs.is_floating_point() and own != used:
+        reason += f"; inputs are held as {used} and cast to it"
+    draft.add_fact("precision", own, reason)
+    if came != used and came not in ("bool", "object") and not came.startswith(("int", "uint")):
+        draft.notes.append(f"The inputs are given as {came} and are audited as {used}.")
+
+
+def check_features(draft: Draft, samples: Samples) -> None:
+    """The features that are described belong to the columns, and some count in whole numbers."""
+    if not draft.meta.features:
+        return
+    used = [c for f in draft.meta.features for c in f.columns]
+    width = draft.arrays.inputs.shape[-1]
+    if sorted(used) != list(range(width)):
+        raise AuditError(
+            f"The features name the columns {sorted(used)[:5]}… and the data have {width} "
+            "columns; each column must belong to exactly one feature."
+        )
+    whole = samples.whole
+    if whole is None:
+        return
+    names = [f.name for f in samples.features if f.whole is None and bool(whole[0, f.columns[0]])]
+    if names:
+        draft.add_fact("whole numbers", names, "no value of theirs in the data has a fraction")
+
+
+def add_padding(draft: Draft, samples: Samples) -> None:
+    """How much of the samples is padding, where they are padded."""
+    pads = samples.padding(samples.inputs)
+    if pads is not None:
+        draft.add_fact(
+            "padding",
+            f"{float(pads.float().mean()):.0%} of the values",
+            "samples of several lengths end in the same step, over and over; it is never changed, "
+            "counted or explained",
+        )
+
+
+def ask_what_is_favourable(draft: Draft, samples: Samples) -> None:
+    """Of two classes one may be the better for whom it concerns; which, is not to be guessed."""
+    two = draft.task.decides and len(draft.classes) == 2
+    if samples.sensitive and two and draft.meta.favourable is None:
+        first, second = draft.classes
+        draft.notes.append(
+            f"Whether {first} or {second} is the favourable answer is not stated: give [subject] "
+            f'favourable = "{second}", or "{first}". Until then rates by group are shown for both, '
+            "and no ratio between groups gates."
+        )
+
+
+def floating(dtype: torch.dtype) -> torch.dtype:
+    """The type that inputs are held in for a model of this one: never a half."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def dtype_name(given: Any) -> str:
+    """'float64', of a tensor, an array, a frame or a type."""
+    if isinstance(given, torch.dtype):
+        return str(given).removeprefix("torch.")
+    if isinstance(given, Tensor):
+        return dtype_name(given.dtype)
+    return str(np.asarray(given).dtype)
