@@ -147,7 +147,7 @@ def test_padding_is_the_end_that_series_share(kind, shape):
         steps[row, length:] = 0
     x = like.kind.samples(steps, x)
     subject = audit.Subject(like.core, x, torch.arange(60) % 2, input={"kind": kind})
-    pads = subject.kind.padding(subject, x)
+    pads = subject.padding(x)
     assert pads.shape == x.shape
     counted = subject.kind.steps(pads)[:, :, 0].sum(1)
     assert torch.equal(counted, like.kind.steps(x).shape[1] - lengths)
