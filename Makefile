@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test zoo contract lint browser bench clean
+.PHONY: demo test zoo contract manifest lint browser bench clean
 
 demo: $(VENV)/.demo
 	$(BIN)/audit run zoo:digits-cnn
@@ -20,6 +20,10 @@ zoo: $(VENV)/.test
 # Every check with every input kind and task; rewrites tests/contract/measured.txt, which may only grow.
 contract: $(VENV)/.test
 	CONTRACT=all OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/contract
+
+# What `audit checks` and `audit explain` tell without importing a check; a test says it is up to date.
+manifest: $(VENV)/.demo
+	$(BIN)/python -m audit.describing audit.checks
 
 # The type checker reads the package as it is installed, under its import names.
 lint: $(VENV)/.test

@@ -1,4 +1,4 @@
-"""The commands, thin. `--help`, `checks` and `explain` import no torch."""
+"""The commands, thin. `--help`, `checks` and `explain` import no check and nothing numerical."""
 
 from __future__ import annotations
 
@@ -365,16 +365,15 @@ def command_compare(options: argparse.Namespace) -> int:
 
 
 def command_checks(options: argparse.Namespace) -> int:
-    from audit.plan import order
-    from audit.registry import registry
+    from audit.manifest import manifest, order
 
-    found = registry()
-    areas = sorted({i.split(".")[0] for i in found.checks})
+    found = manifest()
+    areas = sorted({check.area for check in found.checks.values()})
     if options.area and options.area not in areas:
         raise AuditError(f"There is no area {options.area!r}; there are {', '.join(areas)}.")
     width = max(map(len, found.checks))
     for check_id in sorted(found.checks, key=order):
-        if not options.area or check_id.startswith(f"{options.area}."):
+        if not options.area or found.checks[check_id].area == options.area:
             say(f"{check_id:<{width}}  {found.checks[check_id].title}")
     for name, message in found.broken.items():
         complain(f"audit: the plug-in {name} could not be imported: {message}")
@@ -382,21 +381,17 @@ def command_checks(options: argparse.Namespace) -> int:
 
 
 def command_explain(options: argparse.Namespace) -> int:
-    from audit.plan import build_check
-    from audit.registry import registry
+    from audit.manifest import known, manifest
 
-    build_check(options.check, "standard")
-    cls = registry().checks[options.check]
-    say(f"{cls.id} ({cls.kind})\n\n{cls.explanation()}\n\nParameters:")
-    for name, info in cls.model_fields.items():
-        values = {
-            p: cls.profiles.get(p, {}).get(name, info.default)
-            for p in ("quick", "standard", "deep")
-        }
-        same = len({repr(v) for v in values.values()}) == 1
-        shown = ", ".join(f"{k} {literal(v)}" for k, v in values.items())
-        shown = literal(info.default) if same else shown
-        say(f"  {name} = {shown}" + (f"\n      {info.description}" if info.description else ""))
+    checks = manifest().checks
+    check = checks[known(options.check, checks)]
+    say(f"{check.id} ({check.kind})\n\n{check.explanation}\n\nParameters:")
+    for parameter in check.parameters:
+        shown = {profile: literal(value) for profile, value in parameter.defaults.items()}
+        same = len(set(shown.values())) == 1
+        told = shown["standard"] if same else ", ".join(f"{p} {v}" for p, v in shown.items())
+        more = f"\n      {parameter.description}" if parameter.description else ""
+        say(f"  {parameter.name} = {told}{more}")
     return 0
 
 
