@@ -19,20 +19,18 @@ in none; times 0.5 in 6 of 6, times 0.6 in none. No false alarm on 20 clean mode
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from audit import figures, statistics
 from audit.checking import Check, Context, Expectation, Measurement
+from audit.methods.calibration import aurc, fit_temperature
 from audit.record import Guidance, Metric, Severity, Slice
+from audit.subject import Subject
 from audit.words import number, share, span
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from audit.subject import Subject
 
 
 class Reliability(Check):
@@ -47,8 +45,6 @@ class Reliability(Check):
         subject.require("has_probabilities")
 
     def examine(self, context: Context) -> Measurement:
-        from audit.methods.calibration import aurc, fit_temperature
-
         predictions = context.predictions()
         p, hit = predictions.confidence, predictions.correct.astype(np.float64)
         clusters, n = context.clusters(), len(predictions.y)

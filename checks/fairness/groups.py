@@ -22,16 +22,14 @@ members in 6 of 6. No false alarm on 20 clean models of each (at most 16.1 %).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from audit.checking import Check, Context, Expectation, Measurement
 from audit.checks.fairness import rates, values
 from audit.checks.fairness.grouping import Findings, members
 from audit.errors import NotApplicable
 from audit.record import Guidance, Severity
-
-if TYPE_CHECKING:
-    from audit.subject import Subject
+from audit.subject import Subject
 
 TAGS = ["NIST AI RMF MEASURE 2.11", "EU AI Act Article 10"]
 SPREADS = 0.5  # of the labels, that errors and answers of groups may be apart

@@ -13,19 +13,16 @@ found in 6 of 6 seeds, at 95 % in none. No false alarm on 20 clean models (at mo
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from audit import figures, statistics
 from audit.checking import Check, Context, Expectation, Measurement
 from audit.record import Guidance, LeftOut, Metric, Table
+from audit.subject import Subject
 from audit.words import amount, number, share
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from audit.subject import Subject
 
 MOST_SHOWN = 40
 FEW_NAMES = 5

@@ -8,7 +8,7 @@ threshold (Emmott et al. 2013 on judging detectors).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -16,10 +16,8 @@ from audit import figures, statistics
 from audit.checking import Check, Context, Expectation, Measurement
 from audit.errors import NotApplicable
 from audit.record import Core, Guidance
+from audit.subject import Subject
 from audit.words import amount, number, share, span
-
-if TYPE_CHECKING:
-    from audit.subject import Subject
 
 FALSE_ALARMS = 0.05
 

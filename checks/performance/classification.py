@@ -10,19 +10,17 @@ balanced accuracy.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
 
 from audit import figures, statistics
 from audit.checking import Check, Context, Expectation, Measurement, pack
 from audit.record import Core, Guidance, Metric, Table
+from audit.subject import Subject
 from audit.words import amount, share
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from audit.subject import Subject
 
 
 class Classification(Check):
@@ -162,8 +160,6 @@ class Classification(Check):
 
 def renaming_gain(context: Context) -> Metric:
     """What accuracy would gain from other names for the outputs, fitted on the other half."""
-    from scipy.optimize import linear_sum_assignment
-
     predictions, k = context.predictions(), len(context.subject.classes)
     y, said, answered = predictions.y, predictions.predicted, predictions.answered
     first = np.random.default_rng(context.seed).permutation(len(y)) % 2 == 0

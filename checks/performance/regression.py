@@ -7,20 +7,17 @@ much smaller the absolute error is than that of the labels' median (Hyndman and 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from audit import figures, statistics
 from audit.checking import Check, Context, Expectation, Measurement
 from audit.errors import NotApplicable
 from audit.record import Core, Guidance
+from audit.subject import Subject
 from audit.words import number, span, value_text
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from audit.subject import Subject
 
 TENTHS = 10
 

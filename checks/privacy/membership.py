@@ -20,21 +20,21 @@ heart is found in 6 of 6 seeds, 30 % in 3, 20 % in 1, 10 % in none. No false ala
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
+from scipy.stats import beta
+from sklearn.ensemble import ExtraTreesClassifier
+from torch import Tensor
 
 from audit import figures, statistics
 from audit.checking import Check, Context, Cost, Expectation, Measurement
+from audit.methods.attributions import log_odds
 from audit.record import Guidance, Metric, Validity
+from audit.subject import Subject
 from audit.words import amount, number, share, span
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-    from torch import Tensor
-
-    from audit.subject import Subject
 
 MOST_ROWS = 1000  # of each kind, that a guesser without the model learns from and is tried on
 RATES = (0.01, 0.05, 0.1, 0.2, 0.5)
@@ -140,8 +140,6 @@ class Membership(Check):
 
     def score(self, subject: Subject, logits: Tensor, y: Tensor) -> NDArray[np.float64]:
         """[n] how familiar each sample is."""
-        from audit.methods.attributions import log_odds
-
         if not subject.task.decides:
             return subject.task.merit(subject, logits, y).numpy()
         return log_odds(logits.double(), y).numpy()
@@ -168,8 +166,6 @@ def found_at(members: NDArray[np.float64], others: NDArray[np.float64], rate: fl
     The threshold is an order statistic of the others: the interval takes it at both ends of what it
     may be, each with half of the level (Bonferroni), and Wilson's interval there.
     """
-    from scipy.stats import beta
-
     ordered, n = np.sort(others), len(others)
 
     def share_above(at: float) -> float:
@@ -222,8 +218,6 @@ def alike(context: Context, most: int) -> Validity:
     """Can members be told from others by the inputs alone, without the model? A forest tries, and is
     judged on rows that it has not seen.
     """
-    from sklearn.ensemble import ExtraTreesClassifier
-
     training = context.training
     parts = [(part, part.samples(min(most, MOST_ROWS))) for part in (training, context)]
     x = [part.subject.inputs[rows].flatten(1).double().numpy() for part, rows in parts]  # type: ignore[index]

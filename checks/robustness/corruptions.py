@@ -9,21 +9,20 @@ each severity with Wilson intervals.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from audit import figures, statistics
 from audit.checking import Check, Context, Cost, Expectation, Measurement
 from audit.errors import NotApplicable
+from audit.evidence import Batch
+from audit.methods.corruptions import SEVERITIES, corrupted, corrupted_x
 from audit.record import Figure, Guidance, Metric
+from audit.subject import Subject
 from audit.words import amount, number, share, span
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from audit.subject import Subject
 
 
 class Corruptions(Check):
@@ -47,14 +46,10 @@ class Corruptions(Check):
             raise NotApplicable(f"the inputs are {subject.kind.noun}, not pictures")
 
     def cost(self, subject: Subject) -> Cost:
-        from audit.methods.corruptions import SEVERITIES
-
         n = min(self.samples, subject.n)
         return Cost(forward=n * len(subject.kind.corruptions(subject)) * len(SEVERITIES))
 
     def examine(self, context: Context) -> Measurement:
-        from audit.methods.corruptions import SEVERITIES, corrupted
-
         subject = context.subject
         chosen = context.samples(self.samples)
         clusters, y = context.clusters(chosen), subject.labels[chosen]
@@ -158,9 +153,6 @@ class Corruptions(Check):
 
     def show(self, context: Context, chosen: NDArray[np.intp]) -> Figure:
         """One sample, each kind in a row, at severities 1, 3 and 5."""
-        from audit.evidence import Batch
-        from audit.methods.corruptions import corrupted_x
-
         subject = context.subject
         low, high = subject.range or (0.0, 1.0)
         x, y = subject.batch(chosen[:1])

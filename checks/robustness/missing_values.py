@@ -14,18 +14,17 @@ training is found in 6 of 6 seeds, a fifth in none. No false alarm on 20 clean m
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from pydantic import Field
 
 from audit import figures, statistics
 from audit.checking import Check, Context, Cost, Expectation, Measurement
 from audit.checks.robustness.toll import from_to, quality
+from audit.methods.interventions import exchanged, imputed, missing_at_random
 from audit.record import Guidance, Severity, Slice
+from audit.subject import Subject
 from audit.words import amount, number, share, span
-
-if TYPE_CHECKING:
-    from audit.subject import Subject
 
 SHARES = (0.1, 0.2)
 
@@ -53,8 +52,6 @@ class MissingValues(Check):
         return Cost(forward=min(self.samples, subject.n) * changes)
 
     def examine(self, context: Context) -> Measurement:
-        from audit.methods.interventions import exchanged, imputed, missing_at_random
-
         subject = context.subject
         chosen = context.samples(self.samples)
         clusters, y = context.clusters(chosen), subject.labels[chosen]

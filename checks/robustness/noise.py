@@ -10,7 +10,7 @@ Nobody chose the noise to do harm: an average case beside the worst case of the 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from pydantic import Field
 
@@ -18,11 +18,10 @@ from audit import figures, statistics
 from audit.checking import Check, Context, Cost, Expectation, Measurement
 from audit.checks.robustness.toll import from_to, quality
 from audit.errors import NotApplicable
+from audit.methods.corruptions import noisy
 from audit.record import Guidance
+from audit.subject import Subject
 from audit.words import amount, number, share, span
-
-if TYPE_CHECKING:
-    from audit.subject import Subject
 
 JUDGED = 0.1
 STRENGTHS = (0.05, 0.1, 0.2, 0.3, 0.5)
@@ -50,8 +49,6 @@ class Noise(Check):
         return Cost(forward=len(STRENGTHS) * min(self.samples, subject.n))
 
     def examine(self, context: Context) -> Measurement:
-        from audit.methods.corruptions import noisy
-
         subject = context.subject
         chosen = context.samples(self.samples)
         clusters, y = context.clusters(chosen), subject.labels[chosen]

@@ -9,7 +9,7 @@ classifier's own accuracy, clean and under an attack that averages over its nois
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -17,13 +17,13 @@ from pydantic import Field
 from audit import figures, statistics
 from audit.checking import Check, Context, Cost, Expectation, Measurement, pack
 from audit.checks.robustness.evasion import TAGS
+from audit.checks.robustness.worst_case import WorstCase
 from audit.checks.robustness.worst_case_l2 import WorstCaseL2
 from audit.meta import Number
+from audit.methods.smoothing import ALPHA, radius, smooth_attack, smoothed
 from audit.record import Guidance, Validity
+from audit.subject import Subject
 from audit.words import amount, number, share
-
-if TYPE_CHECKING:
-    from audit.subject import Subject
 
 JUDGING = 100  # draws that an attacked answer is the majority of
 MULTIPLES = (0.5, 1.0)  # of eps: where the smoothed classifier is attacked
@@ -68,13 +68,9 @@ class RandomisedSmoothing(Check):
         return Cost(forward=sampled + attacked + judged, backward=attacked)
 
     def noise(self, subject: Subject) -> float:
-        from audit.checks.robustness.worst_case import WorstCase
-
         return self.sigma or float(f"{1.25 * WorstCase().size(subject):.6g}")
 
     def examine(self, context: Context) -> Measurement:
-        from audit.methods.smoothing import ALPHA, radius, smooth_attack, smoothed
-
         subject = context.subject
         sigma, eps = self.noise(subject), WorstCaseL2().size(subject)
         chosen = context.samples(self.samples)

@@ -9,9 +9,10 @@ given at all.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from audit import figures, statistics
@@ -22,13 +23,11 @@ from audit.checks.robustness.remedy import Remedy
 from audit.checks.robustness.worst_case import WorstCase
 from audit.errors import NotApplicable
 from audit.meta import Number
+from audit.methods.attacks.apgd import apgd
+from audit.methods.attacks.search import square
 from audit.record import Guidance, Metric, Slice
+from audit.subject import Subject
 from audit.words import amount, number, share, span
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from audit.subject import Subject
 
 FEWEST = 20
 QUERIES = 100
@@ -63,9 +62,6 @@ class Rejection(Check):
         return Cost(forward=passes + n // 2 * QUERIES, backward=passes)
 
     def examine(self, context: Context) -> Measurement:
-        from audit.methods.attacks.apgd import apgd
-        from audit.methods.attacks.search import square
-
         subject = context.subject
         eps = WorstCase(eps=self.eps).size(subject)
         chosen = context.samples(self.samples)

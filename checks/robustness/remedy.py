@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -14,10 +14,8 @@ from audit.checks.robustness.evasion import TAGS, Outcome, least_left
 from audit.checks.robustness.worst_case import WorstCase
 from audit.meta import Number
 from audit.record import Guidance
+from audit.subject import Subject
 from audit.words import amount, number, share, span
-
-if TYPE_CHECKING:
-    from audit.subject import Subject
 
 
 class Remedy(Check):

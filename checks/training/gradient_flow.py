@@ -14,7 +14,7 @@ false alarm on 8 clean models of one layer of sigmoids, and on 100 of whose outp
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -23,11 +23,10 @@ from audit import figures, statistics
 from audit.checking import Check, Context, Cost, Expectation, Measurement
 from audit.errors import NotApplicable
 from audit.meta import Number
+from audit.methods.activations import followed_back, layer_flow, layers
 from audit.record import Guidance, Metric, Table
+from audit.subject import Subject
 from audit.words import number
-
-if TYPE_CHECKING:
-    from audit.subject import Subject
 
 HALF_PRECISION = 65504.0
 
@@ -54,8 +53,6 @@ class GradientFlow(Check):
     largest: Number = Field(default=HALF_PRECISION, gt=0, description="no output beyond ±this")
 
     def applies(self, subject: Subject) -> None:
-        from audit.methods.activations import followed_back, layers
-
         subject.require("judged", labels=False)
         subject.require_layers()
         if not layers(subject):
@@ -70,8 +67,6 @@ class GradientFlow(Check):
         return Cost(forward=n, backward=n)
 
     def examine(self, context: Context) -> Measurement:
-        from audit.methods.activations import layer_flow
-
         chosen = context.samples(self.samples)
         clusters = context.clusters(chosen)
         found = context.evidence(layer_flow, chosen)
