@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -16,9 +16,7 @@ from audit.foreign import told
 from audit.manifest import known, order
 from audit.record import State, Why
 from audit.registry import registry
-
-if TYPE_CHECKING:
-    from audit.subject import Subject
+from audit.subject import Subject
 
 
 @dataclass(frozen=True)

@@ -364,7 +364,7 @@ def test_compare(files, here, capsys):
     assert main(["compare", "a/record.json", "b/record.json"]) == 0
     assert "same" in capsys.readouterr().out
     record = audit.AuditRecord.load("b/record.json")
-    from audit.checking import pack, unpack
+    from audit.outcomes import pack, unpack
 
     changed = record.check("performance.classification")
     bits = unpack(changed.per_unit[0])

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from audit.checking import same_slice, unpack
 from audit.errors import AuditError
+from audit.expecting import same_slice
+from audit.outcomes import unpack
 from audit.record import AuditRecord, CheckRecord, Metric, PerUnit, Slice
 from audit.statistics import mcnemar
 

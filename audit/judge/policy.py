@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from audit.checking import Expectation, same_slice
+from audit.expecting import Expectation, same_slice
 from audit.record import (
     SEVERITIES,
     Bound,

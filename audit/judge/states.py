@@ -17,7 +17,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from audit.checking import Expectation, same_slice
+from audit.expecting import Expectation, same_slice
 from audit.judge.policy import WITHOUT_END, Policy, above, bound_of, loosens, tolerance
 from audit.record import (
     Bound,
