@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test zoo contract lint browser bench clean
+.PHONY: demo test zoo contract manifest lint browser bench clean
 
 demo: $(VENV)/.demo
 	$(BIN)/audit run zoo:digits-cnn
@@ -21,12 +21,18 @@ zoo: $(VENV)/.test
 contract: $(VENV)/.test
 	CONTRACT=all OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/contract
 
-# The type checker reads the package as it is installed, under its import names.
+# What `audit checks` and `audit explain` tell without importing a check; a test says it is up to date.
+manifest: $(VENV)/.demo
+	$(BIN)/python -m audit.describing audit.checks
+
+# Types and arrows are read off the package as it is installed, under its import names.
 lint: $(VENV)/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	rm -rf $(VENV)/typed && $(PIP) --no-deps --no-build-isolation --target $(VENV)/typed .
 	cd $(VENV) && MYPYPATH=typed bin/mypy --config-file ../pyproject.toml -p audit
+	cd $(VENV) && PYTHONPATH=typed bin/lint-imports --no-logo --no-cache ../pyproject.toml
+	$(BIN)/deptry .
 
 bench: $(VENV)/.test
 	$(BIN)/python benchmarks/speed.py

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from audit.artifact.checkpoint import save
-    from audit.checking import Check, Context, Cost, Expectation, Measurement
+    from audit.checking import Check, Context, Cost, Measurement
     from audit.errors import AuditError, NotApplicable
+    from audit.expecting import Expectation
     from audit.loading import load
     from audit.record import AuditRecord, Figure, Guidance, LeftOut, Metric, Table, Validity
     from audit.runner import check, run
@@ -32,7 +33,7 @@ _HOMES = {
     "Check": "checking",
     "Context": "checking",
     "Cost": "checking",
-    "Expectation": "checking",
+    "Expectation": "expecting",
     "Measurement": "checking",
     "Subject": "subject",
     "load": "loading",

@@ -1,70 +1,57 @@
-"""What a check is, what it is given, and what it gives back. Imports no torch."""
+"""What a check is, what it is given, and what it gives back."""
 
 from __future__ import annotations
 
-import base64
 import functools
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+from scipy.special import softmax
+from torch import Tensor, nn
 
-from audit.meta import Number, parse_number
+from audit.entrypoints import reporter
+from audit.evidence import Producer, Store
+from audit.expecting import Expectation, same_slice
+from audit.methods.predictions import predict
+from audit.outcomes import pack, unpack
+from audit.outputs import decided
 from audit.record import (
     Core,
     Figure,
     Guidance,
     LeftOut,
     Metric,
-    Operator,
-    Part,
     PerUnit,
-    Severity,
     Slice,
     State,
     Table,
     Validity,
 )
+from audit.subject import Subject
 
-if TYPE_CHECKING:
-    from torch import Tensor, nn
-
-    from audit.evidence import Producer, Store
-    from audit.subject import Subject
-
+# All that a check's file says what it measured with.
+__all__ = [
+    "PROFILES",
+    "Check",
+    "Context",
+    "Cost",
+    "Expectation",
+    "Measurement",
+    "Predictions",
+    "Profile",
+    "pack",
+    "same_slice",
+    "unpack",
+]
 
 Profile = Literal["quick", "standard", "deep"]
 PROFILES: tuple[str, ...] = get_args(Profile)
-
-
-class Expectation(Part):
-    """A bound on a metric.
-
-    It is met when the whole interval is on the right side of the bound, failed when all of it is on
-    the wrong one, else undecided. An undecided one blocks a pass where its interval reaches further
-    beyond the bound than `tolerates`. By default that is 0 for '>=' and '<=', and for
-    'not_shown_below' and 'not_shown_above' the size of the bound (of a metric without a unit: at
-    least .1).
-    """
-
-    metric: str
-    slice: Slice = Field(default_factory=dict, description='"*" as a value matches every slice')
-    op: Operator = ">="
-    bound: Number = Field(allow_inf_nan=False)
-    severity: Severity = "high"
-    gates: bool = Field(default=True, description="false: it is told, and gates at no severity")
-    tolerates: Number | None = Field(
-        default=None,
-        ge=0,
-        allow_inf_nan=False,
-        description="how far beyond its bound, in the metric's unit, an undecided one may reach "
-        "without blocking a pass",
-    )
 
 
 @dataclass(frozen=True)
@@ -117,8 +104,6 @@ class Context:
     def of(cls, subject: Subject | Context) -> Context:
         if isinstance(subject, Context):
             return subject
-        from audit.evidence import Store
-
         return cls(subject, Store(subject))
 
     def evidence(
@@ -148,25 +133,17 @@ class Context:
 
     def answers(self, samples: NDArray[np.intp] | None = None) -> Tensor:
         """The model's answers, computed once: [n, classes] logits, or [n, 1] values."""
-        from audit.methods.predictions import predict
-
         logits = self.evidence(predict, self.samples())["logits"]
         return logits if samples is None else logits[samples]
 
     def training_answers(self, most: int) -> tuple[Tensor, Tensor]:
         """The model's answers on at most `most` training samples, and their labels."""
-        from audit.methods.predictions import predict
-
         training = self.training
         chosen = training.samples(most)
         return training.evidence(predict, chosen)["logits"], training.subject.labels[chosen]
 
     def predictions(self) -> Predictions:
         """The answers of a model that decides between classes."""
-        from scipy.special import softmax
-
-        from audit.outputs import decided
-
         answers = self.answers().double()
         predicted = decided(answers).numpy()
         logits = np.where(predicted[:, None] >= 0, answers.numpy(), 0.0)
@@ -175,8 +152,6 @@ class Context:
     @functools.cached_property
     def training(self) -> Context:
         """The same for the training data, where the subject has some."""
-        from audit.evidence import Store
-
         part = self.subject.with_samples(self.subject.training)
         store = Store(part, self.store.seed, self.store.folder, self.store.examples)
         store.progress = self.store.progress
@@ -190,8 +165,6 @@ class Context:
             core: takes and gives what the subject's own network does.
             before: done to inputs, in their units, before anything else.
         """
-        from audit.evidence import Store
-
         twin = self.subject.with_network(name, core, before)
         store = Store(twin, self.store.seed, self.store.folder, self.store.examples)
         store.progress = self.store.progress
@@ -242,8 +215,6 @@ class Measurement:
         raise KeyError(f"{name} {slice or ''}".strip())
 
     def _repr_html_(self) -> str:
-        from audit.entrypoints import reporter
-
         return reporter("notebook").measurement(self)
 
 
@@ -327,52 +298,3 @@ class Check(BaseModel, ABC):
         """The docstring of the check's file: what the report and `audit explain` print."""
         module = inspect.getmodule(cls)
         return inspect.cleandoc((module and module.__doc__) or cls.__doc__ or "")
-
-
-def same_slice(a: Slice, b: Slice) -> bool:
-    """Is what was measured, `a`, the slice that is asked for, `b`?
-
-    Numbers are compared to nine digits, and `b` may write them as "8/255"; '*' in `b` matches all.
-    """
-    if a.keys() != b.keys():
-        return False
-    for key, value in b.items():
-        other = a[key]
-        if value == "*":
-            continue
-        if isinstance(other, (int, float)):
-            value = parse_number(value, plain=True)
-        if isinstance(value, (int, float)) and isinstance(other, (int, float)):
-            if abs(value - other) > 1e-9 * max(1.0, abs(value)):
-                return False
-        elif str(value) != str(other):
-            return False
-    return True
-
-
-def pack(
-    metric: str,
-    good: ArrayLike,
-    *,
-    samples: NDArray[np.intp] | None = None,
-    slice: Slice | None = None,
-) -> PerUnit:
-    """Per-sample outcomes, a bit each.
-
-    Args:
-        good: [n] booleans.
-        samples: their indices; None for every sample in order.
-    """
-    bits = np.asarray(good, dtype=bool)
-    return PerUnit(
-        metric=metric,
-        slice=slice or {},
-        indices=None if samples is None else [int(i) for i in samples],
-        n=len(bits),
-        bits=base64.b64encode(np.packbits(bits).tobytes()).decode(),
-    )
-
-
-def unpack(per_unit: PerUnit) -> NDArray[np.bool_]:
-    packed = np.frombuffer(base64.b64decode(per_unit.bits), dtype=np.uint8)
-    return np.unpackbits(packed, count=per_unit.n).astype(bool)

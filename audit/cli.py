@@ -1,4 +1,4 @@
-"""The commands, thin. `--help`, `checks` and `explain` import no torch."""
+"""The commands, thin. `--help`, `checks` and `explain` import no check and nothing numerical."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from audit.errors import AuditError
 from audit.foreign import said, told
@@ -27,6 +27,7 @@ SEVERITIES = ("info", "low", "medium", "high", "critical")
 FORMATS = ("html", "markdown", "junit", "console", "json")
 REPORTS = {"html": "report.html", "markdown": "summary.md", "junit": "junit.xml"}
 STEP_SUMMARY_LIMIT = 1 << 20
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 class Version(argparse.Action):
@@ -45,12 +46,19 @@ class Version(argparse.Action):
 
 
 def parser() -> argparse.ArgumentParser:
+    """The commands with their flags; what acts on each is in `act`."""
     top = argparse.ArgumentParser(
         prog="audit", description="Audits a trained PyTorch model and gates on what it finds."
     )
     top.add_argument("--version", action=Version)
     commands = top.add_subparsers(dest="command", metavar="COMMAND")
+    for add in (add_run, add_init, add_render, add_compare, add_told, add_selftest):
+        add(commands)
+    return top
 
+
+def add_run(commands: Commands) -> None:
+    """`audit run`."""
     run = commands.add_parser(
         "run",
         help="audit a model and write the report",
@@ -77,12 +85,18 @@ def parser() -> argparse.ArgumentParser:
     )
     run.set_defaults(act=command_run)
 
+
+def add_init(commands: Commands) -> None:
+    """`audit init`."""
     init = commands.add_parser("init", help="write an audit.toml with all that can be inferred")
     init.add_argument("model", metavar="MODEL")
     add_subject_flags(init)
     init.add_argument("--force", action="store_true", help="overwrite an audit.toml that is there")
     init.set_defaults(act=command_init)
 
+
+def add_render(commands: Commands) -> None:
+    """`audit render`."""
     render = commands.add_parser("render", help="make the reports again from a record")
     render.add_argument("record", metavar="RECORD")
     render.add_argument("--config", metavar="FILE", help="judge it again under this policy")
@@ -92,11 +106,17 @@ def parser() -> argparse.ArgumentParser:
     render.add_argument("--out", metavar="FILE", help="default: standard output")
     render.set_defaults(act=command_render)
 
+
+def add_compare(commands: Commands) -> None:
+    """`audit compare`."""
     compare = commands.add_parser("compare", help="what got worse between two records")
     compare.add_argument("baseline", metavar="BASELINE")
     compare.add_argument("record", metavar="RECORD")
     compare.set_defaults(act=command_compare)
 
+
+def add_told(commands: Commands) -> None:
+    """`audit checks`, `explain` and `zoo`, which tell what there is."""
     checks = commands.add_parser("checks", help="list the checks")
     checks.add_argument("area", nargs="?", metavar="AREA")
     checks.set_defaults(act=command_checks)
@@ -109,6 +129,9 @@ def parser() -> argparse.ArgumentParser:
     zoo.add_argument("name", nargs="?", metavar="NAME")
     zoo.set_defaults(act=command_zoo)
 
+
+def add_selftest(commands: Commands) -> None:
+    """`audit selftest`."""
     selftest = commands.add_parser(
         "selftest",
         help="plant faults in reference models: does the audit find them?",
@@ -125,10 +148,10 @@ def parser() -> argparse.ArgumentParser:
     selftest.add_argument("--profile", choices=("quick", "standard", "deep"), default="quick")
     selftest.add_argument("--seed", type=int, default=0)
     selftest.set_defaults(act=command_selftest)
-    return top
 
 
 def add_subject_flags(command: argparse.ArgumentParser) -> None:
+    """The flags that say what is audited, for every command that loads a model."""
     command.add_argument("--arch", metavar="PKG.MOD:CALLABLE", help="your class or function")
     command.add_argument("--data", metavar="PATH", help="evaluation data")
     command.add_argument("--train-data", metavar="PATH", help="training data")
@@ -228,6 +251,7 @@ def settled(options: argparse.Namespace) -> Config:
 
 
 def command_run(options: argparse.Namespace) -> int:
+    """Audit a model and write the reports; the verdict's exit code."""
     from audit.entrypoints import reporter
     from audit.judge import read_record
     from audit.plan import build_check, known_check, select
@@ -285,6 +309,11 @@ def command_run(options: argparse.Namespace) -> int:
 
 
 def make_folder(out: Path) -> None:
+    """Make the folder that is written to, before anything expensive is done.
+
+    Raises:
+        AuditError: it cannot be made.
+    """
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -319,6 +348,7 @@ def write_reports(record: AuditRecord, out: Path) -> dict[str, Path]:
 
 
 def command_init(options: argparse.Namespace) -> int:
+    """Write an audit.toml with all that can be inferred of a model."""
     from audit.initialising import write_config
 
     path = Path("audit.toml")
@@ -331,6 +361,7 @@ def command_init(options: argparse.Namespace) -> int:
 
 
 def command_render(options: argparse.Namespace) -> int:
+    """Make a report from a record again, judged anew where a policy or baseline is given."""
     from audit.config import read_config
     from audit.entrypoints import reporter
     from audit.judge import Policy, judge, read_record
@@ -355,6 +386,7 @@ def command_render(options: argparse.Namespace) -> int:
 
 
 def command_compare(options: argparse.Namespace) -> int:
+    """Say what got worse between two records; 1 where something did, beyond chance."""
     from audit.entrypoints import reporter
     from audit.judge import read_record
     from audit.judge.comparison import compare
@@ -369,16 +401,16 @@ def command_compare(options: argparse.Namespace) -> int:
 
 
 def command_checks(options: argparse.Namespace) -> int:
-    from audit.plan import order
-    from audit.registry import registry
+    """List the checks in the reader's order, and the plug-ins that cannot be imported."""
+    from audit.manifest import manifest, order
 
-    found = registry()
-    areas = sorted({i.split(".")[0] for i in found.checks})
+    found = manifest()
+    areas = sorted({check.area for check in found.checks.values()})
     if options.area and options.area not in areas:
         raise AuditError(f"There is no area {options.area!r}; there are {', '.join(areas)}.")
     width = max(map(len, found.checks))
     for check_id in sorted(found.checks, key=order):
-        if not options.area or check_id.startswith(f"{options.area}."):
+        if not options.area or found.checks[check_id].area == options.area:
             say(f"{check_id:<{width}}  {found.checks[check_id].title}")
     for name, message in found.broken.items():
         complain(f"audit: the plug-in {name} could not be imported: {message}")
@@ -386,21 +418,18 @@ def command_checks(options: argparse.Namespace) -> int:
 
 
 def command_explain(options: argparse.Namespace) -> int:
-    from audit.plan import build_check
-    from audit.registry import registry
+    """Tell what a check asks, how it measures, and its parameters in each profile."""
+    from audit.manifest import known, manifest
 
-    build_check(options.check, "standard")
-    cls = registry().checks[options.check]
-    say(f"{cls.id} ({cls.kind})\n\n{cls.explanation()}\n\nParameters:")
-    for name, info in cls.model_fields.items():
-        values = {
-            p: cls.profiles.get(p, {}).get(name, info.default)
-            for p in ("quick", "standard", "deep")
-        }
-        same = len({repr(v) for v in values.values()}) == 1
-        shown = ", ".join(f"{k} {literal(v)}" for k, v in values.items())
-        shown = literal(info.default) if same else shown
-        say(f"  {name} = {shown}" + (f"\n      {info.description}" if info.description else ""))
+    checks = manifest().checks
+    check = checks[known(options.check, checks)]
+    say(f"{check.id} ({check.kind})\n\n{check.explanation}\n\nParameters:")
+    for parameter in check.parameters:
+        shown = {profile: literal(value) for profile, value in parameter.defaults.items()}
+        same = len(set(shown.values())) == 1
+        told = shown["standard"] if same else ", ".join(f"{p} {v}" for p, v in shown.items())
+        more = f"\n      {parameter.description}" if parameter.description else ""
+        say(f"  {parameter.name} = {told}{more}")
     return 0
 
 
@@ -410,6 +439,7 @@ def literal(value: object) -> str:
 
 
 def command_zoo(options: argparse.Namespace) -> int:
+    """List the reference models, or describe one by measuring it."""
     from audit.entrypoints import zoo
     from audit.loading import zoo_model
 
@@ -423,6 +453,7 @@ def command_zoo(options: argparse.Namespace) -> int:
 
 
 def command_selftest(options: argparse.Namespace) -> int:
+    """Plant faults in reference models; 0 where all are found and no clean twin is flagged."""
     from audit.entrypoints import reporter
     from audit.record import write_atomic
     from audit.selftesting import chosen, selftest
@@ -460,6 +491,7 @@ def measured_quality(subject: Any) -> Any:
 
 
 def describe_zoo(model: Any) -> str:
+    """The card of a reference model, a fact a line; its quality is measured now."""
     import audit
     from audit.words import value_text
 

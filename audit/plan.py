@@ -6,34 +6,17 @@ import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import ValidationError
 
 from audit.checking import PROFILES, Check
 from audit.errors import AuditError, NotApplicable
 from audit.foreign import told
+from audit.manifest import known, order
 from audit.record import State, Why
 from audit.registry import registry
-
-if TYPE_CHECKING:
-    from audit.subject import Subject
-
-# The order in which a reader wants the areas, and in which evidence is best shared.
-AREAS = (
-    "performance",
-    "generalisation",
-    "calibration",
-    "robustness",
-    "fairness",
-    "imbalance",
-    "interpretability",
-    "behaviour",
-    "privacy",
-    "data",
-    "training",
-    "deployment",
-)
+from audit.subject import Subject
 
 
 @dataclass(frozen=True)
@@ -71,9 +54,9 @@ def build_check(
         if first["type"] != "extra_forbidden":
             message = first["msg"].removeprefix("Value error, ")
             raise AuditError(f"{prefix}{check_id}: {name}: {message}.") from None
-        known = sorted(cls.model_fields)
-        near = difflib.get_close_matches(name, known, 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known) or 'none'}."
+        fields = sorted(cls.model_fields)
+        near = difflib.get_close_matches(name, fields, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(fields) or 'none'}."
         raise AuditError(f"{prefix}{check_id} has no parameter {name!r}; {hint}") from None
 
 
@@ -84,11 +67,7 @@ def known_check(check_id: str, place: str = "") -> type[Check]:
         AuditError: there is none; names the nearest.
     """
     checks = registry().checks
-    if check_id in checks:
-        return checks[check_id]
-    near = difflib.get_close_matches(check_id, checks, 1)
-    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(checks))}."
-    raise AuditError(f"{place}{': ' if place else ''}There is no check {check_id!r}; {hint}")
+    return checks[known(check_id, checks, place)]
 
 
 def select(patterns: Sequence[str], flag: str) -> set[str]:
@@ -98,13 +77,13 @@ def select(patterns: Sequence[str], flag: str) -> set[str]:
         AuditError: a pattern matches nothing.
     """
     chosen: set[str] = set()
-    known = sorted(registry().checks)
+    ids = sorted(registry().checks)
     for pattern in patterns:
         matching = {
-            i for i in known if fnmatchcase(i, pattern) or i.startswith(pattern.rstrip(".") + ".")
+            i for i in ids if fnmatchcase(i, pattern) or i.startswith(pattern.rstrip(".") + ".")
         }
         if not matching:
-            near = difflib.get_close_matches(pattern, known, 1)
+            near = difflib.get_close_matches(pattern, ids, 1)
             hint = f"did you mean {near[0]}?" if near else "`audit checks` lists them."
             raise AuditError(f"{flag} {pattern} matches no check; {hint}")
         chosen |= matching
@@ -151,8 +130,3 @@ def applicability(check: Check, subject: Subject) -> Planned:
     except BaseException as error:  # noqa: BLE001 - a plug-in may raise anything
         return Planned(check, "broken", "raised", told(error))
     return Planned(check)
-
-
-def order(check_id: str) -> tuple[int, str]:
-    area = check_id.split(".")[0]
-    return (AREAS.index(area) if area in AREAS else len(AREAS), check_id)

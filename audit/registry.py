@@ -7,12 +7,13 @@ import importlib
 import inspect
 import pkgutil
 from dataclasses import dataclass, field
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from typing import Any
 
 from audit.checking import Check
 from audit.errors import AuditError
 from audit.foreign import told
+from audit.manifest import installed, two_of
 
 
 @dataclass
@@ -35,33 +36,41 @@ def registry() -> Registry:
         AuditError: two checks have one id.
     """
     found = Registry()
-    for entry in sorted(entry_points(group="audit.checks"), key=lambda e: (e.name, e.value)):
+    for plug_in in installed():
         try:
-            modules = modules_of(entry)
+            classes = checks_of(plug_in)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001 - a plug-in may raise anything
-            found.broken[entry.name] = told(error)
+            found.broken[plug_in.name] = told(error)
             continue
-        for module in modules:
-            for _, cls in inspect.getmembers(module, inspect.isclass):
-                if cls.__module__ != module.__name__ or not issubclass(cls, Check):
-                    continue
-                if inspect.isabstract(cls) or not getattr(cls, "id", None):
-                    continue
-                other = found.checks.get(cls.id)
-                if other is not None and other is not cls:
-                    raise AuditError(
-                        f"Two checks have the id {cls.id}: {other.__module__} and "
-                        f"{cls.__module__}; uninstall or rename one."
-                    )
-                found.checks[cls.id] = cls
+        for cls in classes:
+            other = found.checks.setdefault(cls.id, cls)
+            if other is not cls:
+                raise AuditError(two_of(cls.id, other.__module__, cls.__module__))
     return found
 
 
-def modules_of(entry: EntryPoint) -> list[Any]:
+def checks_of(plug_in: EntryPoint) -> list[type[Check]]:
+    """The checks that an entry point offers: those of a module, or of a package and all its modules.
+
+    Raises:
+        BaseException: whatever its code raises when it is imported.
+    """
+    return [
+        cls
+        for module in modules_of(plug_in)
+        for _, cls in inspect.getmembers(module, inspect.isclass)
+        if cls.__module__ == module.__name__
+        and issubclass(cls, Check)
+        and not inspect.isabstract(cls)
+        and getattr(cls, "id", None)
+    ]
+
+
+def modules_of(plug_in: EntryPoint) -> list[Any]:
     """The package that an entry point names, and all modules in it."""
-    root = entry.load()
+    root = plug_in.load()
     if not hasattr(root, "__path__"):
         return [root]
     names = [m.name for m in pkgutil.walk_packages(root.__path__, f"{root.__name__}.")]

@@ -5,8 +5,8 @@ import json
 import jsonschema
 import pytest
 
-from audit.checking import pack, unpack
 from audit.errors import AuditError
+from audit.outcomes import pack, unpack
 from audit.record import SCHEMA_FILE, AuditRecord, Figure, json_schema, validate
 
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import sysconfig
 import venv
+import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -34,6 +35,7 @@ def test_the_wheel_works_in_another_environment_away_from_the_clone(tmp_path):
     )
     (wheel,) = (tmp_path / "dist").iterdir()
     assert wheel.stat().st_size < 25_000_000
+    assert "audit/checks/manifest.json" in zipfile.ZipFile(wheel).namelist()
     environment = tmp_path / "env"
     venv.create(environment, with_pip=True)
     python = environment / "bin" / "python"

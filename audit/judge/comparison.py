@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from audit.checking import same_slice, unpack
 from audit.errors import AuditError
+from audit.expecting import same_slice
+from audit.outcomes import unpack
 from audit.record import AuditRecord, CheckRecord, Metric, PerUnit, Slice
 from audit.statistics import mcnemar
 
@@ -63,7 +64,7 @@ def compare(baseline: AuditRecord, record: AuditRecord) -> list[Change]:
                 None,
             )
             if old is not None:
-                changes.append(_change(check, old_check, old, new, baseline, record))
+                changes.append(_change(check, old, new, baseline, record))
     return changes
 
 
@@ -84,7 +85,6 @@ def comparable(baseline: AuditRecord, ours: str) -> None:
 
 def _change(
     check: CheckRecord,
-    old_check: CheckRecord,
     old: PerUnit,
     new: PerUnit,
     baseline: AuditRecord,
@@ -111,7 +111,7 @@ def _change(
     from scipy.stats import fisher_exact
 
     a, b = unpack(old), unpack(new)
-    table = [[int(a.sum()), int((~a).sum())], [int(b.sum()), int((~b).sum())]]
+    table = np.array([[a.sum(), (~a).sum()], [b.sum(), (~b).sum()]])
     p = float(fisher_exact(table).pvalue)
     return Change(
         check.id, new.metric, new.slice, float(a.mean()), float(b.mean()), len(b), 0, 0, p, False
@@ -139,4 +139,5 @@ def unmatched(check: CheckRecord, baseline: AuditRecord) -> list[tuple[str, Slic
 
 
 def metric_of(check: CheckRecord, name: str, slice_: Slice) -> Metric | None:
+    """The metric of that name and slice, where the check measured it."""
     return next((m for m in check.metrics if m.name == name and same_slice(m.slice, slice_)), None)

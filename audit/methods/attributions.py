@@ -72,6 +72,7 @@ def at_once(x: Tensor, most: int) -> int:
 
 
 def in_chunks(score: ScoreFunction, x: Tensor, target: Tensor) -> Tensor:
+    """[n] scores without gradients, as many inputs at once as memory allows."""
     with torch.no_grad():
         return torch.cat(
             [
@@ -192,6 +193,7 @@ def integrated_gradients(batch: Batch, *, steps: int, randomised: int = 0) -> di
 
 
 def relative_error(total: Tensor, difference: Tensor) -> Tensor:
+    """[n] how far the attributions' sums are from the differences of scores that they explain."""
     return (total - difference).abs() / difference.abs().clamp_min(1e-6)
 
 
@@ -214,8 +216,10 @@ def last_convolution(subject: Subject) -> str | None:
 
 @producer(version=1, private=("map", "players"))
 def gradcam(batch: Batch, *, layer: str, randomised: int = 0) -> dict[str, Tensor]:
-    """Grad-CAM (Selvaraju et al. 2017), signed: at a convolution's output by captum, at a layer's that
-    answers with tokens by those tokens, laid back over the input.
+    """Grad-CAM (Selvaraju et al. 2017), signed.
+
+    At a convolution's output by captum; at a layer's that answers with tokens by those tokens, laid back
+    over the input.
 
     Returns:
         map [n, 1, ...]: the coarse map, enlarged to the input's height and width.
@@ -290,8 +294,9 @@ def over_tokens(
 
 
 def grid_of(tokens: int, extents: tuple[int, ...]) -> tuple[int, ...]:
-    """The grid of equal patches that tokens stand for; up to `EXTRA_TOKENS` of them stand before it,
-    for the class or for nothing (Darcet et al. 2024).
+    """The grid of equal patches that tokens stand for.
+
+    Up to `EXTRA_TOKENS` of them stand before it, for the class or for nothing (Darcet et al. 2024).
 
     Raises:
         NotApplicable: there is none.

@@ -30,16 +30,17 @@ def to_uint8(tensor: Tensor) -> Tensor:
 
 
 def int8_copy(subject: Subject) -> Network:
-    """The model with the weights of its linear, convolutional and recurrent layers in int8 (one
-    scale a tensor), and the inputs of linear and convolutional ones in uint8 (one scale a batch).
+    """The model with the weights of its linear, convolutional and recurrent layers in int8.
 
-    The arithmetic of dynamic quantisation (Jacob et al. 2018, section 2; Krishnamoorthi 2018), in
-    floating point: the same rounding, whatever kernels the machine has.
+    Weights have one scale a tensor; the inputs of linear and convolutional layers are in uint8, with one
+    scale a batch. The arithmetic of dynamic quantisation (Jacob et al. 2018, section 2; Krishnamoorthi
+    2018), in floating point: the same rounding, whatever kernels the machine has.
     """
     return subject.derived("int8", lambda: subject.network.copy(round_layers))
 
 
 def round_layers(core: nn.Module) -> None:
+    """Round the weights of a network in place, and what comes to its layers from now on."""
     for module in core.modules():
         if not isinstance(module, WEIGHTED):
             continue
@@ -51,12 +52,14 @@ def round_layers(core: nn.Module) -> None:
 
 
 def round_inputs(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """What comes to a layer, in 256 steps."""
     return tuple(
         to_uint8(i) if isinstance(i, Tensor) and i.is_floating_point() else i for i in inputs
     )
 
 
 def quantisable(subject: Subject) -> bool:
+    """Has the network a layer whose weights would be held in int8?"""
     return any(isinstance(m, WEIGHTED) for m in subject.core.modules())
 
 

@@ -70,7 +70,7 @@ class Network:
 
     @contextmanager
     def _recurrent_backward(self) -> Iterator[None]:
-        """cuDNN refuses to differentiate a recurrent network in eval mode; plain CUDA does not."""
+        """A recurrent network in eval mode is differentiated by plain CUDA; cuDNN refuses."""
         if self.device.type == "cuda" and any(
             isinstance(m, nn.RNNBase) for m in self.core.modules()
         ):
@@ -163,8 +163,10 @@ def frozen(core: nn.Module, device: torch.device) -> nn.Module:
 
 
 def evaluating(model: nn.Module) -> nn.Module:
-    """The model after its own `eval()`, which may do more than set a mode: merge adapters, fold
-    parametrisations. Programs of torch.export refuse it, and have one mode only.
+    """The model after its own `eval()`, which may do more than set a mode.
+
+    It may merge adapters or fold parametrisations. Programs of torch.export refuse it, and have one mode
+    only.
 
     Raises:
         AuditError: `eval()` raised.
@@ -186,6 +188,7 @@ def evaluating(model: nn.Module) -> nn.Module:
 
 
 def tensor_bytes(tensor: Tensor) -> bytes:
+    """What a tensor holds, for a digest."""
     if tensor.is_quantized:
         tensor = tensor.int_repr()
     flat = tensor.detach().cpu().contiguous().reshape(-1)

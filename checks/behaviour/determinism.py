@@ -13,19 +13,18 @@ in 6 of 6 seeds, of 0.1 % too. No false alarm on 20 clean models (at most 16.1 %
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from pydantic import Field
+from torch import Tensor
 
 from audit import statistics
 from audit.checking import Check, Context, Cost, Expectation, Measurement
+from audit.methods.predictions import in_other_company, repeated
+from audit.outputs import answered
 from audit.record import Core, Guidance
+from audit.subject import Subject
 from audit.words import amount
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from audit.subject import Subject
 
 TOLERANCE = 1e-3
 WAYS = {"again": "asked again", "company": "in other company"}
@@ -51,9 +50,6 @@ class Determinism(Check):
         return Cost(forward=subject.n + 2 * min(self.samples, subject.n))
 
     def examine(self, context: Context) -> Measurement:
-        from audit.methods.predictions import in_other_company, repeated
-        from audit.outputs import answered
-
         subject, chosen, everyone = (
             context.subject,
             context.samples(self.samples),
@@ -134,15 +130,12 @@ def returned(subject: Subject, logits: Tensor) -> Tensor:
 
 
 def spread_of(scores: Tensor) -> float:
-    from audit.outputs import answered
-
+    """The standard deviation of the scores, against which a difference counts; 1 without one."""
     finite = scores[answered(scores)]
     return float(finite.std()) if len(finite) > 1 and float(finite.std()) > 0 else 1.0
 
 
 def moved(first: Tensor, other: Tensor, most: float) -> Tensor:
     """[n] do the scores differ by more? What is NaN or infinite twice does not."""
-    from audit.outputs import answered
-
     once, again = answered(first), answered(other)
     return (once != again) | (once & again & ((other - first).abs().amax(1) > most))

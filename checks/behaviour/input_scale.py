@@ -12,7 +12,7 @@ seeds, of 0 to 16 in 6, of 0 to 2 in none. No false alarm on 100 clean models (a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -20,11 +20,10 @@ from pydantic import Field
 from audit import figures, statistics
 from audit.checking import Check, Context, Cost, Expectation, Measurement
 from audit.errors import NotApplicable
-from audit.record import Guidance
+from audit.methods.interventions import rescaled
+from audit.record import Figure, Guidance, Metric
+from audit.subject import Subject
 from audit.words import number, span
-
-if TYPE_CHECKING:
-    from audit.subject import Subject
 
 
 class InputScale(Check):
@@ -47,8 +46,6 @@ class InputScale(Check):
         return Cost(forward=len(subject.kind.rescalings(subject)) * min(self.samples, subject.n))
 
     def examine(self, context: Context) -> Measurement:
-        from audit.methods.interventions import rescaled
-
         subject = context.subject
         chosen = context.samples(self.samples)
         clusters, y = context.clusters(chosen), subject.labels[chosen]
@@ -91,18 +88,7 @@ class InputScale(Check):
             f"{number(best.value)} ({span(best.low, best.high)}); n = {len(chosen):,}."
             + (f" It does not take them {', '.join(refused)}." if refused else ""),
             metrics=metrics,
-            figures=[
-                figures.intervals(
-                    shown,
-                    value=f"change of {subject.task.quality}",
-                    bound=self.bound,
-                    domain=None,
-                    title="Gain from giving the inputs in another form",
-                    caption="Change against the inputs as given: "
-                    + ", ".join(f"{m.slice['inputs']} {number(m.value)}" for m in metrics)
-                    + ".",
-                )
-            ],
+            figures=self.drawn(shown, subject, metrics),
             guidance={
                 "gain": Guidance(
                     title="The inputs do not reach the model in the scale it was trained with",
@@ -116,6 +102,23 @@ class InputScale(Check):
                 )
             },
         )
+
+    def drawn(
+        self, shown: list[dict[str, Any]], subject: Subject, metrics: list[Metric]
+    ) -> list[Figure]:
+        """The gain from each other form of the inputs."""
+        return [
+            figures.intervals(
+                shown,
+                value=f"change of {subject.task.quality}",
+                bound=self.bound,
+                domain=None,
+                title="Gain from giving the inputs in another form",
+                caption="Change against the inputs as given: "
+                + ", ".join(f"{m.slice['inputs']} {number(m.value)}" for m in metrics)
+                + ".",
+            )
+        ]
 
     bound: ClassVar[float] = 0.05
 

@@ -6,7 +6,7 @@ is true, as `calibration.reliability` estimates it, against what calibration wou
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -14,10 +14,8 @@ from audit import figures, statistics
 from audit.checking import Check, Context, Expectation, Measurement
 from audit.outputs import answered
 from audit.record import Guidance, Severity
+from audit.subject import Subject
 from audit.words import count, number, share, span
-
-if TYPE_CHECKING:
-    from audit.subject import Subject
 
 BOUNDS: tuple[tuple[float, Severity], ...] = ((0.05, "medium"), (0.15, "high"))
 MOST_SHOWN = 40

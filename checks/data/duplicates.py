@@ -13,21 +13,20 @@ training data are found in 10 of 10 seeds, 3 % in none. No false alarm on 100 cl
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 from pydantic import Field
+from torch import Tensor
 
 from audit import statistics
 from audit.checking import Check, Context, Expectation, Measurement
+from audit.methods.neighbours import nearest_gap
 from audit.record import Guidance, Metric
+from audit.subject import Subject
 from audit.words import amount, number, share, span
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-    from torch import Tensor
-
-    from audit.subject import Subject
 
 
 class Duplicates(Check):
@@ -48,8 +47,6 @@ class Duplicates(Check):
         subject.require_training_data(labels=False)
 
     def examine(self, context: Context) -> Measurement:
-        import torch
-
         subject = context.subject
         reference = subject.training.inputs
         chosen = context.samples(self.samples)
@@ -104,8 +101,6 @@ class Duplicates(Check):
         tolerance: float,
         itself: Tensor | None = None,
     ) -> NDArray[np.bool_]:
-        from audit.methods.neighbours import nearest_gap
-
         gap = nearest_gap(x, reference, spread, itself)
         found: NDArray[np.bool_] = (gap <= tolerance + 1e-6).numpy()
         return found

@@ -14,18 +14,17 @@ in 10 of 10 seeds, 100 times in 2, 30 times in none. No false alarm on 100 clean
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from pydantic import Field
 
 from audit import statistics
 from audit.checking import Check, Context, Cost, Expectation, Measurement
 from audit.errors import NotApplicable
+from audit.methods.quantisation import predict_int8, quantisable
 from audit.record import Guidance
+from audit.subject import Subject
 from audit.words import amount, number, span
-
-if TYPE_CHECKING:
-    from audit.subject import Subject
 
 
 class Quantisation(Check):
@@ -41,8 +40,6 @@ class Quantisation(Check):
     samples: int = Field(default=2000, ge=20)
 
     def applies(self, subject: Subject) -> None:
-        from audit.methods.quantisation import quantisable
-
         subject.require("judged")
         if not quantisable(subject):
             raise NotApplicable("the network has no linear, convolutional or recurrent layer")
@@ -51,8 +48,6 @@ class Quantisation(Check):
         return Cost(forward=min(self.samples, subject.n))
 
     def examine(self, context: Context) -> Measurement:
-        from audit.methods.quantisation import predict_int8
-
         subject = context.subject
         chosen = context.samples(self.samples)
         clusters, y = context.clusters(chosen), subject.labels[chosen]

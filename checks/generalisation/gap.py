@@ -11,17 +11,15 @@ heart is found in 6 of 6 seeds, 20 % in 1, 10 % in none. No false alarm on 20 cl
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from pydantic import Field
 
 from audit import figures, statistics
 from audit.checking import Check, Context, Cost, Expectation, Measurement
 from audit.record import Guidance
+from audit.subject import Subject
 from audit.words import number, span
-
-if TYPE_CHECKING:
-    from audit.subject import Subject
 
 
 class Gap(Check):

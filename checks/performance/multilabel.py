@@ -10,20 +10,17 @@ intervals are over samples.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from audit import figures, statistics
 from audit.checking import Check, Context, Expectation, Measurement, pack
 from audit.outputs import answered
-from audit.record import Core, Guidance, Metric, Table
+from audit.record import Core, Figure, Guidance, Metric, Table
+from audit.subject import Subject
 from audit.words import amount, number, share, span
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from audit.subject import Subject
 
 MOST_SHOWN = 40  # labels in the figure; the table holds all
 
@@ -153,7 +150,7 @@ class Multilabel(Check):
         name = context.subject.classes[label]
         return found.model_copy(update={"slice": {"label": name}})
 
-    def picture(self, told: list[Metric]) -> list[figures.Figure]:
+    def picture(self, told: list[Metric]) -> list[Figure]:
         shown = sorted((m for m in told if m.low is not None), key=lambda m: float(m.value or 0))
         if not shown:
             return []
@@ -187,4 +184,5 @@ class Multilabel(Check):
 
 
 def ratio(part: float, whole: float) -> float | None:
+    """A share; None of nothing."""
     return float(part / whole) if whole else None

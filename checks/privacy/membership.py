@@ -20,21 +20,21 @@ heart is found in 6 of 6 seeds, 30 % in 3, 20 % in 1, 10 % in none. No false ala
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
+from scipy.stats import beta
+from sklearn.ensemble import ExtraTreesClassifier
+from torch import Tensor
 
 from audit import figures, statistics
 from audit.checking import Check, Context, Cost, Expectation, Measurement
-from audit.record import Guidance, Metric, Validity
+from audit.record import Figure, Guidance, Metric, Validity
+from audit.scores import log_odds
+from audit.subject import Subject
 from audit.words import amount, number, share, span
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-    from torch import Tensor
-
-    from audit.subject import Subject
 
 MOST_ROWS = 1000  # of each kind, that a guesser without the model learns from and is tried on
 RATES = (0.01, 0.05, 0.1, 0.2, 0.5)
@@ -103,45 +103,12 @@ class Membership(Check):
             f"1 % wrongly finds {amount(sure)} of {sure.n:,} members.",
             metrics=metrics,
             validity=[alike(context, self.samples)],
-            figures=[
-                figures.curve(
-                    rows,
-                    x="false positive rate",
-                    y="members found",
-                    series="series",
-                    title="Members found, against false accusations",
-                    caption="Share of members found: "
-                    + ", ".join(
-                        f"{share(m.value or 0)} at {share(r)}"
-                        for m, r in zip(metrics[1:], RATES, strict=True)
-                    )
-                    + " false accusations.",
-                )
-            ],
-            guidance={
-                "membership_auc": Guidance(
-                    title="The model gives away who was in its training data",
-                    what_happened=f"The area under the ROC curve is {number(area.value)} "
-                    f"({span(area.low, area.high)}); 0.5 is chance, the bound {{bound}}.",
-                    why_it_matters=why,
-                    what_to_do=todo,
-                    tags=tags,
-                ),
-                "members_found": Guidance(
-                    title="Some people can be said with confidence to be in the training data",
-                    what_happened="For {slice}, {value} of {n} members are found ({low} to {high}); "
-                    "the bound is {bound}.",
-                    why_it_matters=why,
-                    what_to_do=todo,
-                    tags=tags,
-                ),
-            },
+            figures=drawn(rows, metrics),
+            guidance=advice(area, why, todo, tags),
         )
 
     def score(self, subject: Subject, logits: Tensor, y: Tensor) -> NDArray[np.float64]:
         """[n] how familiar each sample is."""
-        from audit.scores import log_odds
-
         if not subject.task.decides:
             return subject.task.merit(subject, logits, y).numpy()
         return log_odds(logits.double(), y).numpy()
@@ -162,14 +129,53 @@ class Membership(Check):
         ]
 
 
+def advice(area: Metric, why: str, todo: str, tags: list[str]) -> dict[str, Guidance]:
+    """What a failed expectation on each metric means, and what to do about it."""
+    return {
+        "membership_auc": Guidance(
+            title="The model gives away who was in its training data",
+            what_happened=f"The area under the ROC curve is {number(area.value)} "
+            f"({span(area.low, area.high)}); 0.5 is chance, the bound {{bound}}.",
+            why_it_matters=why,
+            what_to_do=todo,
+            tags=tags,
+        ),
+        "members_found": Guidance(
+            title="Some people can be said with confidence to be in the training data",
+            what_happened="For {slice}, {value} of {n} members are found ({low} to {high}); "
+            "the bound is {bound}.",
+            why_it_matters=why,
+            what_to_do=todo,
+            tags=tags,
+        ),
+    }
+
+
+def drawn(rows: list[dict[str, Any]], metrics: list[Metric]) -> list[Figure]:
+    """Members found against false accusations."""
+    return [
+        figures.curve(
+            rows,
+            x="false positive rate",
+            y="members found",
+            series="series",
+            title="Members found, against false accusations",
+            caption="Share of members found: "
+            + ", ".join(
+                f"{share(m.value or 0)} at {share(r)}"
+                for m, r in zip(metrics[1:], RATES, strict=True)
+            )
+            + " false accusations.",
+        )
+    ]
+
+
 def found_at(members: NDArray[np.float64], others: NDArray[np.float64], rate: float) -> Metric:
     """The share of members above the threshold that a share `rate` of the others exceeds.
 
     The threshold is an order statistic of the others: the interval takes it at both ends of what it
     may be, each with half of the level (Bonferroni), and Wilson's interval there.
     """
-    from scipy.stats import beta
-
     ordered, n = np.sort(others), len(others)
 
     def share_above(at: float) -> float:
@@ -219,14 +225,13 @@ def halves(clusters: NDArray[Any] | None, n: int) -> NDArray[np.bool_]:
 
 
 def alike(context: Context, most: int) -> Validity:
-    """Can members be told from others by the inputs alone, without the model? A forest tries, and is
-    judged on rows that it has not seen.
-    """
-    from sklearn.ensemble import ExtraTreesClassifier
+    """Can members be told from others by the inputs alone, without the model?
 
+    A forest tries, and is judged on rows that it has not seen.
+    """
     training = context.training
     parts = [(part, part.samples(min(most, MOST_ROWS))) for part in (training, context)]
-    x = [part.subject.inputs[rows].flatten(1).double().numpy() for part, rows in parts]  # type: ignore[index]
+    x = [part.subject.inputs[rows].flatten(1).double().numpy() for part, rows in parts]
     seen = [halves(part.clusters(rows), len(rows)) for part, rows in parts]
     forest = ExtraTreesClassifier(60, min_samples_leaf=5, random_state=context.seed)
     forest.fit(

@@ -7,7 +7,7 @@ before. A short trial says whether the way is promising, not how far it leads.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
@@ -15,9 +15,8 @@ from audit.checking import Context, Cost
 from audit.checks.robustness.remedy import Remedy
 from audit.errors import NotApplicable
 from audit.meta import Number
-
-if TYPE_CHECKING:
-    from audit.subject import Subject
+from audit.methods.remedies import Training, fine_tuned
+from audit.subject import Subject
 
 
 class AdversarialTraining(Remedy):
@@ -51,8 +50,6 @@ class AdversarialTraining(Remedy):
         return f"Training on for {self.epochs} epochs with adversarial examples"
 
     def mended(self, context: Context) -> Context:
-        from audit.methods.remedies import Training, fine_tuned
-
         subject = context.subject
         eps = self.attack(context.profile).size(subject)
         how = Training(eps, self.steps, self.epochs, self.learning_rate)

@@ -29,24 +29,23 @@ trigger.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 from pydantic import Field
+from torch import Tensor
 
 from audit import figures, statistics
 from audit.checking import Check, Context, Cost, Expectation, Measurement
 from audit.errors import NotApplicable
 from audit.meta import Number
+from audit.methods.relearning import drawn_anew, relearnt
+from audit.methods.triggers import Canvas, Trigger, genuine_pieces, reconstruct, scan
 from audit.record import Figure, Guidance, Metric, Table
+from audit.subject import Subject
 from audit.words import amount, number, share
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-    from torch import Tensor
-
-    from audit.methods.triggers import Trigger
-    from audit.subject import Subject
 
 MOST_CLASSES = 20
 FEWEST = 20
@@ -216,8 +215,6 @@ class Backdoor(Check):
     def starts(
         self, subject: Subject, chosen: NDArray[np.intp]
     ) -> dict[int, tuple[Tensor, Tensor]]:
-        from audit.methods.triggers import Canvas, scan
-
         x, _ = subject.batch(chosen[::2])
         return scan(Canvas(subject, x.float(), self.patch_share), len(subject.classes))
 
@@ -231,10 +228,9 @@ class Backdoor(Check):
         seed: int,
     ) -> Search | None:
         """The best patch for an answer: searched for on every other sample, tried on those between.
+
         None where too few are answered otherwise.
         """
-        from audit.methods.triggers import Canvas, reconstruct
-
         first = np.arange(len(chosen)) % 2 == 0
         seek, test = chosen[first & (answered != goal)], chosen[~first & (answered != goal)]
         if min(len(seek), len(test)) < FEWEST:
@@ -248,8 +244,6 @@ class Backdoor(Check):
 
     def comparison(self, context: Context, search: Search, found: list[Search]) -> Comparison:
         """The best of the median peer, pieces of genuine pictures of the class, and an innocent twin."""
-        from audit.methods.triggers import Canvas, genuine_pieces
-
         peers = sorted((s for s in found if s is not search), key=lambda s: s.rate)
         median = peers[len(peers) // 2] if peers else None
         peer = median and Comparison("the patches for other answers", median.held, median.test)
@@ -270,14 +264,14 @@ class Backdoor(Check):
         return innocent if innocent and innocent.rate > better.rate else better
 
     def taught_anew(self, context: Context, search: Search) -> Comparison | None:
-        """The best patch for the same answer of the same network, taught anew by what the model answers
-        to genuine samples; of some such networks, of the one that falls for it most.
+        """The best patch for the same answer of the same network, taught anew.
+
+        It learns what the model answers to genuine samples; of some such networks it is of the one that
+        falls for it most.
 
         None where none became alike, and where the patch turns the answers of weights that were never
         taught: then it is built in.
         """
-        from audit.methods.relearning import drawn_anew, relearnt
-
         subject, chosen = context.subject, context.samples(self.samples)
         turned: list[bool] = []
         for draw in range(TWINS):
@@ -314,8 +308,6 @@ class Backdoor(Check):
         self, subject: Subject, samples: NDArray[np.intp], trigger: Trigger | None = None
     ) -> NDArray[np.intp]:
         """[n] classes; −1 where the model gives no number."""
-        import torch
-
         said = [np.zeros(0, np.intp)]
         with torch.no_grad():
             for begin in range(0, len(samples), subject.batch_size):

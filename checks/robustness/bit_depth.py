@@ -8,16 +8,15 @@ is what they leave.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from pydantic import Field
 
 from audit.checking import Context
 from audit.checks.robustness.remedy import Remedy
 from audit.errors import NotApplicable
-
-if TYPE_CHECKING:
-    from audit.subject import Subject
+from audit.methods.remedies import Rounded
+from audit.subject import Subject
 
 
 class BitDepth(Remedy):
@@ -37,8 +36,6 @@ class BitDepth(Remedy):
         return f"Rounding inputs to {self.bits} bit{'s' if self.bits > 1 else ''}"
 
     def mended(self, context: Context) -> Context:
-        from audit.methods.remedies import Rounded
-
         subject = context.subject
         assert subject.range is not None
         return context.variant(

@@ -11,9 +11,10 @@ rounding is not bounded.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from audit import figures, statistics
@@ -21,13 +22,10 @@ from audit.checking import Check, Context, Cost, Expectation, Measurement, pack
 from audit.checks.robustness.evasion import TAGS, NormBounded
 from audit.checks.robustness.worst_case import REACH, WorstCase
 from audit.meta import Number
+from audit.methods.certificates.search import OCTAVES, boundable, certified_eps, linear_forms
 from audit.record import Figure, Guidance, Validity
+from audit.subject import Subject
 from audit.words import amount, number, share
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from audit.subject import Subject
 
 SMALLEST = 2.0**-6  # times eps: where the axis begins
 
@@ -68,15 +66,11 @@ class Certified(Check):
         return attack
 
     def applies(self, subject: Subject) -> None:
-        from audit.methods.certificates.search import boundable
-
         subject.require("decides")
         self.attack("standard").applies(subject)
         boundable(subject)
 
     def cost(self, subject: Subject) -> Cost:
-        from audit.methods.certificates.search import OCTAVES, linear_forms
-
         budgets = min(self.samples, subject.n) * (OCTAVES * self.per_octave).bit_length()
         other = self.attack("standard").cost(subject)  # the other side: what an attack leaves
         return Cost(
@@ -85,8 +79,6 @@ class Certified(Check):
         )
 
     def examine(self, context: Context) -> Measurement:
-        from audit.methods.certificates.search import certified_eps
-
         subject = context.subject
         attack = self.attack(context.profile)
         eps = attack.size(subject)

@@ -9,22 +9,21 @@ each severity with Wilson intervals.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from audit import figures, statistics
 from audit.checking import Check, Context, Cost, Expectation, Measurement
 from audit.checks.robustness.toll import quality
 from audit.errors import NotApplicable
+from audit.evidence import Batch
+from audit.methods.corruptions import SEVERITIES, corrupted, corrupted_x
 from audit.record import Figure, Guidance, Metric, Slice
+from audit.subject import Subject
 from audit.words import amount, number, span
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from audit.subject import Subject
 
 
 class Corruptions(Check):
@@ -48,14 +47,10 @@ class Corruptions(Check):
             raise NotApplicable(f"the inputs are {subject.kind.noun}, not pictures")
 
     def cost(self, subject: Subject) -> Cost:
-        from audit.methods.corruptions import SEVERITIES
-
         n = min(self.samples, subject.n)
         return Cost(forward=n * len(subject.kind.corruptions(subject)) * len(SEVERITIES))
 
     def examine(self, context: Context) -> Measurement:
-        from audit.methods.corruptions import SEVERITIES, corrupted
-
         subject, task = context.subject, context.subject.task
         chosen = context.samples(self.samples)
         clusters, y = context.clusters(chosen), subject.labels[chosen]
@@ -109,7 +104,7 @@ class Corruptions(Check):
                 y=what,
                 series="corruption",
                 title=f"{what.capitalize()} against the severity of the corruption",
-                **({"domain": None} if task.merit_unit else {}),
+                domain=None if task.merit_unit else (0, 1),
                 caption="Mean loss over five severities: "
                 + ", ".join(f"{m.slice['corruption']} {number(m.value)}{unit}" for m in ordered)
                 + ".",
@@ -128,26 +123,11 @@ class Corruptions(Check):
             + (of_what if subject.range_is_inferred else ""),
             metrics=[average, base, *losses, *single],
             figures=pictures,
-            guidance={
-                "loss": Guidance(
-                    title="Ordinary changes of the picture change many answers: {slice}",
-                    what_happened="With {slice}, averaged over five severities, answers get worse by "
-                    f"{{value}}{unit} ({{low}} to {{high}}) from a {base.name.replace('_', ' ')} of "
-                    f"{number(base.value)}; the bound is {{bound}}.",
-                    why_it_matters="Dirt, dusk and a cheap camera come without anybody's intent, and "
-                    "nobody tells the model.",
-                    what_to_do="Train with such changes (augmentation, Hendrycks et al. 2020), check "
-                    "pictures for quality before the model sees them.",
-                    tags=["NIST AI RMF MEASURE 2.5", "EU AI Act Article 15"],
-                )
-            },
+            guidance=advice(base, unit),
         )
 
     def show(self, context: Context, chosen: NDArray[np.intp]) -> Figure:
         """One sample, each kind in a row, at severities 1, 3 and 5."""
-        from audit.evidence import Batch
-        from audit.methods.corruptions import corrupted_x
-
         subject = context.subject
         low, high = subject.range or (0.0, 1.0)
         x, y = subject.batch(chosen[:1])
@@ -175,3 +155,20 @@ class Corruptions(Check):
                 severity="medium",
             )
         ]
+
+
+def advice(base: Metric, unit: str) -> dict[str, Guidance]:
+    """What a failed expectation on each metric means, and what to do about it."""
+    return {
+        "loss": Guidance(
+            title="Ordinary changes of the picture change many answers: {slice}",
+            what_happened="With {slice}, averaged over five severities, answers get worse by "
+            f"{{value}}{unit} ({{low}} to {{high}}) from a {base.name.replace('_', ' ')} of "
+            f"{number(base.value)}; the bound is {{bound}}.",
+            why_it_matters="Dirt, dusk and a cheap camera come without anybody's intent, and "
+            "nobody tells the model.",
+            what_to_do="Train with such changes (augmentation, Hendrycks et al. 2020), check "
+            "pictures for quality before the model sees them.",
+            tags=["NIST AI RMF MEASURE 2.5", "EU AI Act Article 15"],
+        )
+    }

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
-if TYPE_CHECKING:
-    from audit.checking import Context, Measurement
+from audit.checking import Context, Measurement
+
+if TYPE_CHECKING:  # which imports this file
     from audit.checks.robustness.evasion import Evasion, Outcome
 
 SHOWN = 4
@@ -15,8 +17,6 @@ SHOWN = 4
 
 def show(check: Evasion, context: Context, outcome: Outcome, measurement: Measurement) -> None:
     """Add examples of what an attack broke to a measurement."""
-    import torch
-
     subject = context.subject
     at = np.flatnonzero(outcome.broken)[:SHOWN]
     picked = outcome.samples[at]

@@ -9,16 +9,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
 
 from audit import statistics
+from audit.checking import Context
+from audit.methods.attacks.ascent import free_pgd, pgd
+from audit.methods.attacks.search import square
+from audit.methods.attacks.transfer import transfer
+from audit.methods.predictions import repeated
 from audit.record import Validity
 from audit.words import number, share
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-    from torch import Tensor
-
-    from audit.checking import Context
+if TYPE_CHECKING:  # which imports this file
     from audit.checks.robustness.evasion import NormBounded
 
 MASKING = "gradient masking suspected"
@@ -46,10 +49,6 @@ def white_box_validity(
         samples: [n] indices attacked. clean: [n] answered right before.
         found: the attack's evidence on them. steps: that it took.
     """
-    from audit.methods.attacks.ascent import free_pgd, pgd
-    from audit.methods.attacks.search import square
-    from audit.methods.attacks.transfer import transfer
-
     subject = context.subject
     zero = found["zero_gradient"].numpy()[clean]
     rose = found["loss_rose"].numpy()[clean]
@@ -152,8 +151,7 @@ def no_zero_gradient(zero: NDArray[np.bool_]) -> Validity:
 
 
 def same_answer_twice(context: Context, samples: NDArray[np.intp]) -> Validity:
-    from audit.methods.predictions import repeated
-
+    """Does the model answer the same when asked again? Else no attack on it can be believed."""
     few = samples[:FEW]
     twice = context.evidence(repeated, few)
     first, again = twice["first"].double(), twice["again"].double()
@@ -168,6 +166,7 @@ def same_answer_twice(context: Context, samples: NDArray[np.intp]) -> Validity:
 
 
 def doubtful(name: str, passed: bool | np.bool_, detail: str, doubt: str = MASKING) -> Validity:
+    """A test of the attack, and what is to be suspected where it fails."""
     return Validity(name=name, passed=bool(passed), detail=detail, doubt=doubt)
 
 

@@ -7,14 +7,13 @@ before and after on the same samples.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from audit.checking import Context
 from audit.checks.robustness.remedy import Remedy
 from audit.errors import NotApplicable
-
-if TYPE_CHECKING:
-    from audit.subject import Subject
+from audit.methods.remedies import Smoothed
+from audit.subject import Subject
 
 
 class InputSmoothing(Remedy):
@@ -32,7 +31,5 @@ class InputSmoothing(Remedy):
         return "Smoothing inputs over three neighbours"
 
     def mended(self, context: Context) -> Context:
-        from audit.methods.remedies import Smoothed
-
         subject = context.subject
         return context.variant("smoothed", subject.core, before=Smoothed(subject.channels_last))

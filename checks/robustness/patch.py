@@ -8,24 +8,22 @@ Twice the places and steps must break little more, and gradients must not vanish
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
+from torch import Tensor
 
 from audit.checking import Context, Cost
 from audit.checks.robustness.evasion import Evasion, Outcome
 from audit.checks.robustness.fair_attack import little_more, same_answer_twice
 from audit.errors import NotApplicable
 from audit.meta import Number
+from audit.methods.attacks.patch import patch
 from audit.record import Validity
+from audit.subject import Subject
 from audit.words import share
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-    from torch import Tensor
-
-    from audit.subject import Subject
 
 FEW = 30
 
@@ -77,8 +75,6 @@ class Patch(Evasion):
     def attack(
         self, context: Context, samples: NDArray[np.intp], size: float, fields: list[str]
     ) -> dict[str, Tensor]:
-        from audit.methods.attacks.patch import patch
-
         return context.evidence(
             patch, samples, fields, area=size, places=self.places, steps=self.steps
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -14,10 +14,8 @@ from audit.checks.robustness.evasion import TAGS, Outcome, least_left
 from audit.checks.robustness.worst_case import WorstCase
 from audit.meta import Number
 from audit.record import Guidance
+from audit.subject import Subject
 from audit.words import amount, number, share, span
-
-if TYPE_CHECKING:
-    from audit.subject import Subject
 
 
 class Remedy(Check):
@@ -138,15 +136,7 @@ class Remedy(Check):
                     slice={"eps": eps},
                 )
             ],
-            guidance={
-                "robust_gain": Guidance(
-                    title="What was tried makes the model less robust",
-                    what_happened="Under attack {value} ({low} to {high}) more answers stay right.",
-                    why_it_matters="A remedy that does not help gives false comfort.",
-                    what_to_do="Do not use it; train with adversarial examples.",
-                    tags=TAGS,
-                )
-            },
+            guidance=advice(),
         )
 
     def unmasking(self, after: Outcome) -> str:
@@ -171,3 +161,16 @@ class Remedy(Check):
                 severity="info",
             )
         ]
+
+
+def advice() -> dict[str, Guidance]:
+    """What a failed expectation on each metric means, and what to do about it."""
+    return {
+        "robust_gain": Guidance(
+            title="What was tried makes the model less robust",
+            what_happened="Under attack {value} ({low} to {high}) more answers stay right.",
+            why_it_matters="A remedy that does not help gives false comfort.",
+            what_to_do="Do not use it; train with adversarial examples.",
+            tags=TAGS,
+        )
+    }

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
+from torch import Tensor
 
 from audit.checking import Context, Cost
 from audit.checks.robustness.evasion import Evasion, Outcome
@@ -18,14 +20,10 @@ from audit.checks.robustness.fair_attack import (
     same_answer_twice,
 )
 from audit.errors import NotApplicable
+from audit.methods.attacks.words import candidates, reworded
 from audit.record import Severity, Validity
+from audit.subject import Subject
 from audit.words import share
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-    from torch import Tensor
-
-    from audit.subject import Subject
 
 FEW, MANY = 50, 12  # samples and edits of the diagnostic
 
@@ -46,8 +44,6 @@ class Rewording(Evasion):
         if self.kind_of_change not in subject.kind.edits:
             raise NotApplicable(f"the inputs are no words but {subject.kind.noun}")
         subject.require("has_probabilities")
-        from audit.methods.attacks.words import candidates
-
         candidates(subject, self.kind_of_change)
 
     def cost(self, subject: Subject) -> Cost:
@@ -70,15 +66,11 @@ class Rewording(Evasion):
     def attack(
         self, context: Context, samples: NDArray[np.intp], size: float, fields: list[str]
     ) -> dict[str, Tensor]:
-        from audit.methods.attacks.words import reworded
-
         return context.evidence(
             reworded, samples, fields, kind=self.kind_of_change, edits=int(size)
         )
 
     def validity(self, context: Context, outcome: Outcome) -> list[Validity]:
-        from audit.methods.attacks.words import reworded
-
         kind = self.kind_of_change
         by_chance = context.evidence(
             reworded, outcome.samples, ["broken"], kind=kind, edits=int(outcome.size), greedy=False

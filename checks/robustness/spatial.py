@@ -7,23 +7,21 @@ must break little more.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
+from torch import Tensor
 
 from audit.checking import Context, Cost
 from audit.checks.robustness.evasion import Evasion, Outcome
 from audit.checks.robustness.fair_attack import little_more, same_answer_twice
 from audit.meta import Number
+from audit.methods.attacks.spatial import spatial
 from audit.record import Validity
+from audit.subject import Subject
 from audit.words import share
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-    from torch import Tensor
-
-    from audit.subject import Subject
 
 FEW = 20
 
@@ -87,8 +85,6 @@ class Spatial(Evasion):
     def searched(
         self, context: Context, samples: NDArray[np.intp], size: float, fields: list[str], grid: int
     ) -> dict[str, Tensor]:
-        from audit.methods.attacks.spatial import spatial
-
         return context.evidence(
             spatial, samples, fields, degrees=self.degrees, shift=size, grid=grid
         )

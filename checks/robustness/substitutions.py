@@ -9,13 +9,11 @@ better, and with many edits little may stand.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from audit.checks.robustness.rewording import Rewording
-
-if TYPE_CHECKING:
-    from audit.record import Severity
-    from audit.subject import Subject
+from audit.record import Severity
+from audit.subject import Subject
 
 
 class Substitutions(Rewording):

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-    from torch import Tensor
-
-    from audit.checking import Context
-    from audit.record import Metric, Slice
+from audit.checking import Context
+from audit.record import Metric, Slice
 
 
 def quality(

@@ -8,12 +8,10 @@ Changing as many words by chance must do no better, and with many edits little m
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from audit.checks.robustness.rewording import Rewording
-
-if TYPE_CHECKING:
-    from audit.subject import Subject
+from audit.subject import Subject
 
 
 class Typos(Rewording):

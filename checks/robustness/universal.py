@@ -7,7 +7,7 @@ the same size. Who finds such a change needs no access to the single input.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -19,11 +19,10 @@ from audit.checks.robustness.fair_attack import WEAK, doubtful, same_answer_twic
 from audit.checks.robustness.pgd import PGD
 from audit.errors import NotApplicable
 from audit.meta import Number
+from audit.methods.attacks.universal import shifted, universal
 from audit.record import Guidance
+from audit.subject import Subject
 from audit.words import amount, share
-
-if TYPE_CHECKING:
-    from audit.subject import Subject
 
 FEWEST = 20
 
@@ -62,8 +61,6 @@ class Universal(Check):
         )
 
     def examine(self, context: Context) -> Measurement:
-        from audit.methods.attacks.universal import shifted, universal
-
         subject = context.subject
         attack = PGD(eps=self.eps)
         eps = attack.size(subject)

@@ -10,18 +10,18 @@ features of a table have no common length.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
 
 from audit.checking import Context, Cost
 from audit.checks.robustness.worst_case import FIRST_STEPS, WorstCase
+from audit.methods.attacks.ascent import pgd
+from audit.methods.attacks.minimum_norm import smallest_l2
 from audit.record import Severity
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-    from torch import Tensor
-
-    from audit.subject import Subject
+from audit.subject import Subject
 
 DEEPFOOL_STEPS, NEAREST = 50, 3
 ROUNDS, REFINING = 2, 30  # of Carlini and Wagner
@@ -47,8 +47,6 @@ class WorstCaseL2(WorstCase):
     def first(
         self, context: Context, samples: NDArray[np.intp], eps: float, fields: list[str]
     ) -> dict[str, Tensor]:
-        from audit.methods.attacks.ascent import pgd
-
         return context.evidence(pgd, samples, fields, eps=eps, steps=FIRST_STEPS, norm="l2")
 
     def search(
@@ -61,8 +59,6 @@ class WorstCaseL2(WorstCase):
         masked: bool,
         changes: int = 0,
     ) -> dict[str, Tensor]:
-        from audit.methods.attacks.minimum_norm import smallest_l2
-
         return context.evidence(
             smallest_l2,
             samples,

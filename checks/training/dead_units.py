@@ -12,18 +12,17 @@ of 10 seeds, with 40 % in none. No false alarm on 100 clean models (at most 3.7 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from pydantic import Field
 
 from audit import figures, statistics
 from audit.checking import Check, Context, Cost, Expectation, Measurement
 from audit.errors import NotApplicable
+from audit.methods.activations import unit_ranges
 from audit.record import Guidance, Metric, Table
+from audit.subject import Subject
 from audit.words import share
-
-if TYPE_CHECKING:
-    from audit.subject import Subject
 
 SAME = 1e-6
 
@@ -48,8 +47,6 @@ class DeadUnits(Check):
         return Cost(forward=min(self.samples, subject.n))
 
     def examine(self, context: Context) -> Measurement:
-        from audit.methods.activations import unit_ranges
-
         chosen = context.samples(self.samples)
         found = context.evidence(unit_ranges, chosen)
         names = [name.removeprefix("high ") for name in found if name.startswith("high ")]

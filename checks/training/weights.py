@@ -7,20 +7,18 @@ ran away). A count of all tensors, not a sample: the interval is the number itse
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
+import torch
 from pydantic import Field
+from torch import Tensor
 
 from audit import statistics
 from audit.checking import Check, Context, Expectation, Measurement
 from audit.meta import Number
 from audit.record import Guidance, Table
+from audit.subject import Subject
 from audit.words import number
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from audit.subject import Subject
 
 STATISTICS = ("running_mean", "running_var")
 TAGS = ["NIST AI RMF MEASURE 2.5"]
@@ -87,8 +85,6 @@ class Weights(Check):
         )
 
     def faults_of(self, name: str, tensor: Tensor) -> list[str]:
-        import torch
-
         values = tensor.detach().float()
         if not bool(torch.isfinite(values).all()):
             return ["non_finite_tensors"]
@@ -111,7 +107,7 @@ class Weights(Check):
             "exploding_tensors": "high",
         }
         return [
-            Expectation(metric=metric, op="<=", bound=0, severity=severity)  # type: ignore[arg-type]
+            Expectation(metric=metric, op="<=", bound=0, severity=severity)
             for metric, severity in severities.items()
         ]
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from audit import statistics
-from audit.checking import Expectation
+from audit.expecting import Expectation
 from audit.record import AuditRecord, CheckRecord, PolicyRecord, SubjectRecord, VerdictRecord
 
 HIGH = {"metric": "share", "op": ">=", "bound": 0.5, "severity": "high"}
