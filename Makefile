@@ -25,12 +25,14 @@ contract: $(VENV)/.test
 manifest: $(VENV)/.demo
 	$(BIN)/python -m audit.describing audit.checks
 
-# The type checker reads the package as it is installed, under its import names.
+# Types and arrows are read off the package as it is installed, under its import names.
 lint: $(VENV)/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	rm -rf $(VENV)/typed && $(PIP) --no-deps --no-build-isolation --target $(VENV)/typed .
 	cd $(VENV) && MYPYPATH=typed bin/mypy --config-file ../pyproject.toml -p audit
+	cd $(VENV) && PYTHONPATH=typed bin/lint-imports --no-logo --no-cache ../pyproject.toml
+	$(BIN)/deptry .
 
 bench: $(VENV)/.test
 	$(BIN)/python benchmarks/speed.py

@@ -1,5 +1,7 @@
-"""What pyproject.toml cannot say: `checks/` and `reports/` stand at the top of the repository and are
-installed under `audit`. Their packages are found, never listed.
+"""What pyproject.toml cannot say: where the packages are.
+
+`checks/` and `reports/` stand at the top of the repository and are installed under `audit`. Their packages
+are found, never listed.
 """
 
 from setuptools import find_packages, setup

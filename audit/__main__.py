@@ -1,3 +1,5 @@
+"""The command, as `python -m audit` and for a process that is spawned."""
+
 import sys
 
 from audit.cli import main

@@ -59,6 +59,7 @@ def has_channels_last(x: Tensor) -> bool:
 
 
 def as_tensor(array: np.ndarray) -> Tensor:
+    """The array as a tensor that shares its memory, which nobody here writes to."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a read-only array is only read
         return torch.from_numpy(np.ascontiguousarray(array))

@@ -45,6 +45,7 @@ class Version(argparse.Action):
 
 
 def parser() -> argparse.ArgumentParser:
+    """The commands with their flags; what acts on each is in `act`."""
     top = argparse.ArgumentParser(
         prog="audit", description="Audits a trained PyTorch model and gates on what it finds."
     )
@@ -129,6 +130,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def add_subject_flags(command: argparse.ArgumentParser) -> None:
+    """The flags that say what is audited, for every command that loads a model."""
     command.add_argument("--arch", metavar="PKG.MOD:CALLABLE", help="your class or function")
     command.add_argument("--data", metavar="PATH", help="evaluation data")
     command.add_argument("--train-data", metavar="PATH", help="training data")
@@ -225,6 +227,7 @@ def settled(options: argparse.Namespace) -> Config:
 
 
 def command_run(options: argparse.Namespace) -> int:
+    """Audit a model and write the reports; the verdict's exit code."""
     from audit.entrypoints import reporter
     from audit.judge import read_record
     from audit.plan import build_check, known_check, select
@@ -282,6 +285,11 @@ def command_run(options: argparse.Namespace) -> int:
 
 
 def make_folder(out: Path) -> None:
+    """Make the folder that is written to, before anything expensive is done.
+
+    Raises:
+        AuditError: it cannot be made.
+    """
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -316,6 +324,7 @@ def write_reports(record: AuditRecord, out: Path) -> dict[str, Path]:
 
 
 def command_init(options: argparse.Namespace) -> int:
+    """Write an audit.toml with all that can be inferred of a model."""
     from audit.initialising import write_config
 
     path = Path("audit.toml")
@@ -327,6 +336,7 @@ def command_init(options: argparse.Namespace) -> int:
 
 
 def command_render(options: argparse.Namespace) -> int:
+    """Make a report from a record again, judged anew where a policy or baseline is given."""
     from audit.config import read_config
     from audit.entrypoints import reporter
     from audit.judge import Policy, judge, read_record
@@ -351,6 +361,7 @@ def command_render(options: argparse.Namespace) -> int:
 
 
 def command_compare(options: argparse.Namespace) -> int:
+    """Say what got worse between two records; 1 where something did, beyond chance."""
     from audit.entrypoints import reporter
     from audit.judge import read_record
     from audit.judge.comparison import compare
@@ -365,6 +376,7 @@ def command_compare(options: argparse.Namespace) -> int:
 
 
 def command_checks(options: argparse.Namespace) -> int:
+    """List the checks in the reader's order, and the plug-ins that cannot be imported."""
     from audit.manifest import manifest, order
 
     found = manifest()
@@ -381,6 +393,7 @@ def command_checks(options: argparse.Namespace) -> int:
 
 
 def command_explain(options: argparse.Namespace) -> int:
+    """Tell what a check asks, how it measures, and its parameters in each profile."""
     from audit.manifest import known, manifest
 
     checks = manifest().checks
@@ -401,6 +414,7 @@ def literal(value: object) -> str:
 
 
 def command_zoo(options: argparse.Namespace) -> int:
+    """List the reference models, or describe one by measuring it."""
     from audit.entrypoints import zoo
     from audit.loading import zoo_model
 
@@ -414,6 +428,7 @@ def command_zoo(options: argparse.Namespace) -> int:
 
 
 def command_selftest(options: argparse.Namespace) -> int:
+    """Plant faults in reference models; 0 where all are found and no clean twin is flagged."""
     from audit.entrypoints import reporter
     from audit.record import write_atomic
     from audit.selftesting import chosen, selftest
@@ -451,6 +466,7 @@ def measured_quality(subject: Any) -> Any:
 
 
 def describe_zoo(model: Any) -> str:
+    """The card of a reference model, a fact a line; its quality is measured now."""
     import audit
     from audit.words import value_text
 

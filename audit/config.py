@@ -18,6 +18,8 @@ from audit.record import Part, Severity
 
 
 class PolicyTable(Part):
+    """`[policy]`: from which severity on a failure blocks, and whether an open question does."""
+
     fail_on: Severity = "high"
     on_inconclusive: Literal["block", "warn"] = "block"
 
@@ -45,7 +47,7 @@ class Config(Part):
     _path: Path | None = PrivateAttr(default=None)
 
     @classmethod
-    def fit(cls, field: str, value: Any) -> Any:
+    def fit(cls, _field: str, value: Any) -> Any:
         return value  # paths are taken as they are given; what is shown of them is cleaned later
 
     def place(self, *location: str) -> str:
@@ -169,6 +171,7 @@ def explain(error: ValidationError, path: Path, text: str, prefix: tuple[str, ..
 
 
 def known_keys(location: list[str]) -> list[str]:
+    """The keys that a table of the config may have, for the sentence about a wrong one."""
     model: Any = Config
     for part in location:
         if part.isdigit():

@@ -68,7 +68,7 @@ class Decision(Task):
         return len(subject.classes)
 
     def as_decision(self, subject: Subject, x: Tensor, y: Tensor) -> tuple[Tensor, View]:
-        return y, lambda scores, rows: scores
+        return y, lambda scores, _: scores
 
     def good_before(self, subject: Subject, answers: Tensor, y: Tensor) -> NDArray[Any]:
         right: NDArray[Any] = (decided(answers) == y).numpy()

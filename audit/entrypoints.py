@@ -17,6 +17,7 @@ def zoo() -> dict[str, EntryPoint]:
 
 @functools.cache
 def reporters() -> dict[str, EntryPoint]:
+    """Names of the report formats; nothing is imported until one is asked for."""
     return {entry.name: entry for entry in sorted(entry_points(group="audit.reporters"))}
 
 

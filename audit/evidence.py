@@ -65,6 +65,13 @@ class Batch:
 
 
 class Producer(Protocol):
+    """A function of `audit.methods` that gives tensors [n, ...] for a batch of n samples.
+
+    Attributes:
+        version: raised whenever its answers change; older ones on disk are then made again.
+        private: fields that show the data, which are not kept where `--no-examples` is given.
+    """
+
     __name__: str
     version: int
     private: tuple[str, ...]
@@ -91,6 +98,7 @@ def producer(
 
 @functools.cache
 def library_versions() -> dict[str, str]:
+    """The versions that evidence depends on: of another one it is made again."""
     names = (
         "torch",
         "numpy",
@@ -234,6 +242,7 @@ class Store:
 
 
 def only(tensors: dict[str, Tensor], fields: Sequence[str]) -> dict[str, Tensor]:
+    """The fields that are asked for, and which samples were answered with no number."""
     return {k: v for k, v in tensors.items() if k in fields or k == UNANSWERED}
 
 

@@ -23,6 +23,7 @@ Rows = Sequence[dict[str, Any]]
 
 
 def finish(chart: Any, title: str, caption: str, *, example: bool = False) -> Figure:
+    """A chart as a figure of the record: its data in it, its looks left to the report."""
     import altair as alt
 
     with alt.data_transformers.enable("default", consolidate_datasets=False):
@@ -65,7 +66,7 @@ def curve(
     """
     import altair as alt
 
-    base = alt.Chart(alt.Data(values=number_rows(rows)))  # type: ignore[attr-defined]
+    base = alt.Chart(alt.Data(values=number_rows(rows)))
     order = list(dict.fromkeys(row[series] for row in rows))
     legend = alt.Legend(orient="top") if len(order) > 1 else None
     colour = alt.Color(
@@ -91,7 +92,7 @@ def curve(
     if bound is not None:
         layers.append(bound_rule(bound, horizontal=True))
     if asked is not None:
-        place = alt.Chart(alt.Data(values=[{x: asked}]))  # type: ignore[attr-defined]
+        place = alt.Chart(alt.Data(values=[{x: asked}]))
         layers.append(
             place.mark_rule(strokeDash=[2, 4], strokeWidth=1.5, color="currentColor").encode(at)
         )
@@ -99,9 +100,10 @@ def curve(
 
 
 def bound_rule(bound: float, *, horizontal: bool) -> Any:
+    """A dashed line where the bound lies."""
     import altair as alt
 
-    values = alt.Data(values=[{"bound": bound}])  # type: ignore[attr-defined]
+    values = alt.Data(values=[{"bound": bound}])
     mark = alt.Chart(values).mark_rule(strokeDash=[5, 4], color=RED, strokeWidth=1.5)
     return mark.encode(y=alt.Y("bound:Q")) if horizontal else mark.encode(x=alt.X("bound:Q"))
 
@@ -122,7 +124,7 @@ def intervals(
     order = list(dict.fromkeys(row["label"] for row in shown))
     scale = alt.Scale(domain=list(domain)) if domain else alt.Scale(zero=False)
     label = alt.Y("label:N", title=None, sort=order, axis=alt.Axis(labelLimit=260))
-    base = alt.Chart(alt.Data(values=shown))  # type: ignore[attr-defined]
+    base = alt.Chart(alt.Data(values=shown))
     layers = [
         base.mark_rule(strokeWidth=2, color=BLUE).encode(
             label, alt.X("low:Q", title=value, scale=scale), alt.X2("high:Q")
@@ -140,11 +142,11 @@ def reliability(rows: Rows, *, title: str, caption: str) -> Figure:
     """Accuracy against confidence; rows hold 'confidence', 'accuracy', 'low', 'high', 'share'."""
     import altair as alt
 
-    base = alt.Chart(alt.Data(values=number_rows(rows)))  # type: ignore[attr-defined]
+    base = alt.Chart(alt.Data(values=number_rows(rows)))
     unit = alt.Scale(domain=[0, 1])
     at = alt.X("confidence:Q", title="confidence", scale=unit)
     diagonal = alt.Chart(
-        alt.Data(values=[{"confidence": 0, "accuracy": 0}, {"confidence": 1, "accuracy": 1}])  # type: ignore[attr-defined]
+        alt.Data(values=[{"confidence": 0, "accuracy": 0}, {"confidence": 1, "accuracy": 1}])
     ).mark_line(strokeDash=[5, 4], color=RED, strokeWidth=1.5)
     bars = base.mark_bar(color=ORANGE, opacity=0.35, width=8).encode(
         at, alt.Y("share:Q", title="accuracy, and share of samples (bars)", scale=unit)
@@ -167,7 +169,7 @@ def matrix(rows: Rows, *, x: str, y: str, value: str, title: str, caption: str) 
     shown = number_rows(rows)
     across = list(dict.fromkeys(row[x] for row in shown))
     down = list(dict.fromkeys(row[y] for row in shown))
-    base = alt.Chart(alt.Data(values=shown)).encode(  # type: ignore[attr-defined]
+    base = alt.Chart(alt.Data(values=shown)).encode(
         alt.X(f"{x}:N", sort=across, title=x, axis=alt.Axis(labelLimit=120)),
         alt.Y(f"{y}:N", sort=down, title=y, axis=alt.Axis(labelLimit=160)),
     )
@@ -183,6 +185,7 @@ def matrix(rows: Rows, *, x: str, y: str, value: str, title: str, caption: str) 
 
 
 def pair_matrix(labels: Sequence[str], values: NDArray[np.float64], x: str, y: str) -> Rows:
+    """A row for each pair of labels, with the value of that cell."""
     return [
         {y: labels[i], x: labels[j], "share": values[i, j]}
         for i in range(len(labels))

@@ -27,6 +27,7 @@ UNUSABLE = "unusable"
 
 
 def infer_range(x: Tensor) -> tuple[tuple[float, float], str]:
+    """The values that inputs can take, from those of the data, and why."""
     low, high = float(x.min()), float(x.max())
     if low >= 0 and high <= 1:
         return (0.0, 1.0), f"all values lie in [{low:.3g}, {high:.3g}]"

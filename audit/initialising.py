@@ -2,20 +2,42 @@
 
 from __future__ import annotations
 
+import argparse
 import datetime
 import json
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
+from audit.config import Config
 from audit.loading import load
 from audit.meta import SubjectMeta
 from audit.people import toml_key
 from audit.record import write_atomic
+from audit.subject import Subject
 
-if TYPE_CHECKING:
-    import argparse
-    from pathlib import Path
+PREPROCESS = """# [subject.input.preprocess]
+# scale = "1/255"
+# mean = [0.5]
+# std = [0.5]"""
 
-    from audit.config import Config
+EXAMPLES = """
+[policy]
+fail_on = "high"
+on_inconclusive = "block"
+
+# [[expect]]
+# check = "performance.classification"
+# metric = "accuracy"
+# op = ">="
+# bound = 0.9
+# severity = "high"
+
+# [[waive]]
+# check = "…"
+# owner = "…"
+# reason = "…"
+# expires = {day}
+"""
 
 
 def write_config(options: argparse.Namespace, config: Config | None, path: Path) -> str:
@@ -33,40 +55,60 @@ def write_config(options: argparse.Namespace, config: Config | None, path: Path)
         trust=bool(options.trust),
         weights_only=True,
     )
-    reasons = {f.name: f for f in subject.facts}
-
-    def why(name: str) -> str:
-        fact = reasons.get(name)
-        if fact is None:
-            return ""
-        return "  # given" if fact.source == "given" else f"  # inferred: {fact.reason}"
-
-    meta = subject.meta
     lines = [
         f"# What `audit init` found out about {subject.name}. Correct what is wrong, give what is",
         "# missing; a line that you keep counts as given, no longer as inferred.",
         "",
+        *files_lines(options),
+        '# profile = "standard"      # quick, standard or deep',
+        *answers_lines(subject),
+        *people_lines(subject),
+        *input_lines(subject),
+        *features_lines(subject.meta),
+        EXAMPLES.format(day=datetime.date.today() + datetime.timedelta(days=90)),
     ]
-    for key, value in (
-        ("arch", options.arch),
-        ("data", options.data),
-        ("train_data", options.train_data),
-    ):
-        lines.append(f"{key} = {toml(value)}" if value else f'# {key} = "…"')
-    lines += ['# profile = "standard"      # quick, standard or deep', "", "[subject]"]
-    lines.append(f"task = {toml(meta.task)}{why('task')}" if meta.task else '# task = "multiclass"')
-    lines.append(
-        f"output = {toml(meta.output)}{why('output')}" if meta.output else '# output = "logits"'
-    )
+    write_atomic(path, "\n".join(lines))
+    inferred = sum(f.source == "inferred" for f in subject.facts)
+    facts = f"{inferred} fact{'s' if inferred != 1 else ''}"
+    return f"{path}: {facts} inferred; correct them, then `audit run {options.model}`."
+
+
+def why(subject: Subject, name: str) -> str:
+    """A comment that says where a fact comes from."""
+    fact = next((f for f in reversed(subject.facts) if f.name == name), None)
+    if fact is None:
+        return ""
+    return "  # given" if fact.source == "given" else f"  # inferred: {fact.reason}"
+
+
+def files_lines(options: argparse.Namespace) -> list[str]:
+    """The class and the data, as they were given."""
+    given = {"arch": options.arch, "data": options.data, "train_data": options.train_data}
+    return [f"{key} = {toml(value)}" if value else f'# {key} = "…"' for key, value in given.items()]
+
+
+def answers_lines(subject: Subject) -> list[str]:
+    """`[subject]`: how the model's answers are to be read."""
+    meta, lines = subject.meta, ["", "[subject]"]
+    for name, example in (("task", '"multiclass"'), ("output", '"logits"')):
+        value = getattr(meta, name)
+        lines.append(
+            f"{name} = {toml(value)}{why(subject, name)}" if value else f"# {name} = {example}"
+        )
     if meta.output_index is not None:
-        lines.append(f"output_index = {meta.output_index}{why('output index')}")
+        lines.append(f"output_index = {meta.output_index}{why(subject, 'output index')}")
     for name in ("threshold", "tolerance"):
         value = getattr(meta, name)
         if value is not None:
-            lines.append(f"{name} = {toml(value)}{why(name)}")
-    lines.append(
-        f"classes = {toml(meta.classes)}{why('classes')}" if meta.classes else '# classes = ["…"]'
-    )
+            lines.append(f"{name} = {toml(value)}{why(subject, name)}")
+    return lines
+
+
+def people_lines(subject: Subject) -> list[str]:
+    """The rest of `[subject]`: classes, and whom rows are about."""
+    meta, lines = subject.meta, []
+    classes = f"classes = {toml(meta.classes)}{why(subject, 'classes')}"
+    lines.append(classes if meta.classes else '# classes = ["…"]')
     if meta.favourable:
         lines.append(f"favourable = {toml(meta.favourable)}  # given")
     elif meta.task is None or subject.task.decides:
@@ -77,55 +119,37 @@ def write_config(options: argparse.Namespace, config: Config | None, path: Path)
             lines.append(f"{name} = {toml(getattr(meta, name))}  # given")
     if meta.target:
         lines.append(f"target = {toml(meta.target)}")
-    lines += ["", "[subject.input]"]
-    if meta.input.kind:
-        lines.append(f"kind = {toml(meta.input.kind)}{why('input kind')}")
-        lines.append(f"shape = {toml(meta.input.shape)}")
-    if meta.input.range:
-        lines.append(f"range = {toml(list(meta.input.range))}{why('input range')}")
-    else:
-        lines.append("# range = [0, 1]")
-    if meta.input.eps is not None:
-        lines.append(f"eps = {toml(meta.input.eps)}  # given")
-    else:
-        kind = subject.kind if meta.input.kind else None
-        lines.append(f"# {kind.suggested_eps if kind else 'eps = 0.03'}")
-    if meta.input.preprocess:
-        lines += ["", "[subject.input.preprocess]"]
-        for key, value in meta.input.preprocess.model_dump(exclude_none=True).items():
-            lines.append(f"{key} = {toml(value)}")
-    else:
-        lines.append(
-            '# [subject.input.preprocess]\n# scale = "1/255"\n# mean = [0.5]\n# std = [0.5]'
-        )
+    return lines
+
+
+def input_lines(subject: Subject) -> list[str]:
+    """`[subject.input]`: what a sample is, and what is done to it before the network."""
+    given, lines = subject.meta.input, ["", "[subject.input]"]
+    if given.kind:
+        lines.append(f"kind = {toml(given.kind)}{why(subject, 'input kind')}")
+        lines.append(f"shape = {toml(given.shape)}")
+    lines.append(
+        f"range = {toml(list(given.range))}{why(subject, 'input range')}"
+        if given.range
+        else "# range = [0, 1]"
+    )
+    suggested = subject.kind.suggested_eps if given.kind else "eps = 0.03"
+    lines.append(f"# {suggested}" if given.eps is None else f"eps = {toml(given.eps)}  # given")
+    if not given.preprocess:
+        return [*lines, PREPROCESS]
+    lines += ["", "[subject.input.preprocess]"]
+    values = given.preprocess.model_dump(exclude_none=True)
+    return [*lines, *(f"{key} = {toml(value)}" for key, value in values.items())]
+
+
+def features_lines(meta: SubjectMeta) -> list[str]:
+    """`[[subject.features]]`, a table for each column or group of columns."""
+    lines = []
     for feature in meta.features or []:
         lines += ["", "[[subject.features]]"]
         for key, value in feature.model_dump(exclude_none=True).items():
             lines.append(f"{key} = {toml(value)}")
-    lines += [
-        "",
-        "[policy]",
-        'fail_on = "high"',
-        'on_inconclusive = "block"',
-        "",
-        "# [[expect]]",
-        '# check = "performance.classification"',
-        '# metric = "accuracy"',
-        '# op = ">="',
-        "# bound = 0.9",
-        '# severity = "high"',
-        "",
-        "# [[waive]]",
-        '# check = "…"',
-        '# owner = "…"',
-        '# reason = "…"',
-        f"# expires = {datetime.date.today() + datetime.timedelta(days=90)}",
-        "",
-    ]
-    write_atomic(path, "\n".join(lines))
-    inferred = sum(f.source == "inferred" for f in subject.facts)
-    facts = f"{inferred} fact{'s' if inferred != 1 else ''}"
-    return f"{path}: {facts} inferred; correct them, then `audit run {options.model}`."
+    return lines
 
 
 def toml(value: Any) -> str:

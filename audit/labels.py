@@ -1,5 +1,8 @@
-"""Labels as they come (names, truths, −1 and 1, one-hot rows, values) → what the audit holds the
-model's answers against, with a reason wherever they are not taken as they stand."""
+"""Labels as they come → what the audit holds the model's answers against.
+
+They come as names, truths, −1 and 1, one-hot rows or values; wherever they are not taken as they stand,
+there is a reason.
+"""
 
 from __future__ import annotations
 

@@ -91,8 +91,9 @@ def load(
 
 
 def training_notes(training: Dataset) -> list[str]:
-    """What was not read of the training data, or read as something else. No number of the audit is of
-    all of them, so that nothing is undecided for it.
+    """What was not read of the training data, or read as something else.
+
+    No number of the audit is of all of them, so that nothing is undecided for it.
     """
     return [
         *(
@@ -104,6 +105,7 @@ def training_notes(training: Dataset) -> list[str]:
 
 
 def described_by(data: Dataset) -> SubjectMeta:
+    """What the data files say of themselves: features, classes, range."""
     return SubjectMeta(
         features=data.features, classes=data.classes, input=InputMeta(range=data.range)
     )

@@ -1,6 +1,7 @@
-"""What can be said of a subject besides its weights and data: one schema for the checkpoint's
-`meta`, the config's `[subject]` and the keywords of `audit.Subject`. All of it is optional; what is
-not given is inferred (`audit.inference`), and the report says so.
+"""What can be said of a subject besides its weights and data.
+
+One schema for the checkpoint's `meta`, the config's `[subject]` and the keywords of `audit.Subject`. All
+of it is optional; what is not given is inferred (`audit.inference`), and the report says so.
 """
 
 from __future__ import annotations
@@ -76,6 +77,8 @@ Name = Annotated[str, BeforeValidator(name_of_number)]
 
 
 class MetaPart(BaseModel):
+    """A part of the description: no key that is unknown, no number that is not finite."""
+
     model_config = ConfigDict(extra="forbid", populate_by_name=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
@@ -112,6 +115,8 @@ class Preprocess(MetaPart):
 
 
 class InputMeta(MetaPart):
+    """`[subject.input]`: what a sample is, in the units of the data, and what is done to it first."""
+
     kind: InputName | None = None
     shape: list[int] | None = Field(default=None, description="of one sample")
     dtype: str | None = None

@@ -23,7 +23,7 @@ class Candidate:
 
     @property
     def told(self) -> str:
-        """'output 1 (logits) of shape [n, 3]'"""
+        """In words: 'output 1 (logits) of shape [n, 3]'."""
         shape = ", ".join(["n", *map(str, self.tensor.shape[1:])])
         number = "the output" if self.index is None else f"output {self.index}"
         return f"{number}{f' ({self.name})' if self.name else ''} of shape [{shape}]"

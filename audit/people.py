@@ -187,6 +187,7 @@ def quantiles(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def bin_names(cuts: NDArray[np.float64]) -> list[str]:
+    """Names of the bins between the edges: 'under 25', '25 to under 60', '60 and over'."""
     edges = [shown(cut) for cut in cuts]
     if not edges:
         raise AuditError("[subject] sensitive_bins holds no edge; give at least one number.")
@@ -195,9 +196,11 @@ def bin_names(cuts: NDArray[np.float64]) -> list[str]:
 
 
 def shown(number: float) -> str:
+    """A number as it was written in the config, without digits of its floating point."""
     return f"{number:.12g}"
 
 
 def toml_key(name: str) -> str:
+    """A name as a key of the config, quoted where it has to be."""
     bare = name.replace("_", "").replace("-", "")
     return name if bare.isascii() and bare.isalnum() else json.dumps(name, ensure_ascii=False)

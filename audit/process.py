@@ -46,30 +46,16 @@ def guarded(command: Callable[[], tuple[int, Path | None]]) -> int:
     lives, life = os.pipe()
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
-    child, early = 0, []
-
-    def forward(number: int, _frame: Any) -> None:
-        if not child:
-            early.append(number)
-            return
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(child, number)
-
-    before = {n: signal.getsignal(n) for n in FORWARDED}
-    for number, handler in before.items():
-        if handler is not signal.SIG_IGN:  # as under nohup
-            signal.signal(number, forward)
+    signals = Forwarding()
     child = os.fork()
     if child == 0:
         os.close(hears)
         os.close(life)
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        signals.undo()
         work(command, says, lives)
+    signals.send_to(child)
     os.close(says)
     os.close(lives)
-    for number in early:
-        forward(number, None)
     _, status = os.waitpid(child, 0)
     os.set_blocking(hears, False)
     try:
@@ -77,6 +63,34 @@ def guarded(command: Callable[[], tuple[int, Path | None]]) -> int:
     except BlockingIOError:  # a process of somebody's own still holds the other end
         said = b""
     return believed(said, os.waitstatus_to_exitcode(status))
+
+
+class Forwarding:
+    """Signals that the parent is sent go on to its child; those that come before it is there, too."""
+
+    def __init__(self) -> None:
+        self.child = 0
+        self.early: list[int] = []
+        self.before = {n: signal.getsignal(n) for n in FORWARDED}
+        for number, handler in self.before.items():
+            if handler is not signal.SIG_IGN:  # as under nohup
+                signal.signal(number, self.forward)
+
+    def forward(self, number: int, _frame: Any) -> None:
+        if not self.child:
+            self.early.append(number)
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.child, number)
+
+    def send_to(self, child: int) -> None:
+        self.child = child
+        for number in self.early:
+            self.forward(number, None)
+
+    def undo(self) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
 
 
 def work(command: Callable[[], tuple[int, Path | None]], says: int, lives: int) -> None:
@@ -109,6 +123,7 @@ def die_with_parent(lives: int) -> None:
 
 
 def digest(path: Path) -> str:
+    """sha256 of a file: what the child says that it wrote is what the parent reads."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 

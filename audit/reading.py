@@ -61,11 +61,12 @@ def repeats_its_input(pairs: list[Pair], asked: Asked) -> tuple[list[Pair], str]
 
 
 def explained(scores: Tensor, inputs: Tensor) -> float:
+    """The share of the inputs' variance that the scores explain: near 1, they are reconstructions."""
     a, b = scores.double().flatten(1), inputs.double().flatten(1)
     return 1 - float((a - b).square().mean() / b.var(0, unbiased=False).mean().clamp_min(1e-12))
 
 
-def no_place_in_a_space(pairs: list[Pair], asked: Asked) -> tuple[list[Pair], str]:
+def no_place_in_a_space(pairs: list[Pair], _: Asked) -> tuple[list[Pair], str]:
     """Beside an embedding, the one that is none."""
     others = [p for p in pairs if not unit_norm(p.scores)]
     return (others if len(others) < len(pairs) else []), "the other is an embedding of length 1"
@@ -92,6 +93,8 @@ CLUES: tuple[Clue, ...] = (
 
 @dataclass(frozen=True)
 class Choice:
+    """The pair of task and output by which the model is read."""
+
     pair: Pair
     reason: str  # why this pair, where there were several
 
@@ -163,6 +166,7 @@ def settled(pair: Pair, reason: str, asked: Asked) -> Choice:
 
 
 def nothing_fits(found: list[Candidate], asked: Asked) -> str:
+    """The sentence about a model that no task can read, with what it returned."""
     told, labels, given = " and ".join(c.told for c in found[:4]), asked.labels, asked.meta
     if given.output is not None or given.task is not None:
         said = " and ".join(

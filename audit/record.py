@@ -242,6 +242,8 @@ class Validity(Part):
 
 
 class Table(Part):
+    """A table of a check's findings, a row a list as long as the columns."""
+
     title: str
     columns: list[str]
     rows: list[list[str | float | int | bool | None]]
@@ -306,6 +308,8 @@ class PerUnit(Part):
 
 
 class CheckRecord(Part):
+    """What one check asked and found, or why it did not, with how each expectation was judged."""
+
     id: str
     kind: Literal["question", "trial"]
     mends: list[str] = Field(
@@ -356,6 +360,8 @@ class Fact(Part):
 
 
 class SubjectRecord(Part):
+    """What was audited: the model by its digest, the data by their number, and what was inferred."""
+
     model: str = Field(description="the name shown; never a full path")
     architecture: str = ""
     digest: str = Field(default="", description="sha256 of weights and buffers")
@@ -374,6 +380,8 @@ class SubjectRecord(Part):
 
 
 class PolicyRecord(Part):
+    """What the record was judged by, so that it can be judged so again."""
+
     fail_on: Severity = "high"
     on_inconclusive: Literal["block", "warn"] = "block"
     profile: str = "standard"
@@ -383,6 +391,8 @@ class PolicyRecord(Part):
 
 
 class VerdictRecord(Part):
+    """The one word, its reason and the exit code that follows from it."""
+
     word: Verdict
     reason: str
     counts: dict[str, int] = Field(description="expectations by state")

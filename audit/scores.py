@@ -16,6 +16,7 @@ def width(scores: Tensor) -> int:
 
 
 def rows_in_unit(scores: Tensor) -> bool:
+    """Do all scores lie between 0 and 1, as probabilities do?"""
     return bool(((scores >= 0) & (scores <= 1)).all())
 
 
@@ -36,6 +37,7 @@ def how_scored(scores: Tensor) -> tuple[Output, str]:
 
 
 def unit_norm(scores: Tensor) -> bool:
+    """Are the rows vectors of length 1, as embeddings often are, and no probabilities?"""
     if width(scores) < 2 or how_scored(scores)[0] == "probabilities":
         return False
     return bool(((scores.double().norm(dim=1) - 1).abs() < NEAR).all())

@@ -174,6 +174,7 @@ def identity(subject: Subject) -> str:
 def detect(
     fault: Fault, subject: Subject, profile: str, seed: int, watch: Watch | None
 ) -> Detection:
+    """Audit a subject with its planted fault: is the check that should flag it red?"""
     if fault.verdict:
         return detect_in_verdict(fault, subject, profile, seed, watch)
     began = time.perf_counter()
@@ -204,6 +205,7 @@ def detect_in_verdict(
 def detection(
     fault: Fault, state: State, flagged: bool, said: str, value: str, began: float
 ) -> Detection:
+    """One fault's line in the record of the self-test."""
     return Detection(
         fault=fault.name,
         what=fault.what,
@@ -222,6 +224,7 @@ def detection(
 
 
 def value_of(check: CheckRecord, metric: str, where: dict[str, str | float]) -> str:
+    """The metric that the fault shows in, with its interval, in words."""
     found = [m for m in check.metrics if m.name == metric and m.slice == where]
     return value_text(found[0]) if found else ""
 
@@ -234,6 +237,7 @@ def examine(
     watch: Watch | None,
     record: SelftestRecord,
 ) -> Twin:
+    """Audit a clean twin with every check: what is flagged there is a false alarm."""
     began = time.perf_counter()
     audited = run(subject, profile=profile, seed=seed, watch=watch)
     record.environment = audited.environment

@@ -145,6 +145,7 @@ def check_contract(check: str | Check, subject: Subject, profile: str = "quick")
 
 
 def told(measurement: Measurement) -> tuple[Any, ...]:
+    """What must be the same when a check is asked again."""
     return measurement.answer, [m.model_dump_json() for m in measurement.metrics]
 
 

@@ -48,6 +48,7 @@ def value_text(metric: Metric) -> str:
 
 
 def slice_text(slice_: dict[str, str | float]) -> str:
+    """'group a, eps 0.03': a slice as a sentence names it."""
     return ", ".join(
         f"{k} {number(v) if isinstance(v, (int, float)) else v}" for k, v in slice_.items()
     )

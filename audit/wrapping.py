@@ -187,8 +187,10 @@ def computing_in(dtype: torch.dtype) -> Iterator[None]:
 
 
 def evaluating(model: Module) -> Module:
-    """The model after its own `eval()`, which may do more than set a mode: merge adapters, fold
-    parametrisations. Programs of torch.export refuse it, and have one mode only.
+    """The model after its own `eval()`, which may do more than set a mode.
+
+    It may merge adapters or fold parametrisations. Programs of torch.export refuse it, and have one mode
+    only.
 
     Raises:
         AuditError: `eval()` raised.
@@ -210,6 +212,7 @@ def evaluating(model: Module) -> Module:
 
 
 def accepts(model: nn.Module, x: Tensor) -> bool:
+    """Does the model answer these inputs, or does it raise?"""
     try:
         probe(model, x)
     except AuditError:

@@ -60,6 +60,7 @@ class Bag(nn.Module):
 
 
 def perceptron(inputs: int, outputs: int, width: int = 32) -> nn.Module:
+    """Two hidden layers: what most tables are given to."""
     return nn.Sequential(
         nn.Linear(inputs, width),
         nn.ReLU(),
@@ -209,6 +210,7 @@ def fit(build: Callable[[], nn.Module], x: Tensor, y: Tensor, seed: int, task: s
 
 
 def made(kind: str, seed: int, training: bool) -> audit.Subject:
+    """A model trained on data without a fault, audited on fresh samples of the same kind."""
     x, y, build, known = KINDS[kind](np.random.default_rng(seed), TRAINING + EVALUATION, seed)
     x = x.astype(np.int64 if kind == "text" else np.float32)
     cut = TRAINING
@@ -225,6 +227,7 @@ def reasons(record: audit.AuditRecord) -> Iterator[str]:
 
 
 def main() -> None:
+    """Audit clean models of every kind and count what is flagged."""
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     parser = argparse.ArgumentParser(description=__doc__)

@@ -81,6 +81,7 @@ def measure(task: tuple[str, int, list[float]]) -> list[dict[str, Any]]:
 def tasks(
     names: Iterable[str], seeds: int, clean_seeds: int, done: set[tuple[str, float, int]]
 ) -> list[tuple[str, int, list[float]]]:
+    """The (fault, seed, doses) that are not measured yet."""
     from audit.zoo.faults import faults
 
     found = []
@@ -107,6 +108,7 @@ def tasks(
 
 
 def read() -> list[dict[str, Any]]:
+    """The results so far, a dictionary each."""
     path = HERE / "results.jsonl"
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
@@ -163,7 +165,7 @@ def draw(name: str, points: list[dict[str, Any]]) -> None:
     (HERE / f"{name}.svg").write_text(svg)
 
 
-def sentence(name: str, points: list[dict[str, Any]]) -> str:
+def sentence(points: list[dict[str, Any]]) -> str:
     """'found from 0.95 in 10 of 10; at 0.6 and below in none'."""
     faulty = points[1:]
     surely = next(
@@ -184,6 +186,7 @@ def sentence(name: str, points: list[dict[str, Any]]) -> str:
 
 
 def publish(rows: list[dict[str, Any]]) -> None:
+    """Write the curves and tables that the README shows."""
     from audit.words import number, share
     from audit.zoo.faults import faults
 
@@ -196,7 +199,7 @@ def publish(rows: list[dict[str, Any]]) -> None:
         clean = points[0]
         draw(name, points)
         table[name] = (
-            f"| `{name}` | `{fault.check}` | {fault.unit} | {sentence(name, points)} | "
+            f"| `{name}` | `{fault.check}` | {fault.unit} | {sentence(points)} | "
             f"{clean['flagged']} of {clean['n']} (at most {share(clean['high'])}) |"
         )
         cells = " | ".join(f"{p['flagged']}/{p['n']}" for p in points)
@@ -281,6 +284,7 @@ def whole_suite(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def main() -> None:
+    """Measure what is missing, then publish."""
     from audit.zoo.faults import faults
 
     parser = argparse.ArgumentParser(description=__doc__)

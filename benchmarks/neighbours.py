@@ -71,6 +71,8 @@ NEIGHBOURS: list[Neighbour] = []
 
 
 def neighbour(fault: str, what: str) -> Callable[[Plant], Plant]:
+    """Register a variant of a planted fault: what it does otherwise, and how it is planted."""
+
     def put(plant: Plant) -> Plant:
         NEIGHBOURS.append(Neighbour(fault, what, plant))
         return plant
@@ -111,6 +113,7 @@ class Made:
 
 
 def scaled(model: nn.Module, factor: float) -> nn.Module:
+    """The last layer times a factor: the same answers, more or less sure."""
     with torch.no_grad():
         for parameter in linears(model)[-1].parameters():
             parameter.mul_(factor)
@@ -118,6 +121,7 @@ def scaled(model: nn.Module, factor: float) -> nn.Module:
 
 
 def scale_channels(model: nn.Module, channels: int | slice, factor: float) -> nn.Module:
+    """Channels of the first convolution times a factor that the second takes back."""
     into, out = [m for m in model.modules() if isinstance(m, nn.Conv2d)][:2]
     with torch.no_grad():
         into.weight[channels] *= factor
@@ -172,6 +176,8 @@ def _(faulty: bool, seed: int) -> audit.Subject:
 
 
 class Noisy(nn.Module):
+    """A network whose answers differ whenever it is asked."""
+
     def __init__(self, core: nn.Module, size: float) -> None:
         super().__init__()
         self.core, self.size = core, size
@@ -405,6 +411,7 @@ def _(faulty: bool, seed: int) -> audit.Subject:
 
 
 def without(d: Made, label: int, share: float) -> Made:
+    """The data without a share of one label."""
     kept = (d.y != label) | (d.rng.random(len(d.y)) >= share)
     d.x, d.y = d.x[kept], d.y[kept]
     return d
@@ -463,6 +470,7 @@ def _(faulty: bool, seed: int) -> audit.Subject:
 
 
 def copied(d: Made, faulty: bool, noise: float = 0.0) -> audit.Subject:
+    """Training samples put among the evaluation samples, with some noise."""
     model = d.train()
     if faulty:
         rows = some(len(d.new_x), 0.15, d.rng)
@@ -473,6 +481,7 @@ def copied(d: Made, faulty: bool, noise: float = 0.0) -> audit.Subject:
 
 
 def by_heart(faulty: bool, seed: int, kind: str) -> audit.Subject:
+    """A network that learnt wrong labels by heart."""
     d = Made(kind, seed)
     k = int(d.y.max()) + 1
     wrong = some(len(d.y), 0.4 * faulty, d.rng)
@@ -536,6 +545,7 @@ def _(faulty: bool, seed: int) -> audit.Subject:
 
 
 def left_empty(name: str, feature: str, label: int, faulty: bool, seed: int) -> audit.Subject:
+    """A feature left empty where the label is one of them."""
     origin = entry(name)
     train, test = origin.data()
     columns = next(f.columns for f in origin.meta.features or [] if f.name == feature)
@@ -650,6 +660,7 @@ def _(faulty: bool, seed: int) -> audit.Subject:
 def poisoned(
     data: Dataset, seed: int, faulty: bool, stick: Callable[[NDArray[Any]], None], target: int
 ) -> Dataset:
+    """The data with a trigger on some samples, whose label is the target."""
     x, y = data.x.copy(), np.array(data.y)
     if faulty:
         rows = some(len(y), 0.1, np.random.default_rng(seed))
@@ -732,6 +743,7 @@ def _(faulty: bool, seed: int) -> audit.Subject:
 
 
 def kill(layer: Any, faulty: bool, seed: int) -> None:
+    """Most units of a layer put where they never answer."""
     dead = torch.from_numpy(some(len(layer.bias), 0.8 * faulty, np.random.default_rng(seed)))
     with torch.no_grad():
         layer.bias[dead] = -1e3
@@ -847,6 +859,7 @@ def tuned(name: str) -> tuple[int, int]:
 
 
 def publish(rows: list[dict[str, Any]]) -> None:
+    """Write the table of what was found."""
     from audit.statistics import wilson
     from audit.words import share
     from audit.zoo.faults import faults
@@ -902,6 +915,7 @@ def publish(rows: list[dict[str, Any]]) -> None:
 
 
 def main() -> None:
+    """Plant every variant and its clean twin, and publish."""
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     parser = argparse.ArgumentParser(description=__doc__)

@@ -43,6 +43,7 @@ class Residual(nn.Module):
 
 
 def strided() -> nn.Module:
+    """A network that has strides instead of pooling."""
     return nn.Sequential(
         nn.Conv2d(1, 16, 5, stride=2, padding=2),
         nn.GELU(),
@@ -54,6 +55,7 @@ def strided() -> nn.Module:
 
 
 def averaging() -> nn.Module:
+    """A network that averages."""
     return nn.Sequential(
         nn.Conv2d(1, 12, 5, padding=2),
         nn.ReLU(),
@@ -69,6 +71,7 @@ def averaging() -> nn.Module:
 
 
 def perceptron() -> nn.Module:
+    """A network without convolutions."""
     return nn.Sequential(
         nn.Flatten(),
         nn.Linear(784, 256),
@@ -80,6 +83,7 @@ def perceptron() -> nn.Module:
 
 
 def wide() -> nn.Module:
+    """A network of few layers and many channels."""
     return nn.Sequential(
         nn.Conv2d(1, 64, 3, padding=1),
         nn.SiLU(),
@@ -123,6 +127,7 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], Callable[[], Data], int]] = {
 
 
 def trained(build: Callable[[], nn.Module], x: Tensor, y: Tensor, epochs: int) -> nn.Module:
+    """The network after a few epochs, the same ones in every run."""
     torch.manual_seed(0)
     model = build().train()
     optimiser = torch.optim.AdamW(model.parameters(), lr=2e-3)

@@ -48,6 +48,7 @@ STEPS, QUERIES, BATCH = 20, 500, 128
 
 
 def art_classifier(subject: audit.Subject, shape: tuple[int, ...], *, frozen: bool = True) -> Any:
+    """The subject's model as the toolbox takes it."""
     from art.estimators.classification import PyTorchClassifier
 
     for parameter in subject.model.parameters():
@@ -64,6 +65,7 @@ def art_classifier(subject: audit.Subject, shape: tuple[int, ...], *, frozen: bo
 
 
 def standing(subject: audit.Subject, adversarial: Any, y: Tensor) -> float:
+    """The share of adversarial inputs that are answered right."""
     with torch.no_grad():
         answers = subject.logits(torch.as_tensor(np.asarray(adversarial), dtype=torch.float32))
     return float((answers.argmax(1) == y).float().mean())
@@ -90,6 +92,7 @@ def mlp_subject(n: int) -> audit.Subject:
 
 
 def cnn_subject(n: int) -> audit.Subject:
+    """An untrained network of a given size, on as many random pictures."""
     torch.manual_seed(0)
     model, x = Cnn().eval(), torch.rand(n, 1, 28, 28)
     with torch.no_grad():
@@ -378,6 +381,7 @@ def scale() -> None:
 
 
 def one_scale(n: int) -> None:
+    """The whole cascade on many samples of one model, with its time."""
     subject = audit.load("zoo:mnist-cnn-robust")
     generator = torch.Generator().manual_seed(0)
     at = torch.arange(n) % subject.n
@@ -392,6 +396,7 @@ def one_scale(n: int) -> None:
 
 
 def main() -> None:
+    """Run the parts that are named, or all."""
     parser = argparse.ArgumentParser(description=__doc__)
     parts = ("gradient", "minimum", "square", "proof", "cascade", "others", "scale")
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(parts))

@@ -55,6 +55,7 @@ def interleaved(
 
 
 def table(title: str, rows: list[tuple[str, ...]], head: tuple[str, ...]) -> None:
+    """Print a table in Markdown."""
     print(f"\n### {title}\n")
     for row in (head, tuple("---" for _ in head), *rows):
         print(f"| {' | '.join(row)} |")
@@ -92,6 +93,7 @@ def passes(model: nn.Module, x: torch.Tensor, y: torch.Tensor, size: int, steps:
 
 
 def best_batch(work: Callable[[int], None], sizes: tuple[int, ...]) -> int:
+    """The batch size at which the work is done fastest."""
     times = interleaved({str(s): lambda s=s: work(s) for s in sizes}, 3)
     return int(min(times, key=times.__getitem__))
 
@@ -170,113 +172,123 @@ def attacks() -> None:
 
 def attribution_methods() -> None:
     """(b) IG, SHAP and LIME per sample, as a ratio to the passes that they need."""
-    import lime.lime_image
-    import lime.lime_tabular
-    import shap
-    from captum.attr import IntegratedGradients
-
-    rows = []
-    for name in ("digits-cnn", "adult-mlp"):
-        subject = audit.load(f"zoo:{name}")
-        n = 64
-        samples = np.arange(n)
-        x, _ = subject.batch(samples)
-        target = subject.logits(x).argmax(1)
-        base = attributions.baseline(subject)
-        parts = subject.kind.parts(subject)
-        score, _ = attributions.score_function(subject, 0)
-
-        def forwards(count: int, subject=subject, x=x) -> None:
-            with torch.no_grad():
-                done = 0
-                while done < count:
-                    size = min(2048, count - done)
-                    subject.logits(x[torch.arange(size) % len(x)])
-                    done += size
-
-        def gradients(count: int, subject=subject, x=x) -> None:
-            done = 0
-            while done < count:
-                size = min(256, count - done)
-                point = x[torch.arange(size) % len(x)].requires_grad_(True)
-                torch.autograd.grad(subject.logits(point).sum(), point)
-                done += size
-
-        seeds = np.arange(n, dtype=np.uint64)
-        batch = Batch(subject, x, target, seeds)
-
-        def library_ig(score=score, x=x, base=base, target=target) -> None:
-            IntegratedGradients(score).attribute(
-                x.clone(), baselines=base.expand_as(x), additional_forward_args=(target,)
-            )
-
-        def probabilities(rows: np.ndarray, subject=subject) -> np.ndarray:
-            with torch.no_grad():
-                return subject.logits(torch.as_tensor(rows, dtype=torch.float32)).softmax(1).numpy()
-
-        steps, permutations, bg, draws = 32, 6, 50, 600
-        # randomised=1 leaves out the believability tests: the method alone is timed.
-        attributions.randomised_copy(subject, 1)
-        per_unit = 2 * permutations * (parts.count + 1) * (bg if name == "adult-mlp" else 1)
-        if name == "adult-mlp":
-            background = attributions.background(subject, bg).numpy()
-            few = 4
-
-            def library_shap(
-                background=background, x=x, probabilities=probabilities, few=few
-            ) -> None:
-                shap.PermutationExplainer(probabilities, background)(x[:few].numpy(), silent=True)
-
-            def library_lime(subject=subject, x=x, probabilities=probabilities, few=few) -> None:
-                explainer = lime.lime_tabular.LimeTabularExplainer(
-                    subject.x.numpy(), random_state=0
-                )
-                for row in x[:few].numpy():
-                    explainer.explain_instance(row, probabilities)
-        else:
-            few = 2
-            masker = shap.maskers.Image(0.0, (8, 8, 1))
-
-            def pictures(rows: np.ndarray, probabilities=probabilities) -> np.ndarray:
-                return probabilities(np.asarray(rows)[..., :1].transpose(0, 3, 1, 2))
-
-            def library_shap(masker=masker, x=x, pictures=pictures, few=few) -> None:
-                images = x[:few].permute(0, 2, 3, 1).numpy()
-                shap.PartitionExplainer(pictures, masker)(images, silent=True)
-
-            def library_lime(x=x, pictures=pictures, few=few) -> None:
-                explainer = lime.lime_image.LimeImageExplainer(random_state=0)
-                for image in x[:few, 0].double().numpy() / 16:
-                    explainer.explain_instance(image, pictures)
-
-        times = interleaved(
-            {
-                "IG limit": partial(gradients, n * steps),
-                "IG ours": partial(
-                    attributions.integrated_gradients, batch, randomised=1, steps=steps
-                ),
-                "IG library": library_ig,
-                "SHAP limit": partial(forwards, n * per_unit),
-                "SHAP ours": partial(
-                    attributions.shap, batch, randomised=1, permutations=permutations, rows=bg
-                ),
-                "SHAP library": library_shap,
-                "LIME limit": partial(forwards, n * draws),
-                "LIME ours": partial(attributions.lime, batch, randomised=1, draws=draws, rows=200),
-                "LIME library": library_lime,
-            }
-        )
-        for method in ("IG", "SHAP", "LIME"):
-            limit = times[f"{method} limit"] / n
-            for who in ("limit", "ours", "library"):
-                count = few if who == "library" and method != "IG" else n
-                each = times[f"{method} {who}"] / count
-                rows.append((name, method, who, f"{1000 * each:.2f}", f"{each / limit:.1f}"))
     table(
         "Attributions: milliseconds a sample, and ratio to the passes that ours needs",
-        rows,
+        [row for name in ("digits-cnn", "adult-mlp") for row in attribution_times(name)],
         ("model", "method", "who", "ms a sample", "ratio to the limit"),
     )
+
+
+def attribution_times(name: str) -> list[tuple[str, ...]]:
+    """The rows of one model."""
+    from captum.attr import IntegratedGradients
+
+    subject = audit.load(f"zoo:{name}")
+    n, steps, permutations, draws = 64, 32, 6, 600
+    rows = 50 if name == "adult-mlp" else 1  # that stand for what is absent
+    x, _ = subject.batch(np.arange(n))
+    target = subject.logits(x).argmax(1)
+    base = attributions.baseline(subject)
+    score, _ = attributions.score_function(subject, 0)
+    batch = Batch(subject, x, target, np.arange(n, dtype=np.uint64))
+    # randomised=1 leaves out the believability tests: the method alone is timed.
+    attributions.randomised_copy(subject, 1)
+    per_unit = 2 * permutations * (subject.kind.parts(subject).count + 1) * rows
+
+    def library_ig() -> None:
+        IntegratedGradients(score).attribute(
+            x.clone(), baselines=base.expand_as(x), additional_forward_args=(target,)
+        )
+
+    few, library_shap, library_lime = (table_methods if rows > 1 else picture_methods)(
+        subject, x, rows
+    )
+    ours = partial(attributions.shap, batch, randomised=1, permutations=permutations, rows=50)
+    times = interleaved(
+        {
+            "IG limit": partial(gradients, subject, x, n * steps),
+            "IG ours": partial(attributions.integrated_gradients, batch, randomised=1, steps=steps),
+            "IG library": library_ig,
+            "SHAP limit": partial(forwards, subject, x, n * per_unit),
+            "SHAP ours": ours,
+            "SHAP library": library_shap,
+            "LIME limit": partial(forwards, subject, x, n * draws),
+            "LIME ours": partial(attributions.lime, batch, randomised=1, draws=draws, rows=200),
+            "LIME library": library_lime,
+        }
+    )
+    found: list[tuple[str, ...]] = []
+    for method in ("IG", "SHAP", "LIME"):
+        limit = times[f"{method} limit"] / n
+        for who in ("limit", "ours", "library"):
+            count = few if who == "library" and method != "IG" else n
+            each = times[f"{method} {who}"] / count
+            found.append((name, method, who, f"{1000 * each:.2f}", f"{each / limit:.1f}"))
+    return found
+
+
+def forwards(subject: audit.Subject, x: torch.Tensor, count: int) -> None:
+    """As many forward passes, in batches, and nothing else."""
+    with torch.no_grad():
+        for done in range(0, count, 2048):
+            subject.logits(x[torch.arange(min(2048, count - done)) % len(x)])
+
+
+def gradients(subject: audit.Subject, x: torch.Tensor, count: int) -> None:
+    """As many forward and backward passes, in batches, and nothing else."""
+    for done in range(0, count, 256):
+        point = x[torch.arange(min(256, count - done)) % len(x)].requires_grad_(True)
+        torch.autograd.grad(subject.logits(point).sum(), point)
+
+
+def probabilities(subject: audit.Subject, rows: np.ndarray) -> np.ndarray:
+    """The model as the libraries call it."""
+    with torch.no_grad():
+        return subject.logits(torch.as_tensor(rows, dtype=torch.float32)).softmax(1).numpy()
+
+
+Methods = tuple[int, Callable[[], None], Callable[[], None]]  # samples, SHAP, LIME
+
+
+def table_methods(subject: audit.Subject, x: torch.Tensor, rows: int) -> Methods:
+    """SHAP and LIME of a table by their libraries, on a few samples."""
+    import lime.lime_tabular
+    import shap
+
+    model = partial(probabilities, subject)
+    background = subject.kind.absent(subject, rows).numpy()
+
+    def by_shap() -> None:
+        shap.PermutationExplainer(model, background)(x[:4].numpy(), silent=True)
+
+    def by_lime() -> None:
+        explainer = lime.lime_tabular.LimeTabularExplainer(subject.x.numpy(), random_state=0)
+        for row in x[:4].numpy():
+            explainer.explain_instance(row, model)
+
+    return 4, by_shap, by_lime
+
+
+def picture_methods(subject: audit.Subject, x: torch.Tensor, _: int) -> Methods:
+    """SHAP and LIME of pictures by their libraries, on a few samples."""
+    import lime.lime_image
+    import shap
+
+    masker = shap.maskers.Image(0.0, (8, 8, 1))
+
+    def model(rows: np.ndarray) -> np.ndarray:
+        return probabilities(subject, np.asarray(rows)[..., :1].transpose(0, 3, 1, 2))
+
+    def by_shap() -> None:
+        images = x[:2].permute(0, 2, 3, 1).numpy()
+        shap.PartitionExplainer(model, masker)(images, silent=True)
+
+    def by_lime() -> None:
+        explainer = lime.lime_image.LimeImageExplainer(random_state=0)
+        for image in x[:2, 0].double().numpy() / 16:
+            explainer.explain_instance(image, model)
+
+    return 2, by_shap, by_lime
 
 
 def straight_script() -> None:
@@ -425,6 +437,7 @@ PARTS = {
 
 
 def main() -> None:
+    """Time the parts that are named, or all, and print the tables."""
     warnings.simplefilter("ignore")
     chosen = sys.argv[1:] or list(PARTS)
     if chosen == ["straight"]:

@@ -20,11 +20,21 @@ Draw = Callable[[np.random.Generator], tuple[Metric, float]]
 
 
 def groups(rates: list[float], sizes: list[int], rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Groups of given sizes, drawn at given rates."""
     return {str(i): rng.random(n) < p for i, (p, n) in enumerate(zip(rates, sizes, strict=True))}
 
 
 def kinds() -> Iterator[tuple[str, Draw]]:
     """(name, one draw → metric and truth)."""
+    yield from shares_and_means()
+    yield from differences()
+    yield from of_whole_samples()
+    yield from between_groups()
+    yield from calibration_errors()
+
+
+def shares_and_means() -> Iterator[tuple[str, Draw]]:
+    """One group of samples, alone or in clusters."""
     for n, p in [(30, 0.05), (30, 0.5), (200, 0.02), (500, 0.9), (2000, 0.99)]:
         yield (
             f"share, n = {n}, p = {p}",
@@ -55,6 +65,10 @@ def kinds() -> Iterator[tuple[str, Draw]]:
             f"mean of exponential values, n = {n}",
             (lambda rng, n=n: (statistics.mean("m", rng.exponential(size=n)), 1.0)),
         )
+
+
+def differences() -> Iterator[tuple[str, Draw]]:
+    """Two groups of samples, one taken from the other."""
     for n, m, p, q in [(30, 30, 0.9, 0.6), (200, 1000, 0.95, 0.9)]:
         yield (
             f"difference of shares, n = {n} and {m}, {p} and {q}",
@@ -74,6 +88,10 @@ def kinds() -> Iterator[tuple[str, Draw]]:
             )
         ),
     )
+
+
+def of_whole_samples() -> Iterator[tuple[str, Draw]]:
+    """Statistics that no single sample has a part of."""
     for shift in (0.0, 1.0, 2.5):
         yield (
             f"AUROC, n = 60 and 80, shift {shift}",
@@ -93,6 +111,10 @@ def kinds() -> Iterator[tuple[str, Draw]]:
             ), 1.0
 
         yield f"BCa bootstrap of a variance, n = {n}", variance
+
+
+def between_groups() -> Iterator[tuple[str, Draw]]:
+    """Several groups of samples, the largest gap between any two."""
     for rates, sizes in [
         ([0.9, 0.6], [30, 30]),
         ([0.2, 0.5, 0.35], [300] * 3),
@@ -129,6 +151,10 @@ def kinds() -> Iterator[tuple[str, Draw]]:
             )
         ),
     )
+
+
+def calibration_errors() -> Iterator[tuple[str, Draw]]:
+    """Confidences that are off by a known amount, in different shapes."""
     for n in (100, 200, 500, 2000):
         for truth in (0.05, 0.15):
             for shape, off in SHAPES.items():
@@ -148,6 +174,7 @@ SHAPES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 def calibration(
     n: int, truth: float, off: Callable[[np.ndarray], np.ndarray], rng: np.random.Generator
 ) -> Metric:
+    """The calibration error of one draw whose true error is known."""
     u = rng.random(n)
     p = 0.6 + 0.1 * u
     return statistics.calibration_error(p, rng.random(n) < p - truth * off(u))
@@ -176,6 +203,7 @@ POWER = [
 
 
 def coverage(draws: int) -> list[str]:
+    """How often each interval holds the truth, a row each."""
     rows = ["| interval | covers | missed below | missed above | bias |", "|---|---|---|---|---|"]
     for name, draw in kinds():
         rng = np.random.default_rng(0)
@@ -215,6 +243,7 @@ def errors(draws: int) -> list[str]:
 
 
 def calibrated(n: int, seed: int, rng: np.random.Generator) -> tuple[bool, bool, bool]:
+    """Do the interval and the test raise an alarm on a calibrated model?"""
     p = rng.uniform(0.5, 1, n)
     hit = rng.random(n) < p
     low = statistics.calibration_error(p, hit).low or 0.0
@@ -223,6 +252,7 @@ def calibrated(n: int, seed: int, rng: np.random.Generator) -> tuple[bool, bool,
 
 
 def power(draws: int) -> list[str]:
+    """How often a true difference is seen, ours beside the textbook's."""
     rows = ["| what is to be seen | ours | textbook |", "|---|---|---|"]
     for sizes, rates in POWER:
         rng = np.random.default_rng(0)
@@ -259,6 +289,7 @@ TITLES = {"coverage": "Coverage of 95 % intervals", "errors": "False alarms", "p
 
 
 def main(draws: int, tables: list[str]) -> None:
+    """Print the tables that are named, or all."""
     for name in tables or TABLES:
         print(f"## {TITLES[name]}\n")
         print("\n".join(TABLES[name](draws)), flush=True)

@@ -32,8 +32,9 @@ PACE = 0.03  # share of the passes after which the time left is told
 
 
 class Progress:
-    """Which check runs, how far it is, and about how long it will take, on standard error: live on a
-    terminal, a line every half minute in a log.
+    """Which check runs, how far it is, and about how long it will take, on standard error.
+
+    Live on a terminal, a line every half minute in a log.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -140,10 +141,12 @@ def counts_text(record: AuditRecord) -> str:
 
 
 def gate_text(finding: Finding) -> str:
+    """What is added to a finding that blocks nothing."""
     return "" if finding.gates else ", does not gate"
 
 
 def render(record: AuditRecord) -> str:
+    """The summary of a record, without the path of a report."""
     return summary(record)
 
 

@@ -8,6 +8,7 @@ import sys
 
 
 def main(home: str) -> None:
+    """Draw the charts that come on standard input until it ends; a process of its own."""
     try:
         import resource
 

@@ -44,12 +44,14 @@ NEVER_TESTED = (
 
 
 def finalize(value: Any) -> Any:
+    """Every value on its way into a page: odd characters are shown, units stay on their line."""
     if isinstance(value, str) and not isinstance(value, Markup):
         return reveal(value.replace(" %", "\u00a0%"))  # a number keeps its unit on its line
     return value
 
 
 def cell(value: Any) -> str:
+    """A table's value in words."""
     if value is None:
         return "–"
     if isinstance(value, bool):
@@ -71,6 +73,7 @@ def doubted(metric: Metric, validity: Iterable[Validity]) -> bool:
 
 @functools.cache
 def environment() -> Environment:
+    """The templates' environment: everything is escaped, and a name that is not there is an error."""
     env = Environment(
         loader=PackageLoader("audit.reports"),
         autoescape=True,

@@ -17,6 +17,7 @@ FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]
 
 
 def clean(text: str) -> str:
+    """The text without characters that XML cannot hold."""
     return FORBIDDEN.sub("�", text)
 
 

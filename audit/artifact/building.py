@@ -59,6 +59,7 @@ def zoo_hint(artifact: Artifact) -> str | None:
 
 
 def missing_arch(artifact: Artifact) -> str:
+    """The sentence that asks for `--arch`, with the class that the file itself names."""
     if artifact.asks_for:
         asked = artifact.asks_for
         if ":" not in asked and not asked.startswith("__torch__"):
@@ -113,4 +114,5 @@ def load_state(model: nn.Module, artifact: Artifact, reference: str) -> None:
 
 
 def listing(names: list[str]) -> str:
+    """The first few names, and that there are more."""
     return ", ".join(names[:SHOWN]) + (", …" if len(names) > SHOWN else "")

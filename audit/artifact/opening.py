@@ -91,6 +91,11 @@ def open_artifact(path: Path, *, trust: bool = False) -> Artifact:
 
 
 def check_path(path: Path) -> None:
+    """Refuse what is no file that can be read, before anything is read of it.
+
+    Raises:
+        AuditError: it is a folder, a pipe or a device, or may not be read.
+    """
     try:
         mode = os.stat(path).st_mode
     except OSError as error:
@@ -153,6 +158,11 @@ def read_in_child(path: Path, scratch: Path, size: int) -> dict[str, Any]:
 
 
 def take_checkpoint(artifact: Artifact, checkpoint: Any) -> None:
+    """Take weights, architecture and description from a checkpoint that `audit.save` wrote.
+
+    Raises:
+        AuditError: it is of another version, or not whole.
+    """
     if not isinstance(checkpoint, dict) or checkpoint.get("format_version") != 1:
         version = checkpoint.get("format_version") if isinstance(checkpoint, dict) else None
         raise AuditError(
@@ -176,31 +186,33 @@ def open_trusted(path: Path) -> Artifact:
     import torch
 
     try:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                names = archive.namelist()
-            if any(
-                n.endswith(("serialized_exported_program.json", "archive_format")) for n in names
-            ):
-                return Artifact(
-                    path, "torch.export", module=torch.export.load(path).module(), trusted=True
-                )
-            if any(n.count("/") >= 1 and n.split("/")[1] == "code" for n in names):
-                return Artifact(
-                    path, "TorchScript", module=torch.jit.load(str(path), "cpu"), trusted=True
-                )
-        loaded = torch.load(path, map_location="cpu", weights_only=False)
+        form, loaded = run_by_torch(path)
     except KeyboardInterrupt:
         raise
     except BaseException as error:
         raise AuditError(f"{path} was trusted and could not be loaded: {told(error)}.") from error
-    if isinstance(loaded, torch.nn.Module):
-        return Artifact(path, "full pickle", module=loaded, trusted=True)
+    held = [loaded]
     if isinstance(loaded, dict):
-        for key in ("model", "net", "module", "ema"):
-            if isinstance(loaded.get(key), torch.nn.Module):
-                return Artifact(path, "full pickle", module=loaded[key], trusted=True)
+        held += [loaded.get(key) for key in ("model", "net", "module", "ema")]
+    module = next((part for part in held if isinstance(part, torch.nn.Module)), None)
+    if module is not None:
+        return Artifact(path, form, module=module, trusted=True)
     found = find_state(loaded, lambda v: isinstance(v, torch.Tensor))
     if found is None:
         raise AuditError(f"{path} was trusted, and holds neither a module nor a state_dict.")
-    return Artifact(path, "full pickle", state=found[0], trusted=True)
+    return Artifact(path, form, state=found[0], trusted=True)
+
+
+def run_by_torch(path: Path) -> tuple[str, Any]:
+    """The form of a file, and what torch makes of it by running what it holds."""
+    import torch
+
+    names = []
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    if any(n.endswith(("serialized_exported_program.json", "archive_format")) for n in names):
+        return "torch.export", torch.export.load(path).module()
+    if any(n.count("/") >= 1 and n.split("/")[1] == "code" for n in names):
+        return "TorchScript", torch.jit.load(str(path), "cpu")
+    return "full pickle", torch.load(path, map_location="cpu", weights_only=False)

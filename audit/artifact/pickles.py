@@ -48,6 +48,8 @@ class Plain:
 
 @dataclass(frozen=True)
 class Storage:
+    """Numbers that tensors of the file share: where they lie, of what type, how many."""
+
     key: str
     dtype: str
     numel: int
@@ -128,6 +130,7 @@ CONTAINERS = frozenset(
 }
 ORDERED = frozenset({"collections.OrderedDict", "collections.defaultdict"})
 RECONSTRUCTORS = frozenset({"copyreg._reconstructor", "copy_reg._reconstructor"})
+NOT_TORCHS = "a tensor is described in a way that torch does not write"
 SCALARS = (str, int, float, bool, bytes, type(None))
 
 ADVICE = {
@@ -140,7 +143,26 @@ ADVICE = {
 }
 
 
+def strided(
+    storage: Any, offset: Any, size: Any, stride: Any, *, dtype: str
+) -> TensorRef | Unsupported:
+    """A tensor as a view of its storage; of a type that is not read, only that it is one.
+
+    Raises:
+        Damaged, TypeError, AttributeError, IndexError: it is not described as torch does.
+    """
+    if isinstance(size, Plain):
+        size = size.arguments[0]
+    whole = all(isinstance(i, int) and i >= 0 for i in (offset, *size, *stride))
+    if not isinstance(storage, Storage) or not whole or len(size) != len(stride):
+        raise Damaged(NOT_TORCHS)
+    if dtype not in DTYPES:
+        return Unsupported(dtype)
+    return TensorRef(storage, dtype, offset, tuple(size), tuple(stride))
+
+
 def refuse_call(name: Name) -> Refused:
+    """The error for a call that a pickle asks for and that is not made, with advice for its library."""
     advice = ADVICE.get(name.module.split(".")[0])
     if advice is None:
         advice = (
@@ -150,10 +172,10 @@ def refuse_call(name: Name) -> Refused:
     return Refused(f"its pickle calls {name}, which is no tensor rebuilder: {advice}")
 
 
-class Machine(pickle._Unpickler):  # type: ignore[misc]
+class Machine(pickle._Unpickler):
     """See the module's docstring. One instance reads one pickle."""
 
-    dispatch: ClassVar[dict[int, Any]] = dict(pickle._Unpickler.dispatch)  # type: ignore[attr-defined]
+    dispatch: ClassVar[dict[int, Any]] = dict(pickle._Unpickler.dispatch)
     stack: list[Any]
     append: Callable[[Any], None]
     pop_mark: Callable[[], list[Any]]
@@ -197,22 +219,25 @@ class Machine(pickle._Unpickler):  # type: ignore[misc]
         if full.startswith(("torch._utils._rebuild", "torch._tensor._rebuild")):
             return self.rebuild(function, arguments)
         if full in ORDERED:
-            made: dict[Any, Any] = {}
-            if full.endswith("OrderedDict") and arguments:
-                for pair in arguments[0]:
-                    self.put(made, pair[0], pair[1])
-            return made
+            return self.ordered(arguments if full.endswith("OrderedDict") else ())
         if full in CONTAINERS:
             return Plain(function, arguments)
-        if full in RECONSTRUCTORS and arguments and isinstance(arguments[0], Name):
-            return Plain(arguments[0])
-        if full == "_codecs.encode" and arguments and isinstance(arguments[0], str):
-            return arguments[0].encode("latin1", "replace")
+        first = arguments[0] if arguments else None
+        if full in RECONSTRUCTORS and isinstance(first, Name):
+            return Plain(first)
+        if full == "_codecs.encode" and isinstance(first, str):
+            return first.encode("latin1", "replace")
         if full == "torch.jit._pickle.restore_type_tag":
             return arguments[0]
         if full == "torch.serialization._get_layout":
             return function
         raise refuse_call(function)
+
+    def ordered(self, arguments: tuple[Any, ...]) -> dict[Any, Any]:
+        made: dict[Any, Any] = {}
+        for pair in arguments[0] if arguments else ():
+            self.put(made, pair[0], pair[1])
+        return made
 
     def rebuild(self, function: Name, arguments: tuple[Any, ...]) -> Any:
         kind = function.name
@@ -221,21 +246,12 @@ class Machine(pickle._Unpickler):  # type: ignore[misc]
                 return arguments[0]
             if kind == "_rebuild_from_type_v2":
                 return self.call(arguments[0], arguments[2])
-            if kind in ("_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_tensor_v3"):
-                storage, offset, size, stride = arguments[:4]
-                dtype = storage.dtype
-                if kind == "_rebuild_tensor_v3":
-                    dtype = arguments[6].name
-                if isinstance(size, Plain):
-                    size = size.arguments[0]
-                whole = all(isinstance(i, int) and i >= 0 for i in (offset, *size, *stride))
-                if not isinstance(storage, Storage) or not whole or len(size) != len(stride):
-                    raise Damaged("a tensor is described in a way that torch does not write")
-                if dtype not in DTYPES:
-                    return Unsupported(dtype)
-                return TensorRef(storage, dtype, offset, tuple(size), tuple(stride))
+            if kind in ("_rebuild_tensor", "_rebuild_tensor_v2"):
+                return strided(*arguments[:4], dtype=arguments[0].dtype)
+            if kind == "_rebuild_tensor_v3":
+                return strided(*arguments[:4], dtype=arguments[6].name)
         except (AttributeError, IndexError, TypeError, ValueError):
-            raise Damaged("a tensor is described in a way that torch does not write") from None
+            raise Damaged(NOT_TORCHS) from None
         for layout in ("sparse", "qtensor", "nested", "meta"):
             if layout in kind:
                 return Unsupported("quantised" if layout == "qtensor" else layout)

@@ -109,17 +109,10 @@ def read_safetensors(path: Path, size: int) -> dict[str, Any]:
     Raises:
         Damaged: names occur twice, or offsets overlap or leave the file.
     """
-
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        twice = repeated([name for name, _ in pairs])
-        if twice is not None:
-            raise Damaged(f"the key {twice[:60]!r} occurs twice, so its content is ambiguous")
-        return dict(pairs)
-
     with path.open("rb") as file:
         (length,) = struct.unpack("<Q", file.read(8))
         try:
-            header = json.loads(file.read(length), object_pairs_hook=once)
+            header = json.loads(file.read(length), object_pairs_hook=each_once)
         except (ValueError, RecursionError):
             raise Damaged("its safetensors header is not JSON; copy the file again") from None
     if not isinstance(header, dict):
@@ -129,23 +122,8 @@ def read_safetensors(path: Path, size: int) -> dict[str, Any]:
         raise Refused(f"it holds no tensors; {RESAVE}")
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
         raise Damaged("its safetensors metadata are not texts by name")
-    end = 0
     try:
-        for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
-            start, stop = entry["data_offsets"]
-            if not all(counts(i) for i in (start, stop, *entry["shape"])):
-                raise Damaged(
-                    f"the tensor {name[:60]!r} has a size or place that is no whole number"
-                )
-            if start != end or stop < start:
-                raise Damaged(f"the tensor {name[:60]!r} overlaps another or leaves a gap")
-            needed = math.prod(entry["shape"]) * WIDTHS.get(entry["dtype"], 0)
-            if entry["dtype"] in WIDTHS and needed != stop - start:
-                raise Damaged(
-                    f"the tensor {name[:60]!r} of shape {entry['shape'][:6]} needs {needed:,} bytes "
-                    f"and has {stop - start:,}"
-                )
-            end = stop
+        end = end_of_tensors(header)
     except (KeyError, TypeError, ValueError):
         raise Damaged("its safetensors header does not describe tensors") from None
     if end != size - 8 - length:
@@ -161,6 +139,42 @@ def read_safetensors(path: Path, size: int) -> dict[str, Any]:
         described.update(format="audit-model safetensors", checkpoint=ours)
         described["aliases"] = ours.get("aliases", {}) if isinstance(ours, dict) else {}
     return described
+
+
+def each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON whose keys are all different.
+
+    Raises:
+        Damaged: one occurs twice.
+    """
+    twice = repeated([name for name, _ in pairs])
+    if twice is not None:
+        raise Damaged(f"the key {twice[:60]!r} occurs twice, so its content is ambiguous")
+    return dict(pairs)
+
+
+def end_of_tensors(header: dict[str, Any]) -> int:
+    """Where the last tensor of a safetensors header ends; they lie one behind the other.
+
+    Raises:
+        Damaged: they overlap, leave gaps, or have another size than their shape.
+        KeyError, TypeError, ValueError: what is described is no tensor.
+    """
+    end = 0
+    for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
+        start, stop = entry["data_offsets"]
+        if not all(counts(i) for i in (start, stop, *entry["shape"])):
+            raise Damaged(f"the tensor {name[:60]!r} has a size or place that is no whole number")
+        if start != end or stop < start:
+            raise Damaged(f"the tensor {name[:60]!r} overlaps another or leaves a gap")
+        needed = math.prod(entry["shape"]) * WIDTHS.get(entry["dtype"], 0)
+        if entry["dtype"] in WIDTHS and needed != stop - start:
+            raise Damaged(
+                f"the tensor {name[:60]!r} of shape {entry['shape'][:6]} needs {needed:,} bytes "
+                f"and has {stop - start:,}"
+            )
+        end = stop
+    return end
 
 
 class Storages:
@@ -182,28 +196,8 @@ def read_zip(path: Path, size: int) -> tuple[Any, set[str], Storages, str]:
         members = archive.infolist()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, EOFError):
         raise Damaged("it begins as a zip archive and is cut off; copy it again") from None
+    check_members(members, size)
     names = [member.filename for member in members]
-    twice = repeated(names)
-    if twice is not None:
-        raise Damaged(f"the member {twice[:60]!r} occurs twice, so its content is ambiguous")
-    outside = next((name for name in names if leads_out(name)), None)
-    if outside is not None:
-        raise Damaged(f"its member {outside[:60]!r} leads out of the archive, as torch's never do")
-    # TorchScript compresses its code, which is never read here; tensors are always stored plainly.
-    read = [m for m in members if "/data/" in m.filename or m.filename.endswith("/data.pkl")]
-    if any(member.compress_type != zipfile.ZIP_STORED for member in read):
-        total = sum(member.file_size for member in read)
-        raise Refused(
-            f"it is a compressed archive that declares {total:,} bytes in a file of {size:,}, and "
-            f"torch never compresses tensors; {RESAVE}"
-        )
-    if sum(member.file_size for member in read) > size:
-        raise Damaged("it declares more bytes than the file holds")
-    if any(name.endswith(("serialized_exported_program.json", "archive_format")) for name in names):
-        raise Refused(
-            "it is a torch.export program, which can be opened only by running it; pass --trust if "
-            f"you trust whoever made it, or {RESAVE}"
-        )
     main = [name for name in names if name.endswith("/data.pkl") and name.count("/") == 1]
     if not main:
         raise Refused(f"it is a zip archive without torch's data.pkl; {RESAVE}")
@@ -227,6 +221,36 @@ def read_zip(path: Path, size: int) -> tuple[Any, set[str], Storages, str]:
             f"its content does not match its checksums ({error}); copy it again"
         ) from None
     return described, mentioned, storages, "TorchScript" if script else "torch zip"
+
+
+def check_members(members: list[zipfile.ZipInfo], size: int) -> None:
+    """Refuse an archive that torch did not write, before anything in it is read.
+
+    Raises:
+        Refused: see its message.
+    """
+    names = [member.filename for member in members]
+    twice = repeated(names)
+    if twice is not None:
+        raise Damaged(f"the member {twice[:60]!r} occurs twice, so its content is ambiguous")
+    outside = next((name for name in names if leads_out(name)), None)
+    if outside is not None:
+        raise Damaged(f"its member {outside[:60]!r} leads out of the archive, as torch's never do")
+    # TorchScript compresses its code, which is never read here; tensors are always stored plainly.
+    read = [m for m in members if "/data/" in m.filename or m.filename.endswith("/data.pkl")]
+    if any(member.compress_type != zipfile.ZIP_STORED for member in read):
+        total = sum(member.file_size for member in read)
+        raise Refused(
+            f"it is a compressed archive that declares {total:,} bytes in a file of {size:,}, and "
+            f"torch never compresses tensors; {RESAVE}"
+        )
+    if sum(member.file_size for member in read) > size:
+        raise Damaged("it declares more bytes than the file holds")
+    if any(name.endswith(("serialized_exported_program.json", "archive_format")) for name in names):
+        raise Refused(
+            "it is a torch.export program, which can be opened only by running it; pass --trust if "
+            f"you trust whoever made it, or {RESAVE}"
+        )
 
 
 def read_legacy(path: Path, size: int) -> tuple[Any, set[str], Storages, str]:
@@ -408,47 +432,7 @@ def read(path: Path, out: Path) -> dict[str, Any]:
     if kind == "safetensors":
         return read_safetensors(path, size)
     root, _, storages, form = (read_zip if kind == "zip" else read_legacy)(path, size)
-    described: dict[str, Any] = {"format": form}
-    if isinstance(root, Plain):
-        if form == "pickle":
-            raise Refused(f"it is a bare pickle of {root.cls}, not written by torch.save; {RESAVE}")
-        described["module"] = str(root.cls)
-        if form != "TorchScript":
-            described["format"] = "full pickle"
-        state = lift(root)
-        if not state:
-            raise Refused(f"it is a pickled {root.cls} in which no weights were found")
-    else:
-        if form == "pickle" and not tensors_in(root):
-            raise Refused(f"it is a bare pickle without tensors; {RESAVE}")
-        found = find_state(root, lambda v: isinstance(v, (TensorRef, Unsupported)))
-        if found is None and isinstance(root, dict):
-            inner = next(
-                (
-                    root[k]
-                    for k in ("model", "net", "module", "ema")
-                    if isinstance(root.get(k), Plain)
-                ),
-                None,
-            )
-            if inner is not None:
-                described.update(format="full pickle", module=str(inner.cls))
-                found = lift(inner), ""
-        if found is None or not found[0]:
-            if isinstance(root, (TensorRef, Unsupported)):
-                raise Refused("it holds one bare tensor, not a model; save a state_dict")
-            keys = ", ".join(map(str, list(root)[:6])) if isinstance(root, dict) else ""
-            raise Refused(
-                "no weights were found in it"
-                + (f" (its keys: {keys})" if keys else "")
-                + "; save a state_dict"
-            )
-        state, described["wrapper"] = found
-        if isinstance(root, dict) and root.get("format") == "audit-model":
-            described["format"] = "audit-model"
-            described["checkpoint"] = plain_json(
-                {k: root.get(k) for k in ("format_version", "arch", "arch_kwargs", "meta")}
-            )
+    described, state = (of_module if isinstance(root, Plain) else of_content)(root, form)
     for name, ref in state.items():
         if isinstance(ref, Unsupported):
             raise Refused(
@@ -460,7 +444,65 @@ def read(path: Path, out: Path) -> dict[str, Any]:
     return described
 
 
+Described = tuple[dict[str, Any], dict[str, Any]]  # what the file is; name → tensor
+
+
+def of_module(root: Plain, form: str) -> Described:
+    """A file that holds a whole module.
+
+    Raises:
+        Refused: torch did not save it, or it has no weights.
+    """
+    if form == "pickle":
+        raise Refused(f"it is a bare pickle of {root.cls}, not written by torch.save; {RESAVE}")
+    state = lift(root)
+    if not state:
+        raise Refused(f"it is a pickled {root.cls} in which no weights were found")
+    form = form if form == "TorchScript" else "full pickle"
+    return {"format": form, "module": str(root.cls)}, state
+
+
+def of_content(root: Any, form: str) -> Described:
+    """A file that holds a state_dict, alone or among other things.
+
+    Raises:
+        Refused: no weights were found in it.
+    """
+    if form == "pickle" and not tensors_in(root):
+        raise Refused(f"it is a bare pickle without tensors; {RESAVE}")
+    described: dict[str, Any] = {"format": form}
+    found = find_state(root, lambda v: isinstance(v, (TensorRef, Unsupported)))
+    inner = module_in(root) if found is None else None
+    if inner is not None:
+        described.update(format="full pickle", module=str(inner.cls))
+        found = lift(inner), ""
+    if found is None or not found[0]:
+        raise Refused(nothing_in(root))
+    state, described["wrapper"] = found
+    if isinstance(root, dict) and root.get("format") == "audit-model":
+        described["format"] = "audit-model"
+        described["checkpoint"] = plain_json(
+            {k: root.get(k) for k in ("format_version", "arch", "arch_kwargs", "meta")}
+        )
+    return described, state
+
+
+def module_in(root: Any) -> Plain | None:
+    """The module that a dictionary holds under one of the usual keys."""
+    keys = ("model", "net", "module", "ema") if isinstance(root, dict) else ()
+    return next((root[k] for k in keys if isinstance(root.get(k), Plain)), None)
+
+
+def nothing_in(root: Any) -> str:
+    """The sentence about a file in which no weights were found."""
+    if isinstance(root, (TensorRef, Unsupported)):
+        return "it holds one bare tensor, not a model; save a state_dict"
+    keys = ", ".join(map(str, list(root)[:6])) if isinstance(root, dict) else ""
+    return f"no weights were found in it{f' (its keys: {keys})' if keys else ''}; save a state_dict"
+
+
 def main(arguments: list[str]) -> int:
+    """Read one model file in this process, which may use little memory and time; the exit code."""
     path, out = Path(arguments[0]), Path(arguments[1])
     import numpy  # noqa: F401 - before the memory limit: its libraries map much and use little
 

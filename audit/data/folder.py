@@ -78,11 +78,11 @@ class Found:
 
 
 def read_folder(path: Path, meta: SubjectMeta) -> Dataset:
-    """Pictures [n, channels, height, width] in the order of their names, with the values of the files:
-    0–255, or 0–65535 where they have 16 bits.
+    """Pictures [n, channels, height, width] in the order of their names, with the values of the files.
 
-    The class is the folder's name; what lies in folders deeper down is of the class too. Where one
-    picture has colour, or the described shape has, grey ones are made colour.
+    These are 0–255, or 0–65535 where they have 16 bits. The class is the folder's name; what lies in
+    folders deeper down is of the class too. Where one picture has colour, or the described shape has, grey
+    ones are made colour.
 
     Raises:
         AuditError: no pictures, unequal sizes or depths, folders that are no classes, or a picture
@@ -141,6 +141,7 @@ def look(path: Path) -> Found:
 
 
 def is_data_folder(name: str) -> bool:
+    """May a folder of this name hold samples, or is it what tools leave behind?"""
     return not name.startswith(".") and name.lower() not in NO_DATA_FOLDERS
 
 
@@ -158,6 +159,7 @@ def files_below(folder: Path) -> Iterator[Path]:
 
 
 def sort_file(file: Path, found: Found, pictures: list[Path]) -> None:
+    """Put a file among the pictures or among what was left out, and say why."""
     name, suffix = file.name.lower(), file.suffix.lower()
     if name.startswith(".") or name in NO_DATA_FILES or file.stem.lower() in NO_DATA_FILES:
         return

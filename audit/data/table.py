@@ -74,6 +74,7 @@ def from_frame(frame: pd.DataFrame, meta: SubjectMeta, name: str) -> Dataset:
 
 
 def columns_of(frame: pd.DataFrame) -> str:
+    """'its columns are a, b, …', for a sentence about one that is not there."""
     more = ", …" if len(frame.columns) > 8 else ""
     return f"its columns are {', '.join(map(str, frame.columns[:8]))}{more}"
 

@@ -112,9 +112,7 @@ class InputKind(ABC):
 
     @abstractmethod
     def tiny(self, n: int, generator: torch.Generator) -> tuple[Tensor, dict[str, Any]]:
-        """A few random samples [n, ...] that the contract is tried on, and what `[subject.input]` says
-        of them.
-        """
+        """A few random samples [n, ...] for the contract, and what `[subject.input]` says of them."""
 
     # What a small change is
 

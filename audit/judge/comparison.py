@@ -64,7 +64,7 @@ def compare(baseline: AuditRecord, record: AuditRecord) -> list[Change]:
                 None,
             )
             if old is not None:
-                changes.append(_change(check, old_check, old, new, baseline, record))
+                changes.append(_change(check, old, new, baseline, record))
     return changes
 
 
@@ -85,7 +85,6 @@ def comparable(baseline: AuditRecord, ours: str) -> None:
 
 def _change(
     check: CheckRecord,
-    old_check: CheckRecord,
     old: PerUnit,
     new: PerUnit,
     baseline: AuditRecord,
@@ -112,7 +111,7 @@ def _change(
     from scipy.stats import fisher_exact
 
     a, b = unpack(old), unpack(new)
-    table = [[int(a.sum()), int((~a).sum())], [int(b.sum()), int((~b).sum())]]
+    table = np.array([[a.sum(), (~a).sum()], [b.sum(), (~b).sum()]])
     p = float(fisher_exact(table).pvalue)
     return Change(
         check.id, new.metric, new.slice, float(a.mean()), float(b.mean()), len(b), 0, 0, p, False
@@ -140,4 +139,5 @@ def unmatched(check: CheckRecord, baseline: AuditRecord) -> list[tuple[str, Slic
 
 
 def metric_of(check: CheckRecord, name: str, slice_: Slice) -> Metric | None:
+    """The metric of that name and slice, where the check measured it."""
     return next((m for m in check.metrics if m.name == name and same_slice(m.slice, slice_)), None)

@@ -100,7 +100,7 @@ def finding(check: CheckRecord, result: ExpectationResult, metric: Metric | None
     return Finding(
         fingerprint=fingerprint(check.id, result),
         severity=result.severity,
-        state=result.state,  # type: ignore[arg-type]
+        state=result.state,
         gates=result.gates,
         title=titled(guidance.title, result.state),
         what_happened=happened if result.state == "failed" else undecided(happened, result, metric),
@@ -116,6 +116,7 @@ PREFIX = {"undecided": "Undecided", "broken": "Cannot be judged", "untested": "N
 
 
 def titled(title: str, state: State) -> str:
+    """The finding's title as a claim where it failed, and as a question where it is open."""
     return title if state == "failed" else f"{PREFIX[state]}: {title[0].lower()}{title[1:]}?"
 
 

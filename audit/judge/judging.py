@@ -70,7 +70,7 @@ def judge(
         held = [e for e in check.expectations if e.source == "baseline" and baseline is None]
         found = own_results(check, policy, record)
         found += [(e, metric_of(check, e.metric, e.slice)) for e in held]
-        found += against_baseline(check, changes, baseline, record)
+        found += against_baseline(check, changes, baseline)
         check.expectations = [result for result, _ in found]
         results[check.id] = found
         if check.why not in UNMEASURED:
@@ -158,7 +158,7 @@ def own_results(check: CheckRecord, policy: Policy, record: AuditRecord) -> Resu
 
 
 def against_baseline(
-    check: CheckRecord, changes: list[Change], baseline: AuditRecord | None, record: AuditRecord
+    check: CheckRecord, changes: list[Change], baseline: AuditRecord | None
 ) -> Results:
     """What the baseline knows of a check, held against what is known now."""
     if baseline is None:

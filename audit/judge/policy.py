@@ -26,8 +26,9 @@ WITHOUT_END = 1e3
 
 
 class CheckExpectation(Expectation):
-    """An expectation of the user's, `[[expect]]`: it takes the place of the check's own bounds on
-    that metric and slice. What it asks for must be met: it tolerates nothing unless it says so.
+    """An expectation of the user's, `[[expect]]`, in place of the check's own on that metric and slice.
+
+    What it asks for must be met: it tolerates nothing unless it says so.
     """
 
     check: str
@@ -140,6 +141,7 @@ def expectations_for(
 
 
 def bound_of(default: Expectation, unit: str) -> Bound:
+    """A check's own bound, as the record keeps it beside the one that took its place."""
     return Bound(
         op=default.op,
         bound=default.bound,

@@ -149,6 +149,7 @@ def judge_metric(metric: Metric, expectation: Expectation, strict: float) -> Jud
 def against(
     metric: Metric, plain: Interval, corrected: Interval, expectation: Expectation
 ) -> Judged:
+    """The state by the plain interval for 'met' and by the corrected one for 'failed'."""
     bound, higher = expectation.bound, above(expectation.op)
     if corrected[1] < bound if higher else corrected[0] > bound:
         return Judged("failed")
@@ -177,6 +178,7 @@ def needed_n(value: float, plain: Interval, bound: float, higher: bool, n: int) 
 
 
 def straddling(n: int, of: str, needed: int | None) -> str:
+    """Why an interval decides nothing, and how many samples would."""
     decides = (
         "no number of samples would decide it"
         if needed is None
@@ -210,8 +212,9 @@ def lacking(
     missing: list[LeftOut],
     n: int,
 ) -> Judged:
-    """Undecided where rows, groups or files that belong to the number could change its state; and
-    what is undecided without them may reach further beyond its bound with them.
+    """Undecided where rows, groups or files that belong to the number could change its state.
+
+    What is undecided without them may reach further beyond its bound with them.
     """
     own = [o for o in check.left_out if o.how_many and (not o.metrics or metric.name in o.metrics)]
     unread = [o for o in missing if o.how_many] if check.needs_data else []

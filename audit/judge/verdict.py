@@ -32,9 +32,9 @@ Judged = tuple[CheckRecord, ExpectationResult]
 
 
 def speaks(check: CheckRecord, record: AuditRecord) -> bool:
-    """A trial is told of where a check that it would mend has failed, it broke, or the user expects
-    something of it; a question always.
+    """Is the check told of? A question always is.
 
+    A trial is where a check that it would mend has failed, it broke, or the user expects something of it.
     What is not told of is in the record, and counted nowhere.
     """
     told = (
@@ -50,6 +50,7 @@ def speaks(check: CheckRecord, record: AuditRecord) -> bool:
 
 
 def verdict(record: AuditRecord, policy: Policy, notes: list[str]) -> VerdictRecord:
+    """Pass, fail or inconclusive over everything that is told and gates, and the reason."""
     told = [check for check in record.checks if speaks(check, record)]
     everything = [(c, e) for c in told for e in c.expectations]
     gating = [(c, e) for c, e in everything if policy.gates(e)]
@@ -80,6 +81,7 @@ def verdict(record: AuditRecord, policy: Policy, notes: list[str]) -> VerdictRec
 
 
 def failure(failed: list[Judged], policy: Policy) -> str:
+    """How many expectations failed, and of which checks."""
     return (
         f"{count(len(failed), 'expectation')} of {level(policy)} failed: "
         f"{names(c for c, _ in failed)}."
@@ -174,6 +176,7 @@ def core_doubts(record: AuditRecord) -> list[str]:
 
 
 def undecided(check: CheckRecord, e: ExpectationResult, number_of: int) -> str:
+    """What one check left open, why, and how many more there are."""
     where = f" ({slice_text(e.slice)})" if e.slice else ""
     text = f"{check.id} is undecided on {e.metric.replace('_', ' ')}{where}: {e.reason}."
     if e.reach is not None:
@@ -185,10 +188,12 @@ def undecided(check: CheckRecord, e: ExpectationResult, number_of: int) -> str:
 
 
 def level(policy: Policy) -> str:
+    """From which severity on it blocks, in words."""
     return f"severity {policy.fail_on} or above"
 
 
 def names(checks: Iterable[CheckRecord]) -> str:
+    """The ids of some checks, each once, the first few."""
     found = list(dict.fromkeys(c.id for c in checks))
     more = f" and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else ""
     return ", ".join(found[:MOST_NAMED]) + more

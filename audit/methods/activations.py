@@ -76,6 +76,7 @@ class Watcher(TorchFunctionMode):
 
 @contextmanager
 def watching(core: nn.Module) -> Iterator[Watcher]:
+    """Watch the network's layers for as long as the block runs, and leave no hook behind."""
     watcher = Watcher(core)
     try:
         with watcher:
@@ -141,15 +142,8 @@ def followed_back(subject: Subject) -> bool:
     return all(seen) and answers.requires_grad
 
 
-@producer(version=1)
-def layer_flow(batch: Batch) -> dict[str, Tensor]:
-    """How much of the answer's gradient reaches every layer, and how large its outputs grow.
-
-    Returns:
-        'gradient LAYER': [n] Euclidean norm of the gradient of the answered score (log-odds, or the
-            value) to the layer's outputs.
-        'largest LAYER': [n] largest absolute output.
-    """
+def answers_and_outputs(batch: Batch) -> tuple[Tensor, dict[str, list[Tensor]]]:
+    """The scores, and every layer's outputs on the way to them, all with gradients."""
     subject = batch.subject
     kept: dict[str, list[Tensor]] = {}
     handles = []
@@ -170,10 +164,22 @@ def layer_flow(batch: Batch) -> dict[str, Tensor]:
         x = batch.x.clone()
         if x.is_floating_point():
             x.requires_grad_(True)
-        scores = subject.logits(x)
+        return subject.logits(x), kept
     finally:
         for handle in handles:
             handle.remove()
+
+
+@producer(version=1)
+def layer_flow(batch: Batch) -> dict[str, Tensor]:
+    """How much of the answer's gradient reaches every layer, and how large its outputs grow.
+
+    Returns:
+        'gradient LAYER': [n] Euclidean norm of the gradient of the answered score (log-odds, or the
+            value) to the layer's outputs.
+        'largest LAYER': [n] largest absolute output.
+    """
+    scores, kept = answers_and_outputs(batch)
     total = log_odds(scores, scores.detach().argmax(1)).sum()
     flat = [tensor for tensors in kept.values() for tensor in tensors]
     gradients = iter(torch.autograd.grad(total, flat, allow_unused=True))

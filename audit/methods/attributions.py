@@ -82,6 +82,7 @@ def at_once(x: Tensor, most: int) -> int:
 
 
 def in_chunks(score: ScoreFunction, x: Tensor, target: Tensor) -> Tensor:
+    """[n] scores without gradients, as many inputs at once as memory allows."""
     with torch.no_grad():
         return torch.cat(
             [
@@ -202,6 +203,7 @@ def integrated_gradients(batch: Batch, *, steps: int, randomised: int = 0) -> di
 
 
 def relative_error(total: Tensor, difference: Tensor) -> Tensor:
+    """[n] how far the attributions' sums are from the differences of scores that they explain."""
     return (total - difference).abs() / difference.abs().clamp_min(1e-6)
 
 

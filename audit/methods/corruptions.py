@@ -31,9 +31,7 @@ def corrupted_x(batch: Batch, kind: str, severity: int) -> Tensor:
 
 @producer(version=1)
 def noisy(batch: Batch, *, strength: float) -> dict[str, Tensor]:
-    """Logits with normal noise on every value that can be off, in its standard deviations, kept in
-    bounds.
-    """
+    """Logits with normal noise on every value that can be off, in its deviations, kept in bounds."""
     subject, moments = batch.subject, batch.subject.moments
     noise = normal(batch.uniform, 0, tuple(batch.x.shape[1:])).to(batch.x.device)
     x = full(batch.x) + noise * subject.kind.noise_spread(subject) * strength

@@ -94,8 +94,9 @@ def imputed(batch: Batch) -> dict[str, Tensor]:
 
 @producer(version=1)
 def exchanged(batch: Batch) -> dict[str, Tensor]:
-    """One feature (or channel) after the other taken from another sample, drawn at random: what it told
-    is gone, but nothing is missing.
+    """One feature (or channel) after the other taken from another sample, drawn at random.
+
+    What it told is gone, but nothing is missing.
 
     Returns:
         logits: [n, ways, classes] (or values [n, ways, 1]), in the order of the kind's `fillings`.

@@ -32,11 +32,11 @@ def to_uint8(tensor: Tensor) -> Tensor:
 
 
 def int8_copy(subject: Subject) -> Logits:
-    """The model with the weights of its linear, convolutional and recurrent layers in int8 (one
-    scale a tensor), and the inputs of linear and convolutional ones in uint8 (one scale a batch).
+    """The model with the weights of its linear, convolutional and recurrent layers in int8.
 
-    The arithmetic of dynamic quantisation (Jacob et al. 2018, section 2; Krishnamoorthi 2018), in
-    floating point: the same rounding, whatever kernels the machine has.
+    Weights have one scale a tensor; the inputs of linear and convolutional layers are in uint8, with one
+    scale a batch. The arithmetic of dynamic quantisation (Jacob et al. 2018, section 2; Krishnamoorthi
+    2018), in floating point: the same rounding, whatever kernels the machine has.
     """
     if "int8" in subject.copies:
         return subject.copies["int8"]
@@ -61,6 +61,7 @@ def int8_copy(subject: Subject) -> Logits:
 
 
 def quantisable(subject: Subject) -> bool:
+    """Has the network a layer whose weights would be held in int8?"""
     return any(isinstance(m, WEIGHTED) for m in subject.core.modules())
 
 

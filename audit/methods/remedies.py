@@ -58,8 +58,9 @@ class Training:
 
 
 def fine_tuned(subject: Subject, how: Training, most: int) -> nn.Module:
-    """The subject's network after a few epochs of adversarial training (Madry et al. 2018) on at most
-    `most` of its training samples; the subject itself stays as it is.
+    """The subject's network after a few epochs of adversarial training (Madry et al. 2018).
+
+    It is on at most `most` of its training samples; the subject itself stays as it is.
 
     Returns:
         what stands in the place of the subject's network, behind its preprocessing.

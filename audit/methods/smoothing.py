@@ -54,6 +54,7 @@ def votes(batch: Batch, x: Tensor, sigma: float, draws: int, generator: torch.Ge
 
 
 def generator_of(batch: Batch, stream: int) -> torch.Generator:
+    """Random numbers that hang on the batch's samples alone, a stream for each use."""
     seed = int(np.bitwise_xor.reduce(batch.seeds) >> np.uint64(2))
     return torch.Generator().manual_seed(seed + stream)
 
@@ -78,8 +79,9 @@ def smoothed(batch: Batch, *, sigma: float, draws: int, selecting: int) -> dict[
 def smooth_attack(
     batch: Batch, *, eps: float, sigma: float, steps: int, draws: int, judging: int
 ) -> dict[str, Tensor]:
-    """PGD in L2 against the smoothed classifier (Salman et al. 2019, section 2.2): the gradient is that
-    of the mean probability over draws of noise.
+    """PGD in L2 against the smoothed classifier (Salman et al. 2019, section 2.2).
+
+    The gradient is that of the mean probability over draws of noise.
 
     Args:
         judging: draws whose majority says whether the classifier is broken.

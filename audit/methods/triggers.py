@@ -90,8 +90,9 @@ class Canvas:
 
 
 def scan(canvas: Canvas, classes: int) -> dict[int, tuple[Tensor, Tensor]]:
-    """For each class the white, black or chequered square, over a grid of places, that speaks for
-    it most. Needs no gradient: a trigger that sleeps until it is nearly there gives none.
+    """For each class the white, black or chequered square, over a grid of places, that speaks for it most.
+
+    Needs no gradient: a trigger that sleeps until it is nearly there gives none.
 
     Returns:
         class → (mask [h, w], raw pattern).

@@ -246,6 +246,7 @@ def largest(
     unit: str,
     what: str,
 ) -> Metric:
+    """The largest gap over all families of groups, with limits that hold for all pairs at once."""
     usable = [f for f in families if np.isfinite(f.values).sum() > 1]
     if not usable:
         n = sum(f.n for f in families)
@@ -271,6 +272,7 @@ def finished(
     unit: str,
     what: str,
 ) -> Metric:
+    """A gap as a metric: quantiles clipped to what is possible, and the groups that limit it."""
     ends = zip([*TAILS, *(1 - TAILS[::-1])], [*low, *high[::-1]], strict=True)
     quantiles = {
         str(round(q, 6)): round(float(np.clip(end, *edges)), 12)
@@ -304,11 +306,13 @@ def each(tails: Floats, rates: int) -> Floats:
 
 
 def by_rate(groups: Groups | Rates) -> Rates:
+    """The groups by what their base is; a single rate has the base ''."""
     nested = any(isinstance(item, Mapping) for item in groups.values())
     return cast(Rates, groups) if nested else {"": cast(Groups, groups)}
 
 
 def shares(base: str, groups: Groups, clusters: Groups | Rates | None) -> Family:
+    """A family of groups compared by shares, with what their samples are worth in clusters."""
     names = list(groups)
     sizes = np.array([len(groups[g]) for g in names])
     with np.errstate(invalid="ignore"):
@@ -329,6 +333,7 @@ def shares(base: str, groups: Groups, clusters: Groups | Rates | None) -> Family
 def means(
     base: str, groups: Groups, clusters: Groups | Rates | None, edges: tuple[float, float] | None
 ) -> Family:
+    """A family of groups compared by means, with what their samples are worth in clusters."""
     names = list(groups)
     sizes = np.array([len(groups[g]) for g in names])
     data = [np.asarray(groups[g], dtype=np.float64) for g in names]

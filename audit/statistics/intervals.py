@@ -52,8 +52,9 @@ def wilson(successes: float, n: float, level: float = LEVEL) -> tuple[float, flo
 
 
 def tango(gained: float, lost: float, n: float, q: float) -> float:
-    """The `q` quantile of the difference of two paired shares (Tango 1998): where the score test of
-    that difference has its critical value.
+    """The `q` quantile of the difference of two paired shares (Tango 1998).
+
+    It is where the score test of that difference has its critical value.
 
     Args:
         gained, lost: pairs of `n` that went from no to yes, and from yes to no; need not be whole.
@@ -80,8 +81,10 @@ def tango(gained: float, lost: float, n: float, q: float) -> float:
 
 
 def effective_n(values: NDArray[np.float64], clusters: NDArray[Any]) -> float:
-    """Samples that clustered data are worth: n over the design effect (Kish 1965, 5.4), fewer where
-    few clusters tell it (Korn and Graubard 1998), never fewer than clusters that agree with themselves.
+    """Samples that clustered data are worth: n over the design effect (Kish 1965, 5.4).
+
+    Fewer where few clusters tell it (Korn and Graubard 1998), never fewer than clusters that agree with
+    themselves.
 
     Args:
         values: [n] floats.
@@ -106,8 +109,9 @@ def effective_n(values: NDArray[np.float64], clusters: NDArray[Any]) -> float:
 
 
 def unseen(value: float, edges: Edges | None, n: float, q: float) -> float:
-    """The `q` quantile of a statistic that nothing was seen to move: another value, or the far edge,
-    may have the share of samples that none of `n` would show.
+    """The `q` quantile of a statistic that nothing was seen to move.
+
+    Another value, or the far edge, may have the share of samples that none of `n` would show.
 
     Args:
         edges: the possible range. Where an end is not known, others are taken to be as far away as
@@ -141,7 +145,7 @@ def undefined(
         n=n,
         slice=slice or {},
         reason=reason,
-        direction=direction,  # type: ignore[arg-type]
+        direction=direction,
     )
 
 

@@ -51,7 +51,7 @@ def proportion(
         high=high,
         n=n,
         unit="",
-        direction=direction,  # type: ignore[arg-type]
+        direction=direction,
         slice=slice or {},
         estimator=estimator,
         edges=(0, 1),
@@ -110,7 +110,7 @@ def mean(
         unit=unit,
         direction=direction,
         slice=slice or {},
-        estimator=estimator,  # type: ignore[arg-type]
+        estimator=estimator,
         edges=edges,
         sufficient={"quantiles": quantiles},
     )
@@ -167,7 +167,7 @@ def difference(
         unit=unit,
         direction=direction,
         slice=slice or {},
-        estimator=estimator,  # type: ignore[arg-type]
+        estimator=estimator,
         edges=edges,
         limited_by=LimitedBy(what=smaller[1], n=smaller[0]),
         sufficient={"quantiles": quantiles},
@@ -191,8 +191,11 @@ def share_difference(first: float, second: float, worth: Sequence[float]) -> dic
 def welch(
     a: NDArray[np.float64], b: NDArray[np.float64], worth: Sequence[float], edges: Edges | None
 ) -> Callable[[float], float]:
-    """The quantiles of a difference of means. A side whose values are all alike is given what one
-    more sample as unlike as the other side's values, or as all, would tell."""
+    """The quantiles of a difference of means.
+
+    A side whose values are all alike is given what one more sample as unlike as the other side's values,
+    or as all, would tell.
+    """
     from scipy.special import stdtrit
 
     spreads = [float(a.var(ddof=1)), float(b.var(ddof=1))]

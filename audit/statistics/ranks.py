@@ -19,8 +19,9 @@ def auroc(
     clusters: tuple[NDArray[Any], NDArray[Any]] | None = None,
     direction: str = "higher",
 ) -> Metric:
-    """Area under the ROC curve with DeLong's interval (DeLong et al. 1988) on the logit scale, by
-    Student t quantiles of the smaller side.
+    """Area under the ROC curve with DeLong's interval (DeLong et al. 1988).
+
+    On the logit scale, by Student t quantiles of the smaller side.
 
     Args:
         positive, negative: [n], [m] scores, higher for positive.
@@ -60,7 +61,7 @@ def auroc(
         high=quantiles["0.975"],
         n=n + m,
         direction=direction,
-        edges=(0.0, 1.0),  # type: ignore[arg-type]
+        edges=(0.0, 1.0),
         limited_by=LimitedBy(what="samples of the rarer kind", n=min(n, m)),
         estimator="Mann–Whitney; DeLong interval" + ("" if clusters is None else " of clusters"),
         sufficient={"quantiles": quantiles},

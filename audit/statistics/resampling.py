@@ -79,7 +79,7 @@ def bootstrap(
             unit=unit,
             direction=direction,
             slice=slice or {},
-            edges=edges,  # type: ignore[arg-type]
+            edges=edges,
             estimator="exact bound where nothing was seen to vary",
             sufficient={"quantiles": quantiles},
         )
@@ -109,7 +109,7 @@ def bootstrap(
         unit=unit,
         direction=direction,
         slice=slice or {},
-        estimator=estimator,  # type: ignore[arg-type]
+        estimator=estimator,
         edges=edges,
         sufficient={"quantiles": quantiles},
     )

@@ -112,4 +112,5 @@ class Anomaly(Decision):
 
 
 def same_shape(scores: Tensor, asked: Asked) -> bool:
+    """Does the model return something like its inputs: a reconstruction?"""
     return scores.shape == asked.inputs.shape and asked.inputs.is_floating_point()

@@ -131,6 +131,7 @@ def features(file: str) -> list[Feature]:
 
 
 def width(columns: list[Feature]) -> int:
+    """Columns of a table whose features these are."""
     return 1 + max(c for f in columns for c in f.columns)
 
 
@@ -150,6 +151,7 @@ def standardised(columns: list[Feature]) -> InputMeta:
 
 
 def arrays(file: str) -> tuple[np.ndarray, np.ndarray]:
+    """Inputs and labels of a bundled file."""
     with np.load(DATA / file, allow_pickle=False) as held:
         return held["x"], held["y"]
 

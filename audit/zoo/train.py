@@ -12,6 +12,7 @@ from audit.entrypoints import zoo
 
 
 def main() -> None:
+    """Train a reference model and write its weights, or describe it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name", choices=sorted(zoo()), help="the model to train")
     parser.add_argument("--seed", type=int, default=0)

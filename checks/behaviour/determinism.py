@@ -131,6 +131,7 @@ def returned(subject: Subject, logits: Tensor) -> Tensor:
 
 
 def spread_of(scores: Tensor) -> float:
+    """The standard deviation of the scores, against which a difference counts; 1 without one."""
     finite = scores[answered(scores)]
     return float(finite.std()) if len(finite) > 1 and float(finite.std()) > 0 else 1.0
 

@@ -61,6 +61,7 @@ def ends(metrics: list[Metric]) -> tuple[Metric, Metric] | None:
 
 
 def value_of(metric: Metric) -> float:
+    """The value of a metric that is known to have one."""
     assert metric.value is not None
     return metric.value
 

@@ -170,15 +170,18 @@ def worst_odds(
 
 
 def gap(metric: Metric) -> str:
+    """A largest difference in words, or why there is none."""
     if metric.value is None:
         return f"nobody knows how much: {metric.reason}"
     return f"up to {number(metric.value)} ({span(metric.low, metric.high)})"
 
 
 def apart(metric: Metric) -> str:
+    """A difference between groups in words, with its interval."""
     return f"a difference of {number(metric.value)} ({span(metric.low, metric.high)})"
 
 
 def listed(names: list[str]) -> str:
+    """The first few names, and how many more there are."""
     more = f" and {len(names) - FEW_NAMES:,} more" if len(names) > FEW_NAMES else ""
     return ", ".join(names[:FEW_NAMES]) + more

@@ -192,5 +192,6 @@ def by_class(classes: NDArray[np.intp], k: int) -> list[NDArray[np.intp]]:
 
 
 def listed(names: list[str]) -> str:
+    """The first few names, and how many more there are."""
     more = f" and {len(names) - FEW_NAMES:,} more" if len(names) > FEW_NAMES else ""
     return ", ".join(names[:FEW_NAMES]) + more

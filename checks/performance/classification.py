@@ -194,6 +194,7 @@ def per_class(
 
 
 def worst_confusion(names: list[str], table: NDArray[np.float64], shown: list[int]) -> str:
+    """The pair of classes that is confused most often, in a sentence."""
     wrong = table[np.ix_(shown, shown)].copy()
     np.fill_diagonal(wrong, 0)
     if wrong.sum() == 0:

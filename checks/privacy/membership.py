@@ -215,12 +215,13 @@ def halves(clusters: NDArray[Any] | None, n: int) -> NDArray[np.bool_]:
 
 
 def alike(context: Context, most: int) -> Validity:
-    """Can members be told from others by the inputs alone, without the model? A forest tries, and is
-    judged on rows that it has not seen.
+    """Can members be told from others by the inputs alone, without the model?
+
+    A forest tries, and is judged on rows that it has not seen.
     """
     training = context.training
     parts = [(part, part.samples(min(most, MOST_ROWS))) for part in (training, context)]
-    x = [part.subject.inputs[rows].flatten(1).double().numpy() for part, rows in parts]  # type: ignore[index]
+    x = [part.subject.inputs[rows].flatten(1).double().numpy() for part, rows in parts]
     seen = [halves(part.clusters(rows), len(rows)) for part, rows in parts]
     forest = ExtraTreesClassifier(60, min_samples_leaf=5, random_state=context.seed)
     forest.fit(

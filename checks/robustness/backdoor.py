@@ -228,6 +228,7 @@ class Backdoor(Check):
         seed: int,
     ) -> Search | None:
         """The best patch for an answer: searched for on every other sample, tried on those between.
+
         None where too few are answered otherwise.
         """
         first = np.arange(len(chosen)) % 2 == 0
@@ -263,8 +264,10 @@ class Backdoor(Check):
         return innocent if innocent and innocent.rate > better.rate else better
 
     def taught_anew(self, context: Context, search: Search) -> Comparison | None:
-        """The best patch for the same answer of the same network, taught anew by what the model answers
-        to genuine samples; of some such networks, of the one that falls for it most.
+        """The best patch for the same answer of the same network, taught anew.
+
+        It learns what the model answers to genuine samples; of some such networks it is of the one that
+        falls for it most.
 
         None where none became alike, and where the patch turns the answers of weights that were never
         taught: then it is built in.

@@ -151,6 +151,7 @@ def no_zero_gradient(zero: NDArray[np.bool_]) -> Validity:
 
 
 def same_answer_twice(context: Context, samples: NDArray[np.intp]) -> Validity:
+    """Does the model answer the same when asked again? Else no attack on it can be believed."""
     few = samples[:FEW]
     twice = context.evidence(repeated, few)
     first, again = twice["first"].double(), twice["again"].double()
@@ -165,6 +166,7 @@ def same_answer_twice(context: Context, samples: NDArray[np.intp]) -> Validity:
 
 
 def doubtful(name: str, passed: bool | np.bool_, detail: str, doubt: str = MASKING) -> Validity:
+    """A test of the attack, and what is to be suspected where it fails."""
     return Validity(name=name, passed=bool(passed), detail=detail, doubt=doubt)
 
 

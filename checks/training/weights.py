@@ -107,7 +107,7 @@ class Weights(Check):
             "exploding_tensors": "high",
         }
         return [
-            Expectation(metric=metric, op="<=", bound=0, severity=severity)  # type: ignore[arg-type]
+            Expectation(metric=metric, op="<=", bound=0, severity=severity)
             for metric, severity in severities.items()
         ]
 

@@ -29,6 +29,7 @@ STRENGTHS: dict[str, tuple[float, ...]] = {
 
 
 def blurred(x: Tensor, sigma: float) -> Tensor:
+    """[n, channels, height, width] after a Gaussian blur of `sigma` pixels."""
     from scipy.ndimage import gaussian_filter
 
     made = gaussian_filter(x.cpu().numpy(), (0, 0, sigma, sigma), mode="nearest")

@@ -66,7 +66,7 @@ def spread_of(module: nn.Module, radius: Tensor, norm: Norm = "linf") -> Tensor:
         squares = radius**2
         if isinstance(module, nn.Linear):
             return F.linear(squares, module.weight**2).sqrt()
-        return module._conv_forward(squares, module.weight**2, None).sqrt()  # type: ignore[arg-type]
+        return module._conv_forward(squares, module.weight**2, None).sqrt()
     if isinstance(module, nn.Linear):
         return F.linear(radius, module.weight.abs())
     if isinstance(module, NORMALISING):
@@ -77,4 +77,4 @@ def spread_of(module: nn.Module, radius: Tensor, norm: Norm = "linf") -> Tensor:
         raise NotApplicable(
             f"no bounds are known of a convolution with padding {module.padding_mode}"
         )
-    return module._conv_forward(radius, module.weight.abs(), None)  # type: ignore[arg-type]
+    return module._conv_forward(radius, module.weight.abs(), None)

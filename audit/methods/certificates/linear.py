@@ -1,5 +1,7 @@
-"""Linear bounds, backwards: a bound on a step's values becomes one on its inputs (CROWN, Zhang et al.
-2018), until it is one on the network's input, which is bounded over the budget exactly.
+"""Linear bounds, backwards (CROWN, Zhang et al. 2018).
+
+A bound on a step's values becomes one on its inputs, until it is one on the network's input, which is
+bounded over the budget exactly.
 
 What goes into an activation is bounded in the same way, wherever its interval leaves open which line
 it follows. A unit of a convolution is reached by a window of what lies before it: its bound is
@@ -163,8 +165,10 @@ def lower_bound(bounds: Bounds, at: fx.Node, form: Form, of: Tensor) -> Tensor:
 
 
 def backward(bounds: Bounds, step: Step, form: Form, of: Tensor) -> tuple[list[Form], Tensor]:
-    """What a lower bound of a form of a step's values is, in its inputs' values: forms of each input
-    (of none, where it is a constant), and [m] what is added.
+    """What a lower bound of a form of a step's values is, in its inputs' values.
+
+    Returns:
+        Forms of each input (of none, where it is a constant), and [m] what is added.
     """
     weight, shape = form.weight, bounds.shape(step.inputs[0])
     activation = step.activation
@@ -221,6 +225,7 @@ def backward(bounds: Bounds, step: Step, form: Form, of: Tensor) -> tuple[list[F
 def through_convolution(
     module: nn.Conv1d | nn.Conv2d | nn.Conv3d, form: Form, shape: torch.Size
 ) -> tuple[list[Form], Tensor]:
+    """The forms in a convolution's inputs, on the window that they are reached by, and what is added."""
     axes = len(module.kernel_size)
     corner = form.corner or (0,) * axes
     m, plain = len(form.weight), module.groups == 1 and set(module.dilation) == {1}
@@ -360,8 +365,9 @@ def work(bounds: Bounds, at: fx.Node) -> int:
 
 
 def margins(bounds: Bounds, y: Tensor) -> Tensor:
-    """[n] a lower bound, over the budget, of how far the class `y` leads: the better of the linear
-    bound and that of the scores' intervals.
+    """[n] a lower bound, over the budget, of how far the class `y` leads.
+
+    It is the better of the linear bound and that of the scores' intervals.
     """
     network = bounds.network
     low, high = bounds.known[network.output]

@@ -210,22 +210,7 @@ def network_of(subject: Subject) -> Network:
     except Exception as error:  # noqa: BLE001 - tracing runs the user's code
         said = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise NotApplicable(f"the network's steps cannot be told apart ({said[:120]})") from None
-    modules = dict(graph.named_modules())
-    source = next(n for n in graph.graph.nodes if n.op == "placeholder")
-    steps: list[Step] = []
-    output: fx.Node | None = None
-    for node in graph.graph.nodes:
-        if node.op == "placeholder" and node is not source:
-            raise NotApplicable("the network takes more than one input")
-        if node.op in ("placeholder", "get_attr"):
-            continue
-        if node.op == "output":
-            output = node.args[0] if isinstance(node.args[0], fx.Node) else None
-            break
-        if not counts_samples(node):
-            steps.append(step_of(node, modules, graph))
-    if output is None or not steps:
-        raise NotApplicable("the network returns no single tensor that it computed")
+    source, steps, output = followed(graph)
     refuse_stale(source, steps)
     # The order of the classes is that of what is squashed; a threshold is on the score as it is.
     last, squashed = steps[-1], subject.meta.output in ACTIVATIONS
@@ -246,6 +231,28 @@ def network_of(subject: Subject) -> Network:
     return Network(source, steps, output, zero)
 
 
+def followed(graph: fx.GraphModule) -> tuple[fx.Node, list[Step], fx.Node]:
+    """The input, the steps and the output of a traced network.
+
+    Raises:
+        NotApplicable: it has several inputs or outputs, or a step without bounds.
+    """
+    nodes = list(graph.graph.nodes)
+    source, *others = [n for n in nodes if n.op == "placeholder"]
+    if others:
+        raise NotApplicable("the network takes more than one input")
+    modules = dict(graph.named_modules())
+    steps = [
+        step_of(node, modules, graph)
+        for node in nodes
+        if node.op.startswith("call_") and not counts_samples(node)
+    ]
+    (output,) = [n.args[0] for n in nodes if n.op == "output"]
+    if not isinstance(output, fx.Node) or not steps:
+        raise NotApplicable("the network returns no single tensor that it computed")
+    return source, steps, output
+
+
 def refuse_stale(source: fx.Node, steps: list[Step]) -> None:
     """Raise NotApplicable where a value is used again that another step has changed in place."""
     memory = {source: source}  # node → whose memory its values may share
@@ -262,6 +269,7 @@ def refuse_stale(source: fx.Node, steps: list[Step]) -> None:
 
 
 def changes_in_place(step: Step) -> bool:
+    """Does the step write over its input, which others may still read?"""
     node = step.node
     return bool(
         getattr(step.module, "inplace", False)
@@ -273,6 +281,7 @@ def changes_in_place(step: Step) -> bool:
 
 
 def raw_name(node: fx.Node) -> str:
+    """The name of the function that a node calls, as it was written."""
     return str(getattr(node.target, "__name__", node.target))
 
 
@@ -297,6 +306,11 @@ def counts_samples(node: fx.Node) -> bool:
 
 
 def step_of(node: fx.Node, modules: dict[str, nn.Module], graph: fx.GraphModule) -> Step:
+    """A node of the traced graph as a step that can be bounded.
+
+    Raises:
+        NotApplicable: no bound is known for it.
+    """
     counts = [n for n in node.all_input_nodes if counts_samples(n)]
     inputs = tuple(n for n in node.all_input_nodes if n.op != "get_attr" and n not in counts)
     constants = {
@@ -305,19 +319,11 @@ def step_of(node: fx.Node, modules: dict[str, nn.Module], graph: fx.GraphModule)
     if not inputs:
         raise NotApplicable(f"its step {name_of(node)} does not follow from the input")
     if node.op == "call_module":
-        module = modules[str(node.target)]
-        kind = module_kind(module)
-        if not kind or len(inputs) != 1:
-            raise NotApplicable(f"no bounds are known of its layer {type(module).__name__}")
-        return Step(node, inputs, lambda value: module(value.clone()), kind, module)
+        return layer_step(node, inputs, modules[str(node.target)])
 
     def fill(values: tuple[Tensor, ...], item: Any) -> Any:
-        def value(n: fx.Node) -> Any:
-            if n in counts:
-                return len(values[0])
-            return constants[n] if n in constants else values[inputs.index(n)]
-
-        return fx.node.map_arg(item, value)
+        known = {**constants, **{n: len(values[0]) for n in counts}}
+        return fx.node.map_arg(item, lambda n: known[n] if n in known else values[inputs.index(n)])
 
     def run(*values: Tensor) -> Tensor:
         own = tuple(v.clone() for v in values)  # it may change them in place
@@ -332,6 +338,18 @@ def step_of(node: fx.Node, modules: dict[str, nn.Module], graph: fx.GraphModule)
     if not kind:
         raise NotApplicable(f"no bounds are known of its step {name_of(node) or node.target}")
     return Step(node, inputs, run, kind)
+
+
+def layer_step(node: fx.Node, inputs: tuple[fx.Node, ...], module: nn.Module) -> Step:
+    """A layer that is called, as a step.
+
+    Raises:
+        NotApplicable: no bound is known for it.
+    """
+    kind = module_kind(module)
+    if not kind or len(inputs) != 1:
+        raise NotApplicable(f"no bounds are known of its layer {type(module).__name__}")
+    return Step(node, inputs, lambda value: module(value.clone()), kind, module)
 
 
 def module_kind(module: nn.Module) -> str:
@@ -404,8 +422,10 @@ def each(value: Any, axes: int) -> tuple[int, ...]:
 
 
 def argument(node: fx.Node, position: int, keyword: str, default: Any) -> Any:
+    """An argument of a traced call, however it was passed."""
     return node.args[position] if len(node.args) > position else node.kwargs.get(keyword, default)
 
 
 def attribute(graph: fx.GraphModule, path: str) -> Any:
+    """The tensor that a node reads off the traced module."""
     return operator.attrgetter(path)(graph)
