@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit import figures
-from audit.record import Figure, LeftOut, Metric, Table
+from audit.record import Figure, LeftOut, Metric, Table, Validity
 from audit.words import number, share
 
 Members = dict[str, NDArray[np.intp]]  # group → indices of its samples
@@ -29,11 +29,12 @@ class Findings:
     tables: list[Table] = field(default_factory=list)
     figures: list[Figure] = field(default_factory=list)
     left_out: list[LeftOut] = field(default_factory=list)
+    validity: list[Validity] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
     who: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def add(self, other: Findings) -> None:
-        for name in ("metrics", "tables", "figures", "left_out", "said"):
+        for name in ("metrics", "tables", "figures", "left_out", "validity", "said"):
             getattr(self, name).extend(getattr(other, name))
         for metric, told in other.who.items():
             self.who.setdefault(metric, {}).update(told)

@@ -17,6 +17,7 @@ from audit.methods.attributions import (
     randomised_copy,
     shap,
 )
+from audit.methods.explanations import explanation
 
 
 def test_log_odds_mean_the_same_for_one_and_two_logits():
@@ -92,6 +93,23 @@ def test_shap_of_an_additive_model_is_exact_after_one_order(table):
     sign = torch.where(found["target"] == 1, 1.0, -1.0)[:, None]
     assert torch.allclose(found["players"][:, :2], 4 * sign * centred[:, :2], atol=1e-3)
     assert found["players"][:, 2:].abs().max() < 1e-4
+
+
+def test_an_explanation_of_shap_adds_up_to_the_scores_and_starts_at_the_background(mixed):
+    chosen = np.arange(12)
+    found = Context.of(mixed).evidence(shap, chosen, permutations=4, rows=10)
+    told = explanation(mixed, chosen, found)
+    assert isinstance(told, shap_library.Explanation)
+    assert told.feature_names == ["a", "b", "c", "d"]
+    scores = log_odds(mixed.logits(mixed.inputs[:12]), found["target"]).detach().numpy()
+    assert told.values.sum(1) + told.base_values == pytest.approx(scores, abs=1e-4)
+    assert told.data[:, :3] == pytest.approx(mixed.inputs[:12, :3].numpy(), abs=1e-6)
+    assert told[:, "a"].values == pytest.approx(found["players"][:, 0].numpy())
+    # What nothing stands for is what the model says of the background alone.
+    fill = mixed.kind.absent(mixed, 10)
+    for i in range(12):
+        alone = log_odds(mixed.logits(fill), found["target"][[i]].repeat(10)).mean()
+        assert told.base_values[i] == pytest.approx(float(alone), abs=1e-4)
 
 
 def test_lime_is_limes_regression_and_finds_a_linear_model(table):

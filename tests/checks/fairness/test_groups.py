@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 import audit
+from audit.checks.fairness import rates
 
 
 def bundled(*parts):
@@ -296,3 +297,25 @@ def test_a_value_of_one_person_is_shown_and_decides_nothing():
     assert found["B"].value == pytest.approx(3)
     assert state(check, "error_difference") != "met"
     assert "3 for B (n = 1)" in check.answer
+
+
+def test_both_differences_are_held_to_fairlearns(monkeypatch):
+    found = measured(subject([0.5, 0.3, 0.2], favourable="1"))
+    assert [v.passed for v in found.validity] == [True, True]
+    assert {m for v in found.validity for m in v.metrics} == {
+        "demographic_parity_difference",
+        "equalized_odds_difference",
+    }
+
+    def other(*_, **__):
+        return 0.9
+
+    monkeypatch.setattr(rates, "FAIRLEARN", (rates.demographic_parity_difference, other))
+    check = judged(subject([0.5, 0.3, 0.2], favourable="1"))
+    assert state(check, "equalized_odds_difference") == "broken"
+    assert state(check, "demographic_parity_difference") == "failed"
+
+
+def test_a_group_without_one_of_the_labels_is_not_held_to_fairlearns_odds():
+    s = answering([1, 0, 1, 0, 1, 1], [1, 0, 1, 0, 1, 1], list("aaabbc"), favourable="1")
+    assert [v.metrics for v in measured(s).validity] == [["demographic_parity_difference"]]
