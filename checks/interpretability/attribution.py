@@ -9,20 +9,18 @@ to, account for the whole answer.
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
+from scipy.stats import rankdata
 
 from audit import figures, statistics
 from audit.checking import Check, Context, Expectation, Measurement
 from audit.record import Figure, Guidance, Metric, State, Table, Validity
+from audit.subject import Subject
 from audit.words import number, share, span
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from audit.subject import Subject
 
 RANDOMISATION_SEED = 1
 SIMILAR = 0.5
@@ -325,8 +323,6 @@ def rank_correlation(
     Returns:
         ([n], 0 where a map is constant; how many are).
     """
-    from scipy.stats import rankdata
-
     ranks = [rankdata(m, axis=1) for m in (a, b)]
     centred = [r - r.mean(1, keepdims=True) for r in ranks]
     norm = np.sqrt((centred[0] ** 2).sum(1) * (centred[1] ** 2).sum(1))

@@ -8,19 +8,17 @@ al. 2018), and beat a map made without the model (insertion and deletion, Petsiu
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from audit.checking import Context, Cost
 from audit.checks.interpretability.attribution import TRUST_TESTS, Attribution
 from audit.errors import NotApplicable
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from audit.subject import Subject
+from audit.methods.attributions import gradcam, last_convolution
+from audit.subject import Subject
 
 
 class GradCAM(Attribution):
@@ -43,8 +41,6 @@ class GradCAM(Attribution):
             raise NotApplicable(
                 f"the inputs are {subject.kind.noun}, without space or time to look at"
             )
-        from audit.methods.attributions import last_convolution
-
         names = dict(subject.core.named_modules())
         if self.layer is not None and self.layer not in names:
             raise NotApplicable(f"the model has no layer {self.layer!r}")
@@ -58,7 +54,5 @@ class GradCAM(Attribution):
     def attribute(
         self, context: Context, samples: NDArray[np.intp], randomised: int
     ) -> dict[str, Any]:
-        from audit.methods.attributions import gradcam, last_convolution
-
         layer = self.layer or last_convolution(context.subject)
         return context.evidence(gradcam, samples, layer=layer, randomised=randomised)

@@ -9,18 +9,16 @@ made without the model (insertion and deletion, Petsiuk et al. 2018).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from audit.checking import Context, Cost
 from audit.checks.interpretability.attribution import TRUST_TESTS, Attribution
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from audit.subject import Subject
+from audit.methods.attributions import integrated_gradients
+from audit.subject import Subject
 
 
 class IntegratedGradientsCheck(Attribution):
@@ -47,8 +45,6 @@ class IntegratedGradientsCheck(Attribution):
     def attribute(
         self, context: Context, samples: NDArray[np.intp], randomised: int
     ) -> dict[str, Any]:
-        from audit.methods.attributions import integrated_gradients
-
         return context.evidence(
             integrated_gradients, samples, steps=self.steps, randomised=randomised
         )

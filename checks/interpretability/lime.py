@@ -9,20 +9,18 @@ model (insertion and deletion, Petsiuk et al. 2018).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from audit import statistics
 from audit.checking import Context, Cost
 from audit.checks.interpretability.attribution import TRUST_TESTS, Attribution
+from audit.methods.attributions import lime
 from audit.record import Metric
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from audit.subject import Subject
+from audit.subject import Subject
 
 
 class Lime(Attribution):
@@ -54,8 +52,6 @@ class Lime(Attribution):
     def attribute(
         self, context: Context, samples: NDArray[np.intp], randomised: int
     ) -> dict[str, Any]:
-        from audit.methods.attributions import lime
-
         return context.evidence(
             lime, samples, draws=self.draws, rows=self.rows, randomised=randomised
         )

@@ -10,20 +10,18 @@ must add up to the difference of the scores, change when the weights are drawn a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from audit.checking import Context, Cost
 from audit.checks.interpretability.attribution import TRUST_TESTS, Attribution
+from audit.methods.attributions import shap
+from audit.subject import Subject
 
 MOST = 20_000  # rows asked for one order of the parts, there and back
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from audit.subject import Subject
 
 
 class Shap(Attribution):
@@ -53,8 +51,6 @@ class Shap(Attribution):
     def attribute(
         self, context: Context, samples: NDArray[np.intp], randomised: int
     ) -> dict[str, Any]:
-        from audit.methods.attributions import shap
-
         return context.evidence(
             shap,
             samples,

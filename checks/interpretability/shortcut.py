@@ -15,21 +15,19 @@ on 100 clean models (at most 3.7 %).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from audit import figures, statistics
 from audit.checking import Check, Context, Cost, Expectation, Measurement
 from audit.errors import NotApplicable
+from audit.methods.interventions import swapped_parts
 from audit.record import Guidance
+from audit.subject import Subject
 from audit.words import amount, share
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from audit.subject import Subject
 
 STRADDLED = 4  # parts that one mark may lie across
 
@@ -60,8 +58,6 @@ class Shortcut(Check):
         return Cost(forward=min(self.samples, subject.n) * subject.kind.parts(subject).count)
 
     def examine(self, context: Context) -> Measurement:
-        from audit.methods.interventions import swapped_parts
-
         chosen = context.samples(self.samples)
         clusters = context.clusters(chosen)
         found = context.evidence(swapped_parts, chosen)

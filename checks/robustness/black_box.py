@@ -9,9 +9,10 @@ do better hides its gradients.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from audit import figures, statistics
@@ -20,13 +21,11 @@ from audit.checks.robustness.evasion import TAGS, TOLERATED, least_left, unattac
 from audit.checks.robustness.fair_attack import fewer_left, same_answer_twice
 from audit.checks.robustness.pgd import PGD
 from audit.meta import Number
+from audit.methods.attacks.search import hop_skip_jump, square
+from audit.methods.attacks.transfer import transfer
 from audit.record import Guidance, Metric
+from audit.subject import Subject
 from audit.words import amount, number, share
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from audit.subject import Subject
 
 TRANSFER_STEPS = 20
 
@@ -71,9 +70,6 @@ class BlackBox(Check):
         return Cost(forward=n * (self.queries + 1) + few * self.iterations * self.evaluations)
 
     def examine(self, context: Context) -> Measurement:
-        from audit.methods.attacks.search import hop_skip_jump, square
-        from audit.methods.attacks.transfer import transfer
-
         subject = context.subject
         reference = PGD(**{**PGD.profiles.get(context.profile, {}), "eps": self.eps})
         eps = reference.size(subject)

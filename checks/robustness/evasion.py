@@ -5,10 +5,12 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
+from torch import Tensor
 
 from audit import figures, statistics
 from audit.checking import Check, Context, Expectation, Measurement, pack
@@ -16,14 +18,10 @@ from audit.checks.robustness.examples import show
 from audit.checks.robustness.fair_attack import best_constant
 from audit.errors import NotApplicable
 from audit.meta import Number, parse_number
+from audit.methods.attacks.budgets import l2_eps, still_broken
 from audit.record import Figure, Guidance, Metric, Severity, Slice, Validity
+from audit.subject import Subject
 from audit.words import amount, number, out_of_ten, share
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-    from torch import Tensor
-
-    from audit.subject import Subject
 
 TOLERATED = 0.1  # what an undecided bound on what is left may hide
 KEPT = 0.5  # of what is right unattacked, at least
@@ -339,8 +337,6 @@ class NormBounded(Evasion):
             eps = subject.kind.default_eps(subject)
         if self.norm == "linf":
             return eps
-        from audit.methods.attacks.budgets import l2_eps
-
         return l2_eps(subject, eps)
 
     def gate(self, subject: Subject) -> tuple[Severity, bool]:
@@ -359,8 +355,6 @@ class NormBounded(Evasion):
         """
         if not context.subject.kind.bounds_are_guessed(context.subject):
             return super().outcome(context, size)
-        from audit.methods.attacks.budgets import still_broken
-
         free = super().outcome(context, size)
         points = self.attack(context, free.samples, size, [*self.fields, "x"])["x"]
         inside = still_broken(context.subject, free.samples, points).numpy() & free.broken

@@ -8,23 +8,20 @@ strong.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
 
 from audit import statistics
 from audit.checking import Context, Cost
 from audit.checks.robustness.evasion import NormBounded, Outcome
 from audit.checks.robustness.fair_attack import doubtful, white_box_validity
 from audit.checks.robustness.pgd import PGD
+from audit.methods.attacks.ascent import fgsm
 from audit.record import Validity
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-    from torch import Tensor
-
-    from audit.subject import Subject
-
+from audit.subject import Subject
 
 MULTIPLES = (0.5, 1.0, 2.0)
 
@@ -52,8 +49,6 @@ class FGSM(NormBounded):
     def attack(
         self, context: Context, samples: NDArray[np.intp], eps: float, fields: list[str]
     ) -> dict[str, Tensor]:
-        from audit.methods.attacks.ascent import fgsm
-
         return context.evidence(fgsm, samples, fields, eps=eps)
 
     def reference(self, steps: int) -> PGD:

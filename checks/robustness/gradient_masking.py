@@ -13,7 +13,7 @@ hides nothing from the attack, and is found in none. No false alarm on 20 clean 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -22,11 +22,10 @@ from audit.checking import Check, Context, Cost, Expectation, Measurement
 from audit.checks.robustness.evasion import unattacked
 from audit.checks.robustness.pgd import PGD
 from audit.errors import NotApplicable
+from audit.methods.attacks.search import square
 from audit.record import Guidance
+from audit.subject import Subject
 from audit.words import amount, number, span
-
-if TYPE_CHECKING:
-    from audit.subject import Subject
 
 
 class GradientMasking(Check):
@@ -48,8 +47,6 @@ class GradientMasking(Check):
         return PGD().cost(subject)
 
     def examine(self, context: Context) -> Measurement:
-        from audit.methods.attacks.search import square
-
         subject = context.subject
         attack = PGD(**PGD.profiles.get(context.profile, {}))
         eps = attack.size(subject)

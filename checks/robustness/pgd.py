@@ -13,22 +13,20 @@ more.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
+from torch import Tensor
 
 from audit.checking import Context, Cost
 from audit.checks.robustness.evasion import NormBounded, Outcome
 from audit.checks.robustness.fair_attack import white_box_validity
 from audit.meta import Number
+from audit.methods.attacks.ascent import pgd
 from audit.record import Validity
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-    from torch import Tensor
-
-    from audit.subject import Subject
+from audit.subject import Subject
 
 
 class PGD(NormBounded):
@@ -75,8 +73,6 @@ class PGD(NormBounded):
     def attack(
         self, context: Context, samples: NDArray[np.intp], eps: float, fields: list[str]
     ) -> dict[str, Tensor]:
-        from audit.methods.attacks.ascent import pgd
-
         return context.evidence(
             pgd,
             samples,

@@ -18,10 +18,13 @@ all would get right. It gates where somebody said how much must not matter ([sub
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 from pydantic import Field
+from torch import Tensor
 
 from audit import figures, statistics
 from audit.checking import Context, Cost, Expectation, Measurement
@@ -29,15 +32,15 @@ from audit.checks.robustness.evasion import NormBounded, Outcome, unattacked
 from audit.checks.robustness.fair_attack import same_answer_twice, white_box_validity
 from audit.checks.robustness.pgd import PGD
 from audit.errors import NotApplicable
+from audit.meta import Feature
+from audit.methods.attacks.apgd import apgd
+from audit.methods.attacks.categories import choosable, recategorised
+from audit.methods.attacks.minimum_norm import minimum_eps
+from audit.methods.attacks.search import square
+from audit.methods.attacks.unmasking import unmasked
 from audit.record import Figure, Guidance, Metric, Severity, Table, Validity
+from audit.subject import Subject
 from audit.words import number, share
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-    from torch import Tensor
-
-    from audit.meta import Feature
-    from audit.subject import Subject
 
 REACH = 4.0  # times eps: how far the search for the smallest budget goes
 HALVINGS = 7
@@ -117,8 +120,6 @@ class WorstCase(NormBounded):
 
     def chosen(self, subject: Subject) -> list[Feature]:
         """Categories that the adversary may set."""
-        from audit.methods.attacks.categories import choosable
-
         return choosable(subject) if self.norm == "linf" and self.changes else []
 
     def most(self, subject: Subject) -> int:
@@ -139,8 +140,6 @@ class WorstCase(NormBounded):
 
     def gradient_stages(self, context: Context, eps: float) -> list[Stage]:
         """The attacks that follow on PGD."""
-        from audit.methods.attacks.apgd import apgd
-
         k = context.subject.task.alternatives(context.subject)
         common = {"eps": eps, "steps": self.steps, "restarts": self.restarts, **self.parts()}
         found: list[Stage] = [
@@ -160,8 +159,6 @@ class WorstCase(NormBounded):
 
     def category_stages(self, context: Context, eps: float) -> list[Stage]:
         """One other category, then more, up to as many as may be others at once."""
-        from audit.methods.attacks.categories import recategorised
-
         return [
             (others(count), recategorised, {"eps": eps, "steps": self.steps, "changes": count})
             for count in range(1, self.most(context.subject) + 1)
@@ -183,8 +180,6 @@ class WorstCase(NormBounded):
         """Longer attacks, for what fell just beyond the budget: from several starts, and aimed at every
         other class that is among the nearest `MOST_AIMED`.
         """
-        from audit.methods.attacks.apgd import apgd
-
         common = {"eps": eps, "steps": 2 * self.steps, **self.parts()}
         k = context.subject.task.alternatives(context.subject)
         found: list[Stage] = [
@@ -211,15 +206,11 @@ class WorstCase(NormBounded):
         return found
 
     def blind_stages(self, eps: float, queries: int) -> list[Stage]:
-        from audit.methods.attacks.search import square
-
         return [
             ("search without gradients", square, {"eps": eps, "queries": queries, **self.parts()})
         ]
 
     def unmasking_stages(self, eps: float, draws: int) -> list[Stage]:
-        from audit.methods.attacks.unmasking import unmasked
-
         common = {"eps": eps, "steps": self.steps, "draws": draws, **self.parts()}
         stages: list[Stage] = [
             ("around masked gradients, cross-entropy", unmasked, {**common, "loss": "ce"}),
@@ -236,8 +227,6 @@ class WorstCase(NormBounded):
         self, context: Context, samples: NDArray[np.intp], eps: float, fields: list[str]
     ) -> dict[str, Tensor]:
         """PGD, by the evidence that its own check made or will make: the samples are nested."""
-        import torch
-
         pgd = PGD(**PGD.profiles.get(context.profile, {}))
         whole = context.samples(max(pgd.samples, self.samples))
         rows = torch.from_numpy(np.isin(whole, samples))
@@ -253,8 +242,6 @@ class WorstCase(NormBounded):
             besides: `white` [n], broken by the gradient attacks; `stage` [n], the number of the
             attack that broke it, −1 for none; `masked` [n], whether gradients seem to be.
         """
-        import torch
-
         found = self.first(context, samples, eps, list({*fields, *self.fields}))
         found["stage"] = torch.where(found["broken"], 0, -1)
         names = self.stages(context, eps)
@@ -314,8 +301,6 @@ class WorstCase(NormBounded):
             names: of all stages, by number.
             among: [n] samples that are attacked; all where None.
         """
-        import torch
-
         right = torch.from_numpy(unattacked(context, samples))
         right = right if among is None else right & among
         for name, produce, parameters in stages:
@@ -397,8 +382,6 @@ class WorstCase(NormBounded):
         Args:
             changes: categories that are others before the numbers move.
         """
-        from audit.methods.attacks.minimum_norm import minimum_eps
-
         return context.evidence(
             minimum_eps,
             samples,
