@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from audit.errors import AuditError
 from audit.foreign import said, told
@@ -27,6 +27,7 @@ SEVERITIES = ("info", "low", "medium", "high", "critical")
 FORMATS = ("html", "markdown", "junit", "console", "json")
 REPORTS = {"html": "report.html", "markdown": "summary.md", "junit": "junit.xml"}
 STEP_SUMMARY_LIMIT = 1 << 20
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 class Version(argparse.Action):
@@ -51,7 +52,13 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action=Version)
     commands = top.add_subparsers(dest="command", metavar="COMMAND")
+    for add in (add_run, add_init, add_render, add_compare, add_told, add_selftest):
+        add(commands)
+    return top
 
+
+def add_run(commands: Commands) -> None:
+    """`audit run`."""
     run = commands.add_parser(
         "run",
         help="audit a model and write the report",
@@ -78,12 +85,18 @@ def parser() -> argparse.ArgumentParser:
     )
     run.set_defaults(act=command_run)
 
+
+def add_init(commands: Commands) -> None:
+    """`audit init`."""
     init = commands.add_parser("init", help="write an audit.toml with all that can be inferred")
     init.add_argument("model", metavar="MODEL")
     add_subject_flags(init)
     init.add_argument("--force", action="store_true", help="overwrite an audit.toml that is there")
     init.set_defaults(act=command_init)
 
+
+def add_render(commands: Commands) -> None:
+    """`audit render`."""
     render = commands.add_parser("render", help="make the reports again from a record")
     render.add_argument("record", metavar="RECORD")
     render.add_argument("--config", metavar="FILE", help="judge it again under this policy")
@@ -93,11 +106,17 @@ def parser() -> argparse.ArgumentParser:
     render.add_argument("--out", metavar="FILE", help="default: standard output")
     render.set_defaults(act=command_render)
 
+
+def add_compare(commands: Commands) -> None:
+    """`audit compare`."""
     compare = commands.add_parser("compare", help="what got worse between two records")
     compare.add_argument("baseline", metavar="BASELINE")
     compare.add_argument("record", metavar="RECORD")
     compare.set_defaults(act=command_compare)
 
+
+def add_told(commands: Commands) -> None:
+    """`audit checks`, `explain` and `zoo`, which tell what there is."""
     checks = commands.add_parser("checks", help="list the checks")
     checks.add_argument("area", nargs="?", metavar="AREA")
     checks.set_defaults(act=command_checks)
@@ -110,6 +129,9 @@ def parser() -> argparse.ArgumentParser:
     zoo.add_argument("name", nargs="?", metavar="NAME")
     zoo.set_defaults(act=command_zoo)
 
+
+def add_selftest(commands: Commands) -> None:
+    """`audit selftest`."""
     selftest = commands.add_parser(
         "selftest",
         help="plant faults in reference models: does the audit find them?",
@@ -126,7 +148,6 @@ def parser() -> argparse.ArgumentParser:
     selftest.add_argument("--profile", choices=("quick", "standard", "deep"), default="quick")
     selftest.add_argument("--seed", type=int, default=0)
     selftest.set_defaults(act=command_selftest)
-    return top
 
 
 def add_subject_flags(command: argparse.ArgumentParser) -> None:

@@ -21,7 +21,7 @@ from audit import figures, statistics
 from audit.checking import Check, Context, Cost, Expectation, Measurement
 from audit.errors import NotApplicable
 from audit.methods.interventions import rescaled
-from audit.record import Guidance
+from audit.record import Figure, Guidance, Metric
 from audit.subject import Subject
 from audit.words import number, span
 
@@ -88,18 +88,7 @@ class InputScale(Check):
             f"{number(best.value)} ({span(best.low, best.high)}); n = {len(chosen):,}."
             + (f" It does not take them {', '.join(refused)}." if refused else ""),
             metrics=metrics,
-            figures=[
-                figures.intervals(
-                    shown,
-                    value=f"change of {subject.task.quality}",
-                    bound=self.bound,
-                    domain=None,
-                    title="Gain from giving the inputs in another form",
-                    caption="Change against the inputs as given: "
-                    + ", ".join(f"{m.slice['inputs']} {number(m.value)}" for m in metrics)
-                    + ".",
-                )
-            ],
+            figures=self.drawn(shown, subject, metrics),
             guidance={
                 "gain": Guidance(
                     title="The inputs do not reach the model in the scale it was trained with",
@@ -113,6 +102,23 @@ class InputScale(Check):
                 )
             },
         )
+
+    def drawn(
+        self, shown: list[dict[str, Any]], subject: Subject, metrics: list[Metric]
+    ) -> list[Figure]:
+        """The gain from each other form of the inputs."""
+        return [
+            figures.intervals(
+                shown,
+                value=f"change of {subject.task.quality}",
+                bound=self.bound,
+                domain=None,
+                title="Gain from giving the inputs in another form",
+                caption="Change against the inputs as given: "
+                + ", ".join(f"{m.slice['inputs']} {number(m.value)}" for m in metrics)
+                + ".",
+            )
+        ]
 
     bound: ClassVar[float] = 0.05
 

@@ -19,7 +19,7 @@ in none; times 0.5 in 6 of 6, times 0.6 in none. No false alarm on 20 clean mode
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,7 @@ from pydantic import Field
 from audit import figures, statistics
 from audit.checking import Check, Context, Expectation, Measurement
 from audit.methods.calibration import aurc, fit_temperature
-from audit.record import Guidance, Metric, Severity, Slice
+from audit.record import Figure, Guidance, Metric, Severity, Slice
 from audit.subject import Subject
 from audit.words import number, share, span
 
@@ -83,22 +83,7 @@ class Reliability(Check):
         )
         by_class = of_classes(context)
         apart = within_parts(context)
-        index, sizes, confidence, accuracy = statistics.calibration_bins(
-            p, hit, max(2, min(self.bins, n // 20)), equal_mass=True
-        )
-        rows = []
-        for b in np.flatnonzero(sizes):
-            part = hit[index == b]
-            lower, upper = statistics.wilson(float(part.sum()), len(part))
-            rows.append(
-                {
-                    "confidence": confidence[b],
-                    "accuracy": accuracy[b],
-                    "low": lower,
-                    "high": upper,
-                    "share": sizes[b],
-                }
-            )
+        rows = binned(p, hit, max(2, min(self.bins, n // 20)))
         worst = max(by_class, key=lambda m: float(m.value or 0))
         answer = (
             f"On average the model is {share(float(p.mean()))} sure and right on "
@@ -106,17 +91,8 @@ class Reliability(Check):
             f"{number(error.value)} ({span(error.low, error.high)}) on average; as much or more is seen "
             f"of a perfectly calibrated model with probability {number(test.value)}. The probability "
             f"of {worst.slice['class']} is off by {number(worst.value)} "
-            f"({span(worst.low, worst.high)})."
+            f"({span(worst.low, worst.high)}).{looked_at_apart(apart)}"
         )
-        if apart:
-            answer += (
-                " Looked at apart, errors are "
-                + "; ".join(
-                    f"{number(m.value)} ({span(m.low, m.high)}) within {m.slice['by']}"
-                    for m in apart
-                )
-                + "."
-            )
         low, high = over.low or 0.0, over.high or 0.0
         lean = "too confident" if low > 0 else "not confident enough"
         settled = low > 0 or high < 0
@@ -139,34 +115,8 @@ class Reliability(Check):
                 + (f": on average it is {lean}." if settled else "."),
             },
             metrics=[error, test, over, temperature, brier, area, *by_class, *apart],
-            figures=[
-                figures.reliability(
-                    rows,
-                    title="Accuracy against confidence",
-                    caption=f"{len(rows)} bins of equal mass; points below the dashed diagonal are "
-                    "answers the model is too sure of. From "
-                    f"{share(rows[0]['accuracy'])} right at confidence {share(rows[0]['confidence'])} "
-                    f"to {share(rows[-1]['accuracy'])} at {share(rows[-1]['confidence'])}.",
-                )
-            ],
-            guidance={
-                "calibration_error": guidance,
-                "class_calibration_error": guidance.model_copy(
-                    update={
-                        "title": "The probabilities of one class do not match how often it is true: {slice}",
-                        "what_happened": "The probability that is given for {slice} and how often it is "
-                        "true differ by {value} ({low} to {high}) on average; the bound is {bound}.",
-                    }
-                ),
-                "calibration_error_within": guidance.model_copy(
-                    update={
-                        "title": "The model is miscalibrated within parts of the data: {slice}",
-                        "what_happened": "Looked at apart {slice}, what is said and what is true differ by "
-                        "{value} ({low} to {high}) on average, {error} over all; the bound is {bound}.",
-                        "words": {"error": number(error.value)},
-                    }
-                ),
-            },
+            figures=drawn(rows),
+            guidance=advice(guidance, error),
         )
 
     def expectations(self, subject: Subject) -> list[Expectation]:
@@ -182,6 +132,67 @@ class Reliability(Check):
             for metric, slice in where
             for bound, severity in BOUNDS
         ]
+
+
+def advice(guidance: Guidance, error: Metric) -> dict[str, Guidance]:
+    """What a failed expectation on each metric means, and what to do about it."""
+    return {
+        "calibration_error": guidance,
+        "class_calibration_error": guidance.model_copy(
+            update={
+                "title": "The probabilities of one class do not match how often it is true: {slice}",
+                "what_happened": "The probability that is given for {slice} and how often it is "
+                "true differ by {value} ({low} to {high}) on average; the bound is {bound}.",
+            }
+        ),
+        "calibration_error_within": guidance.model_copy(
+            update={
+                "title": "The model is miscalibrated within parts of the data: {slice}",
+                "what_happened": "Looked at apart {slice}, what is said and what is true differ by "
+                "{value} ({low} to {high}) on average, {error} over all; the bound is {bound}.",
+                "words": {"error": number(error.value)},
+            }
+        ),
+    }
+
+
+def binned(p: NDArray[np.float64], hit: NDArray[np.float64], bins: int) -> list[dict[str, Any]]:
+    """Accuracy against confidence in bins of equal mass, each with its interval."""
+    index, sizes, confidence, accuracy = statistics.calibration_bins(p, hit, bins, equal_mass=True)
+    rows = []
+    for b in np.flatnonzero(sizes):
+        part = hit[index == b]
+        lower, upper = statistics.wilson(float(part.sum()), len(part))
+        rows.append(
+            {
+                "confidence": confidence[b],
+                "accuracy": accuracy[b],
+                "low": lower,
+                "high": upper,
+                "share": sizes[b],
+            }
+        )
+    return rows
+
+
+def looked_at_apart(apart: list[Metric]) -> str:
+    """The errors within parts of the data, in a sentence that follows on others."""
+    told = (f"{number(m.value)} ({span(m.low, m.high)}) within {m.slice['by']}" for m in apart)
+    return f" Looked at apart, errors are {'; '.join(told)}." if apart else ""
+
+
+def drawn(rows: list[dict[str, Any]]) -> list[Figure]:
+    """Accuracy against confidence, a point a bin."""
+    return [
+        figures.reliability(
+            rows,
+            title="Accuracy against confidence",
+            caption=f"{len(rows)} bins of equal mass; points below the dashed diagonal are "
+            "answers the model is too sure of. From "
+            f"{share(rows[0]['accuracy'])} right at confidence {share(rows[0]['confidence'])} "
+            f"to {share(rows[-1]['accuracy'])} at {share(rows[-1]['confidence'])}.",
+        )
+    ]
 
 
 BOUNDS: tuple[tuple[float, Severity], ...] = ((0.05, "medium"), (0.15, "high"))

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from audit import figures, statistics
 from audit.checking import Check, Context, Expectation, Measurement
-from audit.record import Guidance, LeftOut, Metric, Table
+from audit.record import Figure, Guidance, LeftOut, Metric, Table
 from audit.subject import Subject
 from audit.words import amount, number, share
 
@@ -45,22 +45,9 @@ class Classes(Check):
         counts = np.bincount(predictions.y, minlength=k)
         of_class, as_class = by_class(predictions.y, k), by_class(predictions.predicted, k)
         metrics: list[Metric] = []
-        rows = []
-        found: dict[str, NDArray[np.bool_]] = {}
-        for i, name in enumerate(names):
-            true, said = of_class[i], as_class[i]
-            found[name] = predictions.correct[true]
-            recall, precision = (
-                statistics.proportion(
-                    what,
-                    predictions.correct[own],
-                    slice={"class": name},
-                    clusters=None if clusters is None else clusters[own],
-                )
-                for what, own in (("recall", true), ("precision", said))
-            )
-            if not len(true):
-                recall.reason = NEVER
+        rows: list[list[str | float | int | bool | None]] = []
+        for name, true, said in zip(names, of_class, as_class, strict=True):
+            recall, precision = served(context, name, true, said)
             metrics += [recall, precision]
             rows.append([name, len(true), recall.value, precision.value, len(said)])
         measured = [m for m in metrics if m.name == "recall" and m.value is not None]
@@ -72,24 +59,13 @@ class Classes(Check):
         metrics.append(
             statistics.gap_between(
                 "recall_gap",
-                found,
+                {name: predictions.correct[own] for name, own in zip(names, of_class, strict=True)},
                 clusters=None
                 if clusters is None
                 else {name: clusters[own] for name, own in zip(names, of_class, strict=True)},
             )
         )
-        share_low, share_high = statistics.wilson(float(counts[rare]), float(counts.sum()))
-        metrics.append(
-            Metric(
-                name="rarest_class_share",
-                value=counts[rare] / counts.sum(),
-                low=share_low,
-                high=share_high,
-                n=int(counts.sum()),
-                estimator="share; Wilson interval",
-                sufficient={"successes": int(counts[rare]), "n": int(counts.sum())},
-            )
-        )
+        metrics.append(share_of_rarest(int(counts[rare]), int(counts.sum())))
         ordered = sorted(measured, key=lambda m: float(m.value or 0))
         worst, best = ordered[0], ordered[-1]
         shown = ordered[:MOST_SHOWN]
@@ -123,52 +99,34 @@ class Classes(Check):
             ]
             if absent
             else [],
-            figures=[
-                figures.intervals(
-                    [
-                        {
-                            "label": str(m.slice["class"]),
-                            "value": m.value,
-                            "low": m.low,
-                            "high": m.high,
-                        }
-                        for m in shown
-                    ],
-                    value="recall",
-                    bound=self.bound,
-                    title="How much of each class is found",
-                    caption="Recall of "
-                    f"{'the worst ' if len(shown) < len(ordered) else ''}{len(shown)} of {k:,} classes "
-                    "with 95 % intervals, worst first: "
-                    f"from {number(shown[0].value)} ({shown[0].slice['class']}) to "
-                    f"{number(shown[-1].value)} ({shown[-1].slice['class']}). The dashed line is "
-                    "the default bound.",
-                )
-            ],
-            guidance={
-                "recall": Guidance(
-                    title="The model misses most of {slice}",
-                    what_happened="Of the samples of {slice} it finds {value} ({low} to {high}, "
-                    "n = {n}); the bound is {bound}.",
-                    why_it_matters="A good overall accuracy hides it: the frequent classes outvote "
-                    "the rare ones.",
-                    what_to_do="Weigh the loss or resample by class, lower the decision threshold "
-                    "for this class, or collect more of it.",
-                    tags=["NIST AI RMF MEASURE 2.3", "EU AI Act Article 10"],
-                ),
-                "recall_gap": Guidance(
-                    title="Some classes are served much worse than others",
-                    what_happened=f"{worst.slice['class']} is found in {share(worst.value or 0)} of "
-                    f"{worst.n:,} samples and {best.slice['class']} in {share(best.value or 0)} of "
-                    f"{best.n:,}: recall differs by {{value}} ({{low}} to {{high}}); the bound is "
-                    "{bound}.",
-                    why_it_matters="Whose case falls into the badly served class gets another "
-                    "quality of answer.",
-                    what_to_do="See the figure for which; weigh the loss by class or collect more.",
-                    tags=["NIST AI RMF MEASURE 2.3", "EU AI Act Article 10"],
-                ),
-            },
+            figures=self.drawn(shown, ordered, k),
+            guidance=advice(worst, best),
         )
+
+    def drawn(self, shown: list[Metric], ordered: list[Metric], k: int) -> list[Figure]:
+        """The recall of each class, worst first."""
+        return [
+            figures.intervals(
+                [
+                    {
+                        "label": str(m.slice["class"]),
+                        "value": m.value,
+                        "low": m.low,
+                        "high": m.high,
+                    }
+                    for m in shown
+                ],
+                value="recall",
+                bound=self.bound,
+                title="How much of each class is found",
+                caption="Recall of "
+                f"{'the worst ' if len(shown) < len(ordered) else ''}{len(shown)} of {k:,} classes "
+                "with 95 % intervals, worst first: "
+                f"from {number(shown[0].value)} ({shown[0].slice['class']}) to "
+                f"{number(shown[-1].value)} ({shown[-1].slice['class']}). The dashed line is "
+                "the default bound.",
+            )
+        ]
 
     bound: ClassVar[float] = 0.5
 
@@ -183,6 +141,66 @@ class Classes(Check):
             ),
             Expectation(metric="recall_gap", op="not_shown_above", bound=0.3, severity="medium"),
         ]
+
+
+def advice(worst: Metric, best: Metric) -> dict[str, Guidance]:
+    """What a failed expectation on each metric means, and what to do about it."""
+    return {
+        "recall": Guidance(
+            title="The model misses most of {slice}",
+            what_happened="Of the samples of {slice} it finds {value} ({low} to {high}, "
+            "n = {n}); the bound is {bound}.",
+            why_it_matters="A good overall accuracy hides it: the frequent classes outvote "
+            "the rare ones.",
+            what_to_do="Weigh the loss or resample by class, lower the decision threshold "
+            "for this class, or collect more of it.",
+            tags=["NIST AI RMF MEASURE 2.3", "EU AI Act Article 10"],
+        ),
+        "recall_gap": Guidance(
+            title="Some classes are served much worse than others",
+            what_happened=f"{worst.slice['class']} is found in {share(worst.value or 0)} of "
+            f"{worst.n:,} samples and {best.slice['class']} in {share(best.value or 0)} of "
+            f"{best.n:,}: recall differs by {{value}} ({{low}} to {{high}}); the bound is "
+            "{bound}.",
+            why_it_matters="Whose case falls into the badly served class gets another "
+            "quality of answer.",
+            what_to_do="See the figure for which; weigh the loss by class or collect more.",
+            tags=["NIST AI RMF MEASURE 2.3", "EU AI Act Article 10"],
+        ),
+    }
+
+
+def served(
+    context: Context, name: str, true: NDArray[np.intp], said: NDArray[np.intp]
+) -> tuple[Metric, Metric]:
+    """Recall and precision of one class, from the samples that are of it and are answered as it."""
+    correct, clusters = context.predictions().correct, context.clusters()
+    recall, precision = (
+        statistics.proportion(
+            what,
+            correct[own],
+            slice={"class": name},
+            clusters=None if clusters is None else clusters[own],
+        )
+        for what, own in (("recall", true), ("precision", said))
+    )
+    if not len(true):
+        recall.reason = NEVER
+    return recall, precision
+
+
+def share_of_rarest(count: int, n: int) -> Metric:
+    """How rare the rarest class is among all samples."""
+    low, high = statistics.wilson(float(count), float(n))
+    return Metric(
+        name="rarest_class_share",
+        value=count / n,
+        low=low,
+        high=high,
+        n=n,
+        estimator="share; Wilson interval",
+        sufficient={"successes": count, "n": n},
+    )
 
 
 def by_class(classes: NDArray[np.intp], k: int) -> list[NDArray[np.intp]]:

@@ -15,7 +15,7 @@ import numpy as np
 from audit import figures, statistics
 from audit.checking import Check, Context, Expectation, Measurement
 from audit.errors import NotApplicable
-from audit.record import Core, Guidance
+from audit.record import Core, Figure, Guidance, Metric
 from audit.subject import Subject
 from audit.words import amount, number, share, span
 
@@ -81,36 +81,8 @@ class Anomaly(Check):
         return Measurement(
             answer=answer,
             metrics=[area, found, alarms, at_cut],
-            figures=[
-                figures.curve(
-                    rows,
-                    x="false alarm rate",
-                    y="found",
-                    series="series",
-                    title="Anomalies found, against false alarms",
-                    caption=f"Share of anomalies found: {share(rows[0]['found'])} at 0.1 % false alarms, "
-                    f"{share(rows[4]['found'])} at 5 %, {share(rows[-1]['found'])} at 50 %.",
-                )
-            ],
-            guidance={
-                "auroc": Guidance(
-                    title="The score hardly tells anomalies from normal samples",
-                    what_happened=f"The area under the ROC curve is {number(area.value)} "
-                    f"({span(area.low, area.high)}); 0.5 is chance.",
-                    why_it_matters="Whoever waits for its alarms waits for dice.",
-                    what_to_do="Check the scaling of the inputs and the direction of the score "
-                    "(higher must mean more unusual), then the training.",
-                    tags=tags,
-                ),
-                "false_alarm_rate": Guidance(
-                    title="Too many normal samples raise the alarm",
-                    what_happened="At its threshold {value} of {n} normal samples ({low} to {high}) "
-                    "are called anomalies; the bound is {bound}.",
-                    why_it_matters="People stop looking at alarms that are mostly false.",
-                    what_to_do="Set [subject] threshold on normal samples of today, or train on them.",
-                    tags=tags,
-                ),
-            },
+            figures=drawn(rows),
+            guidance=advice(area, tags),
         )
 
     def expectations(self, subject: Subject) -> list[Expectation]:
@@ -120,3 +92,41 @@ class Anomaly(Check):
                 metric="false_alarm_rate", op="not_shown_above", bound=0.1, severity="medium"
             ),
         ]
+
+
+def advice(area: Metric, tags: list[str]) -> dict[str, Guidance]:
+    """What a failed expectation on each metric means, and what to do about it."""
+    return {
+        "auroc": Guidance(
+            title="The score hardly tells anomalies from normal samples",
+            what_happened=f"The area under the ROC curve is {number(area.value)} "
+            f"({span(area.low, area.high)}); 0.5 is chance.",
+            why_it_matters="Whoever waits for its alarms waits for dice.",
+            what_to_do="Check the scaling of the inputs and the direction of the score "
+            "(higher must mean more unusual), then the training.",
+            tags=tags,
+        ),
+        "false_alarm_rate": Guidance(
+            title="Too many normal samples raise the alarm",
+            what_happened="At its threshold {value} of {n} normal samples ({low} to {high}) "
+            "are called anomalies; the bound is {bound}.",
+            why_it_matters="People stop looking at alarms that are mostly false.",
+            what_to_do="Set [subject] threshold on normal samples of today, or train on them.",
+            tags=tags,
+        ),
+    }
+
+
+def drawn(rows: list[dict[str, Any]]) -> list[Figure]:
+    """Anomalies found against false alarms."""
+    return [
+        figures.curve(
+            rows,
+            x="false alarm rate",
+            y="found",
+            series="series",
+            title="Anomalies found, against false alarms",
+            caption=f"Share of anomalies found: {share(rows[0]['found'])} at 0.1 % false alarms, "
+            f"{share(rows[4]['found'])} at 5 %, {share(rows[-1]['found'])} at 50 %.",
+        )
+    ]

@@ -50,40 +50,13 @@ class Classification(Check):
             edges=(-1, 1),
         )
         metrics: list[Metric] = [accuracy, gain, renaming_gain(context)]
-        right, answered = predictions.correct, predictions.answered
-
-        def recalls(index: NDArray[np.intp]) -> NDArray[np.float64]:
-            hits, total = per_class(y[index], k, right[index]), per_class(y[index], k)
-            with np.errstate(invalid="ignore"):
-                return np.nanmean(hits / total, 1)
-
-        def macro_f1(index: NDArray[np.intp]) -> NDArray[np.float64]:
-            hits = per_class(y[index], k, right[index])
-            total = per_class(y[index], k) + per_class(predicted[index], k, answered[index])
-            with np.errstate(invalid="ignore"):
-                return np.nanmean(np.where(total > 0, 2 * hits / total, np.nan), 1)
-
-        for name, statistic in (("balanced_accuracy", recalls), ("macro_f1", macro_f1)):
-            metrics.append(
-                statistics.bootstrap(
-                    name, statistic, len(y), clusters=clusters, seed=context.seed, draws=1000
-                )
-            )
+        metrics += means_over_classes(context, k)
+        answered = predictions.answered
         table = confusion(y[answered], predicted[answered], k)
         with np.errstate(invalid="ignore"):
             normalised = table / table.sum(1, keepdims=True)
         shown = [i for i in range(k) if table[i].sum() > 0]
         names = [subject.classes[i] for i in shown]
-        rows = []
-        for i in range(k):
-            own = y == i
-            if not own.any():
-                rows.append([subject.classes[i], 0, None, None, None])
-                continue
-            recall = statistics.proportion(
-                "recall", right[own], clusters=None if clusters is None else clusters[own]
-            )
-            rows.append([subject.classes[i], int(own.sum()), recall.value, recall.low, recall.high])
         pictures = []
         if k <= 20:
             pictures.append(
@@ -112,43 +85,14 @@ class Classification(Check):
                 Table(
                     title="Recall by class",
                     columns=["class", "n", "recall", "low", "high"],
-                    rows=rows,
+                    rows=[
+                        recall_of(context, name, y == i) for i, name in enumerate(subject.classes)
+                    ],
                 )
             ],
             figures=pictures,
             per_unit=[pack("accuracy", predictions.correct)],
-            guidance={
-                "gain_over_constant": Guidance(
-                    title="The model is hardly better than a constant answer",
-                    what_happened="Answering always the most frequent class is right on "
-                    f"{share(majority)} of the samples; the model gains {{value}} over that "
-                    "({low} to {high}).",
-                    why_it_matters="A model that does not beat a constant has learnt nothing that "
-                    "its users could rely on.",
-                    what_to_do="Check that labels, class order and preprocessing of the evaluation "
-                    "data match the training, then the training itself.",
-                    tags=["NIST AI RMF MEASURE 2.3", "EU AI Act Article 15"],
-                ),
-                "renaming_gain": Guidance(
-                    title="Classes are mixed up between the model and the data",
-                    what_happened="With its outputs renamed the model would gain {value} ({low} to "
-                    "{high}) in accuracy on samples that the renaming was not fitted to. "
-                    + worst_confusion(names, table, shown),
-                    why_it_matters="The model may know its task, and says the wrong names.",
-                    what_to_do="Compare the order of the classes in training and in [subject] "
-                    "classes: sorted by name here, as they came there?",
-                    tags=["NIST AI RMF MEASURE 2.3", "EU AI Act Article 15"],
-                ),
-                "accuracy": Guidance(
-                    title="The model is wrong too often",
-                    what_happened="It is right on {value} of {n} samples ({low} to {high}); the "
-                    "bound is {bound}.",
-                    why_it_matters="Every wrong answer is a decision somebody may act on.",
-                    what_to_do="See which classes are confused below; more or cleaner examples of "
-                    "those help most.",
-                    tags=["NIST AI RMF MEASURE 2.3", "EU AI Act Article 15"],
-                ),
-            },
+            guidance=advice(majority, names, table, shown),
         )
 
     def expectations(self, subject: Subject) -> list[Expectation]:
@@ -156,6 +100,84 @@ class Classification(Check):
             Expectation(metric="gain_over_constant", op=">=", bound=0.0, severity="high"),
             Expectation(metric="renaming_gain", op="not_shown_above", bound=0.02, severity="high"),
         ]
+
+
+def means_over_classes(context: Context, k: int) -> list[Metric]:
+    """Balanced accuracy and macro F1: every class counts the same, however rare."""
+    predictions = context.predictions()
+    y, predicted = predictions.y, predictions.predicted
+    right, answered = predictions.correct, predictions.answered
+
+    def recalls(index: NDArray[np.intp]) -> NDArray[np.float64]:
+        hits, total = per_class(y[index], k, right[index]), per_class(y[index], k)
+        with np.errstate(invalid="ignore"):
+            return np.nanmean(hits / total, 1)
+
+    def macro_f1(index: NDArray[np.intp]) -> NDArray[np.float64]:
+        hits = per_class(y[index], k, right[index])
+        total = per_class(y[index], k) + per_class(predicted[index], k, answered[index])
+        with np.errstate(invalid="ignore"):
+            return np.nanmean(np.where(total > 0, 2 * hits / total, np.nan), 1)
+
+    return [
+        statistics.bootstrap(
+            name, statistic, len(y), clusters=context.clusters(), seed=context.seed, draws=1000
+        )
+        for name, statistic in (("balanced_accuracy", recalls), ("macro_f1", macro_f1))
+    ]
+
+
+def recall_of(
+    context: Context, name: str, own: NDArray[np.bool_]
+) -> list[str | float | int | bool | None]:
+    """A class's row of the table; [n] which samples are its own."""
+    if not own.any():
+        return [name, 0, None, None, None]
+    clusters = context.clusters()
+    recall = statistics.proportion(
+        "recall",
+        context.predictions().correct[own],
+        clusters=None if clusters is None else clusters[own],
+    )
+    return [name, int(own.sum()), recall.value, recall.low, recall.high]
+
+
+def advice(
+    majority: float, names: list[str], table: NDArray[np.float64], shown: list[int]
+) -> dict[str, Guidance]:
+    """What a failed expectation on each metric means, and what to do about it."""
+    return {
+        "gain_over_constant": Guidance(
+            title="The model is hardly better than a constant answer",
+            what_happened="Answering always the most frequent class is right on "
+            f"{share(majority)} of the samples; the model gains {{value}} over that "
+            "({low} to {high}).",
+            why_it_matters="A model that does not beat a constant has learnt nothing that "
+            "its users could rely on.",
+            what_to_do="Check that labels, class order and preprocessing of the evaluation "
+            "data match the training, then the training itself.",
+            tags=["NIST AI RMF MEASURE 2.3", "EU AI Act Article 15"],
+        ),
+        "renaming_gain": Guidance(
+            title="Classes are mixed up between the model and the data",
+            what_happened="With its outputs renamed the model would gain {value} ({low} to "
+            "{high}) in accuracy on samples that the renaming was not fitted to. "
+            + worst_confusion(names, table, shown),
+            why_it_matters="The model may know its task, and says the wrong names.",
+            what_to_do="Compare the order of the classes in training and in [subject] "
+            "classes: sorted by name here, as they came there?",
+            tags=["NIST AI RMF MEASURE 2.3", "EU AI Act Article 15"],
+        ),
+        "accuracy": Guidance(
+            title="The model is wrong too often",
+            what_happened="It is right on {value} of {n} samples ({low} to {high}); the "
+            "bound is {bound}.",
+            why_it_matters="Every wrong answer is a decision somebody may act on.",
+            what_to_do="See which classes are confused below; more or cleaner examples of "
+            "those help most.",
+            tags=["NIST AI RMF MEASURE 2.3", "EU AI Act Article 15"],
+        ),
+    }
 
 
 def renaming_gain(context: Context) -> Metric:

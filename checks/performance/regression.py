@@ -7,7 +7,7 @@ much smaller the absolute error is than that of the labels' median (Hyndman and 
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from audit import figures, statistics
 from audit.checking import Check, Context, Expectation, Measurement
 from audit.errors import NotApplicable
-from audit.record import Core, Guidance
+from audit.record import Core, Figure, Guidance, Metric
 from audit.subject import Subject
 from audit.words import number, span, value_text
 
@@ -91,33 +91,43 @@ class Regression(Check):
         return Measurement(
             answer=told,
             metrics=[r2, absolute, bias, gain],
-            figures=[
-                figures.curve(
-                    rows,
-                    x="answer",
-                    y="true value",
-                    series="series",
-                    domain=None,
-                    title="True values where the model answers low, and where it answers high",
-                    caption=f"Samples in {len(measured)} parts by the model's answer: the true values "
-                    f"run from {number(measured[0]['true value'])} where it answers "
-                    f"{number(measured[0]['answer'])} to {number(measured[-1]['true value'])} where it "
-                    f"answers {number(measured[-1]['answer'])}.",
-                )
-            ],
-            guidance={
-                "gain_over_constant": Guidance(
-                    title="The model is hardly closer to the truth than a constant",
-                    what_happened=f"It gains {{value}} standard deviations ({{low}} to {{high}}) over the "
-                    f"best constant answer; it is off by {value_text(absolute)}.",
-                    why_it_matters="A model that does not beat a constant has learnt nothing that its "
-                    "users could rely on.",
-                    what_to_do="Check that units and order of the columns match the training, then the "
-                    "training itself.",
-                    tags=["NIST AI RMF MEASURE 2.3", "EU AI Act Article 15"],
-                )
-            },
+            figures=drawn(rows, measured),
+            guidance=advice(absolute),
         )
 
     def expectations(self, subject: Subject) -> list[Expectation]:
         return [Expectation(metric="gain_over_constant", op=">=", bound=0.0, severity="high")]
+
+
+def advice(absolute: Metric) -> dict[str, Guidance]:
+    """What a failed expectation on each metric means, and what to do about it."""
+    return {
+        "gain_over_constant": Guidance(
+            title="The model is hardly closer to the truth than a constant",
+            what_happened=f"It gains {{value}} standard deviations ({{low}} to {{high}}) over the "
+            f"best constant answer; it is off by {value_text(absolute)}.",
+            why_it_matters="A model that does not beat a constant has learnt nothing that its "
+            "users could rely on.",
+            what_to_do="Check that units and order of the columns match the training, then the "
+            "training itself.",
+            tags=["NIST AI RMF MEASURE 2.3", "EU AI Act Article 15"],
+        )
+    }
+
+
+def drawn(rows: list[dict[str, Any]], measured: list[dict[str, Any]]) -> list[Figure]:
+    """True values against answers."""
+    return [
+        figures.curve(
+            rows,
+            x="answer",
+            y="true value",
+            series="series",
+            domain=None,
+            title="True values where the model answers low, and where it answers high",
+            caption=f"Samples in {len(measured)} parts by the model's answer: the true values "
+            f"run from {number(measured[0]['true value'])} where it answers "
+            f"{number(measured[0]['answer'])} to {number(measured[-1]['true value'])} where it "
+            f"answers {number(measured[-1]['answer'])}.",
+        )
+    ]

@@ -32,7 +32,7 @@ from torch import Tensor
 from audit import figures, statistics
 from audit.checking import Check, Context, Cost, Expectation, Measurement
 from audit.methods.attributions import log_odds
-from audit.record import Guidance, Metric, Validity
+from audit.record import Figure, Guidance, Metric, Validity
 from audit.subject import Subject
 from audit.words import amount, number, share, span
 
@@ -103,39 +103,8 @@ class Membership(Check):
             f"1 % wrongly finds {amount(sure)} of {sure.n:,} members.",
             metrics=metrics,
             validity=[alike(context, self.samples)],
-            figures=[
-                figures.curve(
-                    rows,
-                    x="false positive rate",
-                    y="members found",
-                    series="series",
-                    title="Members found, against false accusations",
-                    caption="Share of members found: "
-                    + ", ".join(
-                        f"{share(m.value or 0)} at {share(r)}"
-                        for m, r in zip(metrics[1:], RATES, strict=True)
-                    )
-                    + " false accusations.",
-                )
-            ],
-            guidance={
-                "membership_auc": Guidance(
-                    title="The model gives away who was in its training data",
-                    what_happened=f"The area under the ROC curve is {number(area.value)} "
-                    f"({span(area.low, area.high)}); 0.5 is chance, the bound {{bound}}.",
-                    why_it_matters=why,
-                    what_to_do=todo,
-                    tags=tags,
-                ),
-                "members_found": Guidance(
-                    title="Some people can be said with confidence to be in the training data",
-                    what_happened="For {slice}, {value} of {n} members are found ({low} to {high}); "
-                    "the bound is {bound}.",
-                    why_it_matters=why,
-                    what_to_do=todo,
-                    tags=tags,
-                ),
-            },
+            figures=drawn(rows, metrics),
+            guidance=advice(area, why, todo, tags),
         )
 
     def score(self, subject: Subject, logits: Tensor, y: Tensor) -> NDArray[np.float64]:
@@ -158,6 +127,47 @@ class Membership(Check):
                 severity="high",
             ),
         ]
+
+
+def advice(area: Metric, why: str, todo: str, tags: list[str]) -> dict[str, Guidance]:
+    """What a failed expectation on each metric means, and what to do about it."""
+    return {
+        "membership_auc": Guidance(
+            title="The model gives away who was in its training data",
+            what_happened=f"The area under the ROC curve is {number(area.value)} "
+            f"({span(area.low, area.high)}); 0.5 is chance, the bound {{bound}}.",
+            why_it_matters=why,
+            what_to_do=todo,
+            tags=tags,
+        ),
+        "members_found": Guidance(
+            title="Some people can be said with confidence to be in the training data",
+            what_happened="For {slice}, {value} of {n} members are found ({low} to {high}); "
+            "the bound is {bound}.",
+            why_it_matters=why,
+            what_to_do=todo,
+            tags=tags,
+        ),
+    }
+
+
+def drawn(rows: list[dict[str, Any]], metrics: list[Metric]) -> list[Figure]:
+    """Members found against false accusations."""
+    return [
+        figures.curve(
+            rows,
+            x="false positive rate",
+            y="members found",
+            series="series",
+            title="Members found, against false accusations",
+            caption="Share of members found: "
+            + ", ".join(
+                f"{share(m.value or 0)} at {share(r)}"
+                for m, r in zip(metrics[1:], RATES, strict=True)
+            )
+            + " false accusations.",
+        )
+    ]
 
 
 def found_at(members: NDArray[np.float64], others: NDArray[np.float64], rate: float) -> Metric:

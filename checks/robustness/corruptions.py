@@ -137,18 +137,7 @@ class Corruptions(Check):
             + (of_what if subject.range_is_inferred else ""),
             metrics=[mce, base, *losses, *single],
             figures=pictures,
-            guidance={
-                "loss": Guidance(
-                    title="Ordinary changes of the picture flip many answers: {slice}",
-                    what_happened="With {slice}, averaged over five severities, accuracy falls by {value} "
-                    f"({{low}} to {{high}}) from {amount(base)}; the bound is {{bound}}.",
-                    why_it_matters="Dirt, dusk and a cheap camera come without anybody's intent, and "
-                    "nobody tells the model.",
-                    what_to_do="Train with such changes (augmentation, Hendrycks et al. 2020), check "
-                    "pictures for quality before the model sees them.",
-                    tags=["NIST AI RMF MEASURE 2.5", "EU AI Act Article 15"],
-                )
-            },
+            guidance=advice(base),
         )
 
     def show(self, context: Context, chosen: NDArray[np.intp]) -> Figure:
@@ -180,3 +169,19 @@ class Corruptions(Check):
                 severity="medium",
             )
         ]
+
+
+def advice(base: Metric) -> dict[str, Guidance]:
+    """What a failed expectation on each metric means, and what to do about it."""
+    return {
+        "loss": Guidance(
+            title="Ordinary changes of the picture flip many answers: {slice}",
+            what_happened="With {slice}, averaged over five severities, accuracy falls by {value} "
+            f"({{low}} to {{high}}) from {amount(base)}; the bound is {{bound}}.",
+            why_it_matters="Dirt, dusk and a cheap camera come without anybody's intent, and "
+            "nobody tells the model.",
+            what_to_do="Train with such changes (augmentation, Hendrycks et al. 2020), check "
+            "pictures for quality before the model sees them.",
+            tags=["NIST AI RMF MEASURE 2.5", "EU AI Act Article 15"],
+        )
+    }

@@ -22,7 +22,7 @@ from audit import figures, statistics
 from audit.checking import Check, Context, Cost, Expectation, Measurement
 from audit.checks.robustness.toll import from_to, quality
 from audit.methods.interventions import exchanged, imputed, missing_at_random
-from audit.record import Guidance, Severity, Slice
+from audit.record import Figure, Guidance, Metric, Severity, Slice
 from audit.subject import Subject
 from audit.words import amount, number, share, span
 
@@ -63,25 +63,10 @@ class MissingValues(Check):
             gone, other = (
                 subject.task.changed(subject, known, z[:, i]).numpy() for z in (filled, another)
             )
-            flips.append(
-                statistics.proportion(
-                    "answers_changed",
-                    gone,
-                    clusters=clusters,
-                    direction="lower",
-                    slice=where,
-                )
-            )
-            more.append(
-                statistics.mean(
-                    "changed_by_absence",
-                    gone * 1.0 - other * 1.0,
-                    clusters=clusters,
-                    direction="lower",
-                    slice=where,
-                    edges=(-1, 1),
-                )
-            )
+            common: dict[str, Any] = {"clusters": clusters, "direction": "lower", "slice": where}
+            flips.append(statistics.proportion("answers_changed", gone, **common))
+            change = gone * 1.0 - other * 1.0
+            more.append(statistics.mean("changed_by_absence", change, edges=(-1, 1), **common))
         before = subject.task.merit(subject, known, y).numpy()
         losses, base, kept = [], quality(context, chosen, known), []
         for at in SHARES:
@@ -114,48 +99,23 @@ class MissingValues(Check):
             f"value in ten missing at random {from_to(context, base, kept[0])}, a loss of "
             f"{number(losses[0].value)} ({span(losses[0].low, losses[0].high)}).",
             metrics=[*ordered, *more, *losses, base, *kept],
-            figures=[
-                figures.intervals(
-                    shown,
-                    value="share of answers that change",
-                    bound=self.bound,
-                    title="What is missed most",
-                    caption="Answers that change when one value is missing: "
-                    + ", ".join(f"{r['label']} {share(float(r['value'] or 0))}" for r in shown[:4])
-                    + ".",
-                )
-            ],
-            guidance={
-                "changed_by_absence": Guidance(
-                    title="A missing value decides: {slice}",
-                    what_happened="With {slice}, {value} ({low} to {high}) more of {n} answers change than "
-                    "with another sample's value in its place; the bound is {bound}.",
-                    why_it_matters="The model answers to the gap itself. In use values are missing, and "
-                    "those who fill forms badly are not a random part of the people.",
-                    what_to_do="Train with values missing as in use, give the model a flag for it, "
-                    "or refuse to answer without this value.",
-                    tags=["NIST AI RMF MEASURE 2.5", "EU AI Act Article 15"],
-                ),
-                "answers_changed": Guidance(
-                    title="Answers depend on a value that may be missing: {slice}",
-                    what_happened="With {slice}, {value} of {n} answers change ({low} to {high}); the "
-                    "bound is {bound}.",
-                    why_it_matters="In use values are missing, and those who fill forms badly are "
-                    "not a random part of the people.",
-                    what_to_do="Train with values missing as in use, give the model a flag for it, "
-                    "or refuse to answer without this value.",
-                    tags=["NIST AI RMF MEASURE 2.5", "EU AI Act Article 15"],
-                ),
-                "loss": Guidance(
-                    title="The model does not bear missing values",
-                    what_happened=f"With {{slice}} at random {from_to(context, base, kept[0])}: it "
-                    "loses {value} ({low} to {high}); the bound is {bound}.",
-                    why_it_matters="Data in use are never complete.",
-                    what_to_do="Train with values missing as in use, or impute by a model of the data.",
-                    tags=["NIST AI RMF MEASURE 2.5", "EU AI Act Article 15"],
-                ),
-            },
+            figures=self.drawn(shown),
+            guidance=advice(context, base, kept),
         )
+
+    def drawn(self, shown: list[dict[str, Any]]) -> list[Figure]:
+        """The values whose absence changes most answers."""
+        return [
+            figures.intervals(
+                shown,
+                value="share of answers that change",
+                bound=self.bound,
+                title="What is missed most",
+                caption="Answers that change when one value is missing: "
+                + ", ".join(f"{r['label']} {share(float(r['value'] or 0))}" for r in shown[:4])
+                + ".",
+            )
+        ]
 
     bound: ClassVar[float] = 0.35
 
@@ -196,3 +156,37 @@ class MissingValues(Check):
                 severity="medium",
             ),
         ]
+
+
+def advice(context: Context, base: Metric, kept: list[Metric]) -> dict[str, Guidance]:
+    """What a failed expectation on each metric means, and what to do about it."""
+    return {
+        "changed_by_absence": Guidance(
+            title="A missing value decides: {slice}",
+            what_happened="With {slice}, {value} ({low} to {high}) more of {n} answers change than "
+            "with another sample's value in its place; the bound is {bound}.",
+            why_it_matters="The model answers to the gap itself. In use values are missing, and "
+            "those who fill forms badly are not a random part of the people.",
+            what_to_do="Train with values missing as in use, give the model a flag for it, "
+            "or refuse to answer without this value.",
+            tags=["NIST AI RMF MEASURE 2.5", "EU AI Act Article 15"],
+        ),
+        "answers_changed": Guidance(
+            title="Answers depend on a value that may be missing: {slice}",
+            what_happened="With {slice}, {value} of {n} answers change ({low} to {high}); the "
+            "bound is {bound}.",
+            why_it_matters="In use values are missing, and those who fill forms badly are "
+            "not a random part of the people.",
+            what_to_do="Train with values missing as in use, give the model a flag for it, "
+            "or refuse to answer without this value.",
+            tags=["NIST AI RMF MEASURE 2.5", "EU AI Act Article 15"],
+        ),
+        "loss": Guidance(
+            title="The model does not bear missing values",
+            what_happened=f"With {{slice}} at random {from_to(context, base, kept[0])}: it "
+            "loses {value} ({low} to {high}); the bound is {bound}.",
+            why_it_matters="Data in use are never complete.",
+            what_to_do="Train with values missing as in use, or impute by a model of the data.",
+            tags=["NIST AI RMF MEASURE 2.5", "EU AI Act Article 15"],
+        ),
+    }

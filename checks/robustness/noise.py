@@ -19,7 +19,7 @@ from audit.checking import Check, Context, Cost, Expectation, Measurement
 from audit.checks.robustness.toll import from_to, quality
 from audit.errors import NotApplicable
 from audit.methods.corruptions import noisy
-from audit.record import Guidance
+from audit.record import Figure, Guidance, Metric
 from audit.subject import Subject
 from audit.words import amount, number, share, span
 
@@ -95,32 +95,8 @@ class Noise(Check):
             f"{number(loss.value)} ({span(loss.low, loss.high)})"
             f"{' ' * bool(subject.task.merit_unit)}{subject.task.merit_unit}.",
             metrics=[*losses, base, *kept, *flips],
-            figures=[
-                figures.curve(
-                    rows,
-                    x="noise",
-                    y="share",
-                    series="series",
-                    title="Answers that change, against noise in standard deviations",
-                    caption="Share of answers that change: "
-                    + ", ".join(
-                        f"{share(float(m.value or 0))} at {number(s)}"
-                        for m, s in zip(flips, STRENGTHS, strict=True)
-                    )
-                    + ".",
-                )
-            ],
-            guidance={
-                "loss": Guidance(
-                    title="Small errors of measurement cost much",
-                    what_happened=f"With {{slice}} standard deviations {from_to(context, base, kept[at])}: "
-                    "it loses {value} ({low} to {high}); the bound is {bound}.",
-                    why_it_matters="Every instrument and every form is a little off.",
-                    what_to_do="Train with noise of the size that the instruments have, or average "
-                    "repeated measurements.",
-                    tags=["NIST AI RMF MEASURE 2.5", "EU AI Act Article 15"],
-                )
-            },
+            figures=drawn(rows, flips),
+            guidance=advice(context, base, kept, at),
         )
 
     def expectations(self, subject: Subject) -> list[Expectation]:
@@ -133,3 +109,37 @@ class Noise(Check):
                 severity="high",
             )
         ]
+
+
+def advice(context: Context, base: Metric, kept: list[Metric], at: int) -> dict[str, Guidance]:
+    """What a failed expectation on each metric means, and what to do about it."""
+    return {
+        "loss": Guidance(
+            title="Small errors of measurement cost much",
+            what_happened=f"With {{slice}} standard deviations {from_to(context, base, kept[at])}: "
+            "it loses {value} ({low} to {high}); the bound is {bound}.",
+            why_it_matters="Every instrument and every form is a little off.",
+            what_to_do="Train with noise of the size that the instruments have, or average "
+            "repeated measurements.",
+            tags=["NIST AI RMF MEASURE 2.5", "EU AI Act Article 15"],
+        )
+    }
+
+
+def drawn(rows: list[dict[str, Any]], flips: list[Metric]) -> list[Figure]:
+    """Answers that change, against the noise."""
+    return [
+        figures.curve(
+            rows,
+            x="noise",
+            y="share",
+            series="series",
+            title="Answers that change, against noise in standard deviations",
+            caption="Share of answers that change: "
+            + ", ".join(
+                f"{share(float(m.value or 0))} at {number(s)}"
+                for m, s in zip(flips, STRENGTHS, strict=True)
+            )
+            + ".",
+        )
+    ]

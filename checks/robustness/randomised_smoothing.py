@@ -21,7 +21,7 @@ from audit.checks.robustness.worst_case import WorstCase
 from audit.checks.robustness.worst_case_l2 import WorstCaseL2
 from audit.meta import Number
 from audit.methods.smoothing import ALPHA, radius, smooth_attack, smoothed
-from audit.record import Guidance, Validity
+from audit.record import Figure, Guidance, Metric, Validity
 from audit.subject import Subject
 from audit.words import amount, number, share
 
@@ -149,30 +149,27 @@ class RandomisedSmoothing(Check):
                     f"wrong with chance {number(ALPHA)}",
                 )
             ],
-            figures=[
-                figures.curve(
-                    rows,
-                    x="radius",
-                    y="accuracy",
-                    series="series",
-                    title="The smoothed classifier: proven, and left by an attack",
-                    caption=f"Proven: {share(float(rows[0]['accuracy'] or 0))} at radius 0, "
-                    f"{share(float(last.value or 0))} at {number(eps)}, none beyond {number(ceiling)}, which "
-                    f"{self.draws:,} draws cannot exceed.",
-                )
-            ],
+            figures=self.drawn(rows, last, eps, ceiling),
             per_unit=[pack("smoothed_accuracy", right, samples=chosen)],
-            guidance={
-                "smoothed_accuracy": Guidance(
-                    title="Smoothing costs too many right answers",
-                    what_happened="Under noise {value} of {n} answers are right ({low} to {high}); the "
-                    "bound is {bound}.",
-                    why_it_matters="A proof of a classifier that is often wrong protects little.",
-                    what_to_do="Train with noise of this size first (Cohen et al. 2019, section 4).",
-                    tags=TAGS,
-                )
-            },
+            guidance=advice(),
         )
+
+    def drawn(
+        self, rows: list[dict[str, Any]], last: Metric, eps: float, ceiling: float
+    ) -> list[Figure]:
+        """What is proven, and what an attack leaves, against the radius."""
+        return [
+            figures.curve(
+                rows,
+                x="radius",
+                y="accuracy",
+                series="series",
+                title="The smoothed classifier: proven, and left by an attack",
+                caption=f"Proven: {share(float(rows[0]['accuracy'] or 0))} at radius 0, "
+                f"{share(float(last.value or 0))} at {number(eps)}, none beyond {number(ceiling)}, which "
+                f"{self.draws:,} draws cannot exceed.",
+            )
+        ]
 
     def expectations(self, subject: Subject) -> list[Expectation]:
         return [
@@ -180,3 +177,17 @@ class RandomisedSmoothing(Check):
                 metric="smoothed_accuracy", op="not_shown_below", bound=0.5, severity="info"
             )
         ]
+
+
+def advice() -> dict[str, Guidance]:
+    """What a failed expectation on each metric means, and what to do about it."""
+    return {
+        "smoothed_accuracy": Guidance(
+            title="Smoothing costs too many right answers",
+            what_happened="Under noise {value} of {n} answers are right ({low} to {high}); the "
+            "bound is {bound}.",
+            why_it_matters="A proof of a classifier that is often wrong protects little.",
+            what_to_do="Train with noise of this size first (Cohen et al. 2019, section 4).",
+            tags=TAGS,
+        )
+    }

@@ -25,7 +25,7 @@ from audit.errors import NotApplicable
 from audit.meta import Number
 from audit.methods.attacks.apgd import apgd
 from audit.methods.attacks.search import square
-from audit.record import Guidance, Metric, Slice
+from audit.record import Figure, Guidance, Metric, Slice
 from audit.subject import Subject
 from audit.words import amount, number, share, span
 
@@ -137,15 +137,7 @@ class Rejection(Check):
             f"{amount(after)} wrong answers accepted instead of {amount(before)} (paired "
             f"{number(gain.value)} fewer, {span(gain.low, gain.high)}), of {len(held)} samples.",
             metrics=[gain, before, after, coverage, accepted],
-            figures=[
-                figures.intervals(
-                    rows,
-                    value="share of samples",
-                    title="With and without refusals",
-                    caption="; ".join(f"{r['label']} {share(float(r['value'] or 0))}" for r in rows)
-                    + ".",
-                )
-            ],
+            figures=drawn(rows),
             validity=[
                 no_zero_gradient(flat[right[held]]),
                 fewer_left(
@@ -156,15 +148,7 @@ class Rejection(Check):
                 ),
                 same_answer_twice(context, held),
             ],
-            guidance={
-                "harm_avoided": Guidance(
-                    title="Refusing answers with a small margin does harm",
-                    what_happened="{value} ({low} to {high}) fewer wrong answers are accepted.",
-                    why_it_matters="A remedy that does not help gives false comfort.",
-                    what_to_do="Train with adversarial examples first.",
-                    tags=TAGS,
-                )
-            },
+            guidance=advice(),
         )
 
     def expectations(self, subject: Subject) -> list[Expectation]:
@@ -177,3 +161,28 @@ class Rejection(Check):
                 severity="info",
             )
         ]
+
+
+def advice() -> dict[str, Guidance]:
+    """What a failed expectation on each metric means, and what to do about it."""
+    return {
+        "harm_avoided": Guidance(
+            title="Refusing answers with a small margin does harm",
+            what_happened="{value} ({low} to {high}) fewer wrong answers are accepted.",
+            why_it_matters="A remedy that does not help gives false comfort.",
+            what_to_do="Train with adversarial examples first.",
+            tags=TAGS,
+        )
+    }
+
+
+def drawn(rows: list[dict[str, Any]]) -> list[Figure]:
+    """Answers that are right, against the share refused."""
+    return [
+        figures.intervals(
+            rows,
+            value="share of samples",
+            title="With and without refusals",
+            caption="; ".join(f"{r['label']} {share(float(r['value'] or 0))}" for r in rows) + ".",
+        )
+    ]

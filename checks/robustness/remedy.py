@@ -136,15 +136,7 @@ class Remedy(Check):
                     slice={"eps": eps},
                 )
             ],
-            guidance={
-                "robust_gain": Guidance(
-                    title="What was tried makes the model less robust",
-                    what_happened="Under attack {value} ({low} to {high}) more answers stay right.",
-                    why_it_matters="A remedy that does not help gives false comfort.",
-                    what_to_do="Do not use it; train with adversarial examples.",
-                    tags=TAGS,
-                )
-            },
+            guidance=advice(),
         )
 
     def unmasking(self, after: Outcome) -> str:
@@ -169,3 +161,16 @@ class Remedy(Check):
                 severity="info",
             )
         ]
+
+
+def advice() -> dict[str, Guidance]:
+    """What a failed expectation on each metric means, and what to do about it."""
+    return {
+        "robust_gain": Guidance(
+            title="What was tried makes the model less robust",
+            what_happened="Under attack {value} ({low} to {high}) more answers stay right.",
+            why_it_matters="A remedy that does not help gives false comfort.",
+            what_to_do="Do not use it; train with adversarial examples.",
+            tags=TAGS,
+        )
+    }

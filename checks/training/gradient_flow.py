@@ -24,7 +24,7 @@ from audit.checking import Check, Context, Cost, Expectation, Measurement
 from audit.errors import NotApplicable
 from audit.meta import Number
 from audit.methods.activations import followed_back, layer_flow, layers
-from audit.record import Guidance, Metric, Table
+from audit.record import Figure, Guidance, Metric, Table
 from audit.subject import Subject
 from audit.words import number
 
@@ -78,25 +78,19 @@ class GradientFlow(Check):
         metrics: list[Metric] = []
         rows: list[list[Any]] = []
         for i, name in enumerate(names):
-            where: dict[str, str | float] = {"layer": name or "model"}
-            metrics.append(
+            metrics += [
                 statistics.proportion(
-                    "starved_share",
-                    ratio[:, i] < self.faintest,
+                    what,
+                    bad[:, i],
                     clusters=clusters,
-                    slice=where,
+                    slice={"layer": name or "model"},
                     direction="lower",
                 )
-            )
-            metrics.append(
-                statistics.proportion(
-                    "exploding_share",
-                    ~(peaks[:, i] <= self.largest),
-                    clusters=clusters,
-                    slice=where,
-                    direction="lower",
+                for what, bad in (
+                    ("starved_share", ratio < self.faintest),
+                    ("exploding_share", ~(peaks <= self.largest)),
                 )
-            )
+            ]
             quartiles = np.quantile(ratio[:, i], [0.25, 0.5, 0.75])
             rows.append([name or "model", *map(float, quartiles), float(peaks[:, i].max())])
         faint = min(rows, key=lambda row: row[2])
@@ -133,42 +127,50 @@ class GradientFlow(Check):
                     rows=rows,
                 )
             ],
-            figures=[
-                figures.intervals(
-                    logs,
-                    value="log10 of the gradient norm against the last layer's",
-                    bound=float(np.log10(self.faintest)),
-                    domain=None,
-                    title="How much gradient reaches each layer",
-                    caption="Median and quartiles over the samples, first layer on top: from "
-                    f"{number(rows[0][2])} ({rows[0][0]}) to {number(rows[-1][2])} ({rows[-1][0]}) times "
-                    "the last layer's.",
-                )
-            ],
-            guidance={
-                "starved_share": Guidance(
-                    title="Hardly any gradient reaches a layer",
-                    what_happened="At {slice} the gradient is under a "
-                    f"{number(1 / self.faintest)}th of the last layer's on {{value}} of {{n}} samples "
-                    "({low} to {high}).",
-                    why_it_matters="What lies before it could not be trained: the model works with "
-                    "features that are hardly better than random.",
-                    what_to_do="Replace saturating activations by ReLU, add residual connections or "
-                    "normalisation, and initialise for the depth (Glorot and Bengio 2010).",
-                    tags=tags,
-                ),
-                "exploding_share": Guidance(
-                    title="Activations explode",
-                    what_happened=f"At {{slice}} outputs lie beyond {number(self.largest)} on "
-                    "{value} of {n} samples ({low} to {high}).",
-                    why_it_matters="In half precision they become Inf and the answer NaN; small "
-                    "changes of the input swing the answer wildly.",
-                    what_to_do="Check the input scale; normalise between layers, clip gradients, "
-                    "add weight decay, then train again.",
-                    tags=tags,
-                ),
-            },
+            figures=self.drawn(logs, rows),
+            guidance=self.advice(tags),
         )
+
+    def advice(self, tags: list[str]) -> dict[str, Guidance]:
+        """What a failed expectation on each metric means, and what to do about it."""
+        return {
+            "starved_share": Guidance(
+                title="Hardly any gradient reaches a layer",
+                what_happened="At {slice} the gradient is under a "
+                f"{number(1 / self.faintest)}th of the last layer's on {{value}} of {{n}} samples "
+                "({low} to {high}).",
+                why_it_matters="What lies before it could not be trained: the model works with "
+                "features that are hardly better than random.",
+                what_to_do="Replace saturating activations by ReLU, add residual connections or "
+                "normalisation, and initialise for the depth (Glorot and Bengio 2010).",
+                tags=tags,
+            ),
+            "exploding_share": Guidance(
+                title="Activations explode",
+                what_happened=f"At {{slice}} outputs lie beyond {number(self.largest)} on "
+                "{value} of {n} samples ({low} to {high}).",
+                why_it_matters="In half precision they become Inf and the answer NaN; small "
+                "changes of the input swing the answer wildly.",
+                what_to_do="Check the input scale; normalise between layers, clip gradients, "
+                "add weight decay, then train again.",
+                tags=tags,
+            ),
+        }
+
+    def drawn(self, logs: list[dict[str, Any]], rows: list[list[Any]]) -> list[Figure]:
+        """The gradient of each layer, first layer on top."""
+        return [
+            figures.intervals(
+                logs,
+                value="log10 of the gradient norm against the last layer's",
+                bound=float(np.log10(self.faintest)),
+                domain=None,
+                title="How much gradient reaches each layer",
+                caption="Median and quartiles over the samples, first layer on top: from "
+                f"{number(rows[0][2])} ({rows[0][0]}) to {number(rows[-1][2])} ({rows[-1][0]}) times "
+                "the last layer's.",
+            )
+        ]
 
     def expectations(self, subject: Subject) -> list[Expectation]:
         where: dict[str, str | float] = {"layer": "*"}
