@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from audit.evidence import Batch, producer
 from audit.inputs import Parts
+from audit.methods.screening import players
 from audit.outputs import full
 from audit.subject import Subject
 from audit.wrapping import Logits
@@ -144,7 +145,7 @@ def believability(
     """
     if randomised:
         return {}
-    base, parts = baseline(batch.subject), batch.subject.kind.parts(batch.subject)
+    base, parts = baseline(batch.subject), players(batch.subject)
     x = full(batch.x)
     pads = batch.subject.kind.padding(batch.subject, x)
     free = parts.total(((x - base) / (batch.subject.moments.std + 1e-12)).abs())
@@ -189,7 +190,7 @@ def integrated_gradients(batch: Batch, *, steps: int, randomised: int = 0) -> di
         .float()
         .detach()
     )
-    parts = batch.subject.kind.parts(batch.subject)
+    parts = players(batch.subject)
     per_player = parts.total(found)
     difference = in_chunks(score, x, target) - in_chunks(score, base.expand_as(x), target)
     return {
@@ -239,7 +240,7 @@ def gradcam(batch: Batch, *, layer: str, randomised: int = 0) -> dict[str, Tenso
     found = LayerGradCam(score, module).attribute(
         x, additional_forward_args=(target,), relu_attributions=False
     )
-    parts = batch.subject.kind.parts(batch.subject)
+    parts = players(batch.subject)
     size = tuple(parts.member.shape)
     spatial = size[1:] if found.ndim == 4 and size[0] in (1, 2, 3, 4) else size[: found.ndim - 2]
     mode = "bilinear" if found.ndim == 4 else "linear"
@@ -271,7 +272,7 @@ def shap(batch: Batch, *, permutations: int, rows: int, randomised: int = 0) -> 
     """
     subject = batch.subject
     score, _ = score_function(subject, randomised)
-    target, x, parts = answered(batch), full(batch.x), subject.kind.parts(subject)
+    target, x, parts = answered(batch), full(batch.x), players(subject)
     fill, pads = subject.kind.absent(subject, rows), subject.kind.padding(subject, x)
     count = parts.count
     values = torch.zeros(len(x), count, device=x.device)
@@ -345,7 +346,7 @@ def lime(batch: Batch, *, draws: int, rows: int, randomised: int = 0) -> dict[st
 
     subject = batch.subject
     score, _ = score_function(subject, randomised)
-    target, x, parts = answered(batch), full(batch.x), subject.kind.parts(subject)
+    target, x, parts = answered(batch), full(batch.x), players(subject)
     fill, pads = subject.kind.absent(subject, rows), subject.kind.padding(subject, x)
     n, count = len(x), parts.count
     masks = batch.uniform(0, (draws, count)) < 0.5

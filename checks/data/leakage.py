@@ -60,20 +60,20 @@ class Leakage(Check):
         features = subject.features
         first = np.random.default_rng(context.seed).permutation(len(y)) % 2 == 0
         constant = self.errors_of_constant(y, first, not subject.task.decides)
-        errors = np.stack(
-            [
-                self.errors_alone(x[:, f.columns], y, first, not subject.task.decides)
-                for f in features
-            ]
-        )
-        skill = 1 - errors.mean(1) / max(constant.mean(), 1e-12)
+
+        def errors(i: int) -> NDArray[np.float64]:
+            """[n] of feature i alone; made again where it is needed, for there may be many."""
+            return self.errors_alone(x[:, features[i].columns], y, first, not subject.task.decides)
+
+        mean = np.array([errors(i).mean() for i in range(len(features))])
+        skill = 1 - mean / max(constant.mean(), 1e-12)
         order = np.argsort(-skill)
         metrics, rows = [], []
         for rank, i in enumerate(order[:30]):
             row = {"label": features[i].name, "value": skill[i], "low": skill[i], "high": skill[i]}
             if rank < STRONGEST:
                 where: dict[str, str | float] = {"feature": features[i].name}
-                metric = self.skill(errors[i], constant, where, context)
+                metric = self.skill(errors(int(i)), constant, where, context)
                 shuffled = context.evidence(permuted, context.samples(), feature=int(i))["logits"]
                 moved = subject.task.changed(subject, context.answers(), shuffled).numpy()
                 metrics += [

@@ -146,7 +146,9 @@ class Attribution(Check):
         )
 
     def lead(self, context: Context, found: dict[str, Any]) -> str:
-        parts = context.subject.kind.parts(context.subject)
+        from audit.methods.screening import players
+
+        parts = players(context.subject)
         if parts.grid is None:
             order = np.argsort(-found["players"].abs().mean(0).numpy())[:3]
             names = ", ".join(parts.names[i] for i in order)
@@ -161,8 +163,10 @@ class Attribution(Check):
         other: dict[str, Any],
     ) -> tuple[list[Metric], list[Table], list[Figure]]:
         """Importance of named features, or pictures of a few samples."""
+        from audit.methods.screening import players
+
         subject = context.subject
-        parts = subject.kind.parts(subject)
+        parts = players(subject)
         clusters = context.clusters(chosen)
         if parts.grid is None:
             strength = np.abs(found["players"].numpy())
