@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 Profile = Literal["quick", "standard", "deep"]
 PROFILES: tuple[str, ...] = get_args(Profile)
+MOST_ROWS = 200  # of a table, that a reader reads
 
 
 class Expectation(Part):
@@ -349,6 +350,20 @@ def same_slice(a: Slice, b: Slice) -> bool:
         elif str(value) != str(other):
             return False
     return True
+
+
+def worst_rows(
+    title: str, columns: list[str], rows: list[list[Any]], by: str, *, highest: bool = False
+) -> Table:
+    """A table of all rows, or of more than a reader reads the lowest by one column (or the highest);
+    its title says of how many. What has no value comes last.
+    """
+    if len(rows) > MOST_ROWS:
+        at, sign = columns.index(by), -1 if highest else 1
+        rows = sorted(rows, key=lambda row: np.inf if row[at] is None else sign * row[at])
+        end = "highest" if highest else "lowest"
+        title = f"{title}: the {MOST_ROWS} of {len(rows):,} with the {end} {by}"
+    return Table(title=title, columns=columns, rows=rows[:MOST_ROWS])
 
 
 def pack(

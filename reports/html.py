@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,16 @@ from markupsafe import Markup
 
 from audit.judge.findings import OPERATOR_WORDS
 from audit.judge.verdict import speaks
-from audit.record import SEVERITIES, STATES, AuditRecord, CheckRecord, Metric, Validity
+from audit.record import (
+    SEVERITIES,
+    STATES,
+    AuditRecord,
+    CheckRecord,
+    ExpectationResult,
+    Finding,
+    Metric,
+    Validity,
+)
 from audit.reports.console import WORDS, by_cause, counts_text
 from audit.reports.drawing import draw
 from audit.reports.escaping import reveal
@@ -22,6 +32,8 @@ if TYPE_CHECKING:
     from audit.selftesting import SelftestRecord
 
 # Of a number that rests on evidence which does not hold: where the truth lies, if anywhere.
+LONGEST, FEW = 100, 20  # numbers of one name, and findings of one kind, that a reader reads
+Told = tuple[Finding, list[Finding]]
 LIMITS = {"higher": "at most"}
 SIGNS = {
     "pass": "✔",
@@ -64,6 +76,61 @@ def paragraphs(text: str) -> list[str]:
     return [" ".join(block.split()) for block in re.split(r"\n\s*\n", text) if block.strip()]
 
 
+def fold(metrics: Iterable[Metric]) -> list[Metric | str]:
+    """Numbers as they are read: of many of one name the worst, and what was left out said."""
+    by_name: dict[str, list[Metric]] = {}
+    for metric in metrics:
+        by_name.setdefault(metric.name, []).append(metric)
+    shown: list[Metric | str] = []
+    for name, all_ in by_name.items():
+        known = [m for m in all_ if m.value is not None]
+        if len(all_) <= LONGEST or not known:
+            shown += all_[:LONGEST]
+            left = len(all_) - LONGEST
+        else:
+            sign = -1 if known[0].direction == "lower" else 1
+            shown += sorted(known, key=lambda m: sign * (m.value or 0))[:LONGEST]
+            left = len(all_) - min(len(known), LONGEST)
+        if left > 0:
+            shown.append(f"{left:,} more of {name.replace('_', ' ')}, no worse; they are in the record")
+    return shown
+
+
+def fold_results(results: list[ExpectationResult]) -> list[ExpectationResult | str]:
+    """Expectations as they are read: of many those that are not met first, and the rest counted."""
+    if len(results) <= LONGEST:
+        return list(results)
+    order = ("failed", "broken", "undecided", "untested", "met")
+    ordered = sorted(results, key=lambda r: order.index(r.state))
+    rest = Counter(r.state for r in ordered[LONGEST:])
+    told = ", ".join(f"{n:,} {WORDS[state]}" for state, n in rest.items())
+    return [*ordered[:LONGEST], f"{told} more; they are in the record"]
+
+
+def fold_findings(found: Iterable[Told]) -> list[Told | str]:
+    """Findings as they are read: a few of each kind, and the rest counted."""
+    by_kind: dict[tuple[str, ...], list[Told]] = {}
+    for item in found:
+        first = item[0].members[0]
+        by_kind.setdefault((first.check, first.metric, item[0].state), []).append(item)
+    shown: list[Told | str] = []
+    for (check, metric, state), all_ in by_kind.items():
+        shown += all_[:FEW]
+        if len(all_) > FEW:
+            shown.append(
+                f"{len(all_) - FEW:,} more findings of {check} on {metric.replace('_', ' ')} "
+                f"({WORDS[state]}); they are in the record"
+            )
+    return shown
+
+
+def not_believed(check: CheckRecord) -> list[Metric]:
+    """The numbers that were to be judged and rest on evidence that does not hold."""
+    known = {(m.name, str(m.slice)): m for m in check.metrics if doubted(m, check.validity)}
+    found = [known.get((e.metric, str(e.slice))) for e in check.expectations] if known else []
+    return [m for m in found if m is not None][:LONGEST]
+
+
 def doubted(metric: Metric, validity: Iterable[Validity]) -> bool:
     """Does a number rest on evidence that does not hold?"""
     return any(v.passed is False and (not v.metrics or metric.name in v.metrics) for v in validity)
@@ -85,6 +152,10 @@ def environment() -> Environment:
         slice_text=slice_text,
         value_text=value_text,
         number=number,
+        fold=fold,
+        fold_results=fold_results,
+        fold_findings=fold_findings,
+        not_believed=not_believed,
         paragraphs=paragraphs,
         spaced=lambda s: s.replace("_", " "),
     )

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit import statistics
-from audit.checking import Context
+from audit.checking import Context, worst_rows
 from audit.checks.fairness.grouping import Findings, Members, both, picture, taken
-from audit.record import LeftOut, Metric, Slice, Table
+from audit.record import LeftOut, Metric, Slice
 from audit.words import number, span
 
 Bools = NDArray[np.bool_]
@@ -131,13 +131,14 @@ def compare(context: Context, attribute: str, groups: Members) -> Findings:
         else f"By {attribute} there is nothing to compare: all are {next(iter(groups))}."
     )
     found.tables.append(
-        Table(
-            title=f"By {attribute}",
-            columns=["group", "n", *columns],
-            rows=[
+        worst_rows(
+            f"By {attribute}",
+            ["group", "n", *columns],
+            [
                 [group, len(own), *(column[i].value for column in columns.values())]
                 for i, (group, own) in enumerate(groups.items())
             ],
+            "accuracy",
         )
     )
     shown, what = (selection, f"share answered {signs[-1]}") if signs else (accuracy, "accuracy")

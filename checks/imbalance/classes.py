@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from audit import figures, statistics
-from audit.checking import Check, Context, Expectation, Measurement
-from audit.record import Guidance, LeftOut, Metric, Table
+from audit.checking import Check, Context, Expectation, Measurement, worst_rows
+from audit.record import Guidance, LeftOut, Metric
 from audit.words import amount, number, share
 
 if TYPE_CHECKING:
@@ -109,10 +109,8 @@ class Classes(Check):
             answer=answer,
             metrics=metrics,
             tables=[
-                Table(
-                    title="By class",
-                    columns=["class", "n", "recall", "precision", "answered"],
-                    rows=rows,
+                worst_rows(
+                    "By class", ["class", "n", "recall", "precision", "answered"], rows, "recall"
                 )
             ],
             left_out=[

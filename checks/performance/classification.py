@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from audit import figures, statistics
-from audit.checking import Check, Context, Expectation, Measurement, pack
-from audit.record import Core, Guidance, Metric, Table
+from audit.checking import Check, Context, Expectation, Measurement, pack, worst_rows
+from audit.record import Core, Guidance, Metric
 from audit.words import amount, share
 
 if TYPE_CHECKING:
@@ -111,10 +111,8 @@ class Classification(Check):
             answer=answer,
             metrics=metrics,
             tables=[
-                Table(
-                    title="Recall by class",
-                    columns=["class", "n", "recall", "low", "high"],
-                    rows=rows,
+                worst_rows(
+                    "Recall by class", ["class", "n", "recall", "low", "high"], rows, "recall"
                 )
             ],
             figures=pictures,
