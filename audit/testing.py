@@ -167,7 +167,8 @@ def wide_subject(what: str) -> Subject:
             words = ["<pad>", "<unk>", *(f"word{i}" for i in range(2, VOCABULARY))]
             model, meta = Bag(VOCABULARY, few), {"kind": "tokens", "vocabulary": words}
         elif what == "pixels":
-            x = numbers(3, SIDE, SIDE).mul_(0.2).add_(0.5).clamp_(0, 1)
+            x = nn.functional.interpolate(numbers(3, 14, 14), (SIDE, SIDE), mode="bilinear")
+            x = x.mul_(0.2).add_(0.5).clamp_(0, 1)
             model, meta = Patches(x, few), {"kind": "image", "range": (0, 1)}
         elif what == "steps":
             x = numbers(STEPS, 4).mul_(0.2).add_(0.5).clamp_(0, 1)

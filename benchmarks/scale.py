@@ -5,7 +5,7 @@ series of 1,024 steps; all on a small random network, so that what is measured i
 each check: seconds, megabytes beyond what the process held before, passes and how many were declared,
 and kilobytes in the record. More than 2 GB, or 1.5 times the declared passes, is marked.
 
-    python benchmarks/scale.py [WIDTH]... [--profile quick] [--check robustness.*]
+    python benchmarks/scale.py [WIDTH]... [--profile quick] [--check robustness.* ...]
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("widths", nargs="*", default=WIDE, metavar="WIDTH")
     parser.add_argument("--profile", default="quick")
-    parser.add_argument("--check", default="*")
+    parser.add_argument("--check", nargs="*", default=["*"])
     parser.add_argument("--limit", type=float, default=8.0, help="gigabytes that a check may map")
     parser.add_argument("--seconds", type=float, default=120.0, help="that a check may take")
     asked = parser.parse_args()
@@ -40,7 +40,7 @@ def main() -> None:
     for what in asked.widths:
         subject = wide_subject(what)
         for check in sorted(registry().checks):
-            if not fnmatchcase(check, asked.check):
+            if not any(fnmatchcase(check, pattern) for pattern in asked.check):
                 continue
             took = spent(check, subject, asked.profile, asked.seconds)
             line = f"{what:<8} {check:<36}"
