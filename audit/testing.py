@@ -243,7 +243,7 @@ def measured(check: Check, subject: Subject) -> Spent:
             found = check.measure(subject)
     except NotApplicable as reason:
         return Spent(f"does not apply: {reason}")
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - a check may raise anything; it is told
         return Spent(f"raised {type(error).__name__}: {error}")
     size = sum(
         len(part.model_dump_json())

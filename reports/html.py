@@ -92,7 +92,9 @@ def fold(metrics: Iterable[Metric]) -> list[Metric | str]:
             shown += sorted(known, key=lambda m: sign * (m.value or 0))[:LONGEST]
             left = len(all_) - min(len(known), LONGEST)
         if left > 0:
-            shown.append(f"{left:,} more of {name.replace('_', ' ')}, no worse; they are in the record")
+            shown.append(
+                f"{left:,} more of {name.replace('_', ' ')}, no worse; they are in the record"
+            )
     return shown
 
 

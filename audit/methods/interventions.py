@@ -7,8 +7,8 @@ from torch import Tensor
 
 from audit.evidence import Batch, producer
 from audit.inputs import unpadded
-from audit.methods.screening import missed
 from audit.meta import Feature
+from audit.methods.screening import missed
 from audit.outputs import full
 from audit.subject import Subject
 

@@ -26,7 +26,9 @@ _leanings: WeakKeyDictionary[Subject, Tensor] = WeakKeyDictionary()
 def leaning(subject: Subject) -> Tensor:
     """[*input shape] how far an answer moves, to first order, if the value became the mean or zero."""
     if subject not in _leanings:
-        rows = np.unique(np.linspace(0, subject.n - 1, min(ROWS, subject.n)).round().astype(np.intp))
+        rows = np.unique(
+            np.linspace(0, subject.n - 1, min(ROWS, subject.n)).round().astype(np.intp)
+        )
         total = torch.zeros(subject.inputs.shape[1:], device=subject.device)
         for start in range(0, len(rows), subject.batch_size):
             x = full(subject.batch(rows[start : start + subject.batch_size])[0]).clone()

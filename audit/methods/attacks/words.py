@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from itertools import islice
 from typing import Literal
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +24,7 @@ MARKS = 16  # of a family of equals, those that stand for one another
 PLACES = 6  # of a text, those that matter most, are tried for each edit
 ROWS = 4096  # texts answered at once
 WORDS = 512  # compared with all others at once
+_substitutes: WeakKeyDictionary[Subject, Tensor] = WeakKeyDictionary()
 
 
 def is_special(word: str) -> bool:
@@ -91,11 +93,14 @@ def typos(vocabulary: tuple[str, ...]) -> Tensor:
 
 
 def substitutes(subject: Subject, vocabulary: list[str]) -> Tensor:
-    """[words, CANDIDATES] the words nearest to each in the model's own embedding.
+    """[words, CANDIDATES] the words nearest to each in the model's own embedding; itself for those that
+    the data do not hold.
 
     Raises:
         NotApplicable: the model embeds no words.
     """
+    if subject in _substitutes:
+        return _substitutes[subject]
     weight = next(
         (
             m.weight
@@ -108,14 +113,14 @@ def substitutes(subject: Subject, vocabulary: list[str]) -> Tensor:
         raise NotApplicable("the model has no embedding of the vocabulary to find near words in")
     unit = nn.functional.normalize(weight[: len(vocabulary)].float().cpu(), dim=1)
     special = torch.tensor([is_special(w) for w in vocabulary])
-    found = []
-    for words in torch.arange(len(vocabulary)).split(WORDS):
+    table = torch.arange(len(vocabulary))[:, None].repeat(1, min(CANDIDATES, len(vocabulary) - 1))
+    for words in subject.inputs.unique().long().split(WORDS):
         near = unit[words] @ unit.T
         near[:, special] = -2
         near[torch.arange(len(words)), words] = -2
-        found.append(near.topk(min(CANDIDATES, len(vocabulary) - 1), 1).indices)
-    table = torch.cat(found)
+        table[words] = near.topk(table.shape[1], 1).indices
     table[special] = torch.arange(len(vocabulary))[special][:, None]
+    _substitutes[subject] = table
     return table
 
 
