@@ -154,7 +154,9 @@ def wide_subject(what: str) -> Subject:
         what: one of `WIDE`: classes, words, columns, pixels, groups, steps.
     """
     generator = torch.Generator().manual_seed(0)
-    n, few, meta, people = 300, 4, {}, {}
+    n, few = 300, 4
+    meta: dict[str, Any] = {}
+    people: dict[str, list[str]] = {}
 
     def numbers(*shape: int) -> Tensor:
         return torch.randn(2 * n, *shape, generator=generator)

@@ -21,6 +21,7 @@ from audit.record import (
     ExpectationResult,
     Finding,
     Metric,
+    State,
     Validity,
 )
 from audit.reports.console import WORDS, by_cause, counts_text
@@ -102,7 +103,7 @@ def fold_results(results: list[ExpectationResult]) -> list[ExpectationResult | s
     """Expectations as they are read: of many those that are not met first, and the rest counted."""
     if len(results) <= LONGEST:
         return list(results)
-    order = ("failed", "broken", "undecided", "untested", "met")
+    order: tuple[State, ...] = ("failed", "broken", "undecided", "untested", "met")
     ordered = sorted(results, key=lambda r: order.index(r.state))
     rest = Counter(r.state for r in ordered[LONGEST:])
     told = ", ".join(f"{n:,} {WORDS[state]}" for state, n in rest.items())

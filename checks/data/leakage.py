@@ -74,7 +74,7 @@ class Leakage(Check):
             known = [rough(x[:, f.columns], y, not subject.task.decides) for f in features]
             tried = np.sort(np.argsort(known, kind="stable")[:MOST])
         mean = np.full(len(features), np.inf)
-        mean[tried] = [errors(i).mean() for i in tried]
+        mean[tried] = [errors(int(i)).mean() for i in tried]
         skill = 1 - mean / max(constant.mean(), 1e-12)
         order = np.argsort(-skill)
         metrics, rows = [], []
