@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -78,25 +79,26 @@ def paragraphs(text: str) -> list[str]:
 
 
 def fold(metrics: Iterable[Metric]) -> list[Metric | str]:
-    """Numbers as they are read: of many of one name the worst, and what was left out said."""
+    """Numbers as they are read: of many of one name the worst, and how many there are besides."""
+    given = list(metrics)
     by_name: dict[str, list[Metric]] = {}
-    for metric in metrics:
+    for metric in given:
         by_name.setdefault(metric.name, []).append(metric)
-    shown: list[Metric | str] = []
+    dropped: set[int] = set()
+    notes: list[Metric | str] = []
     for name, all_ in by_name.items():
-        known = [m for m in all_ if m.value is not None]
-        if len(all_) <= LONGEST or not known:
-            shown += all_[:LONGEST]
+        if len(all_) > LONGEST:
+            dropped |= {id(m) for m in sorted(all_, key=badness)[LONGEST:]}
             left = len(all_) - LONGEST
-        else:
-            sign = -1 if known[0].direction == "lower" else 1
-            shown += sorted(known, key=lambda m: sign * (m.value or 0))[:LONGEST]
-            left = len(all_) - min(len(known), LONGEST)
-        if left > 0:
-            shown.append(
-                f"{left:,} more of {name.replace('_', ' ')}, no worse; they are in the record"
-            )
-    return shown
+            notes.append(f"{left:,} more of {name.replace('_', ' ')}; they are in the record")
+    return [m for m in given if id(m) not in dropped] + notes
+
+
+def badness(metric: Metric) -> float:
+    """The lower the worse; what has no value comes last, and what has no direction keeps its place."""
+    if metric.value is None:
+        return math.inf
+    return {"lower": -1.0, "higher": 1.0}.get(metric.direction, 0.0) * metric.value
 
 
 def fold_results(results: list[ExpectationResult]) -> list[ExpectationResult | str]:
@@ -112,16 +114,18 @@ def fold_results(results: list[ExpectationResult]) -> list[ExpectationResult | s
 
 def fold_findings(found: Iterable[Told]) -> list[Told | str]:
     """Findings as they are read: a few of each kind, and the rest counted."""
-    by_kind: dict[tuple[str, ...], list[Told]] = {}
+    seen: Counter[tuple[str, str, State]] = Counter()
+    shown: list[Told | str] = []
     for item in found:
         first = item[0].members[0]
-        by_kind.setdefault((first.check, first.metric, item[0].state), []).append(item)
-    shown: list[Told | str] = []
-    for (check, metric, state), all_ in by_kind.items():
-        shown += all_[:FEW]
-        if len(all_) > FEW:
+        kind = (first.check, first.metric, item[0].state)
+        seen[kind] += 1
+        if seen[kind] <= FEW:
+            shown.append(item)
+    for (check, metric, state), n in seen.items():
+        if n > FEW:
             shown.append(
-                f"{len(all_) - FEW:,} more findings of {check} on {metric.replace('_', ' ')} "
+                f"{n - FEW:,} more findings of {check} on {metric.replace('_', ' ')} "
                 f"({WORDS[state]}); they are in the record"
             )
     return shown
