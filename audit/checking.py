@@ -52,6 +52,7 @@ __all__ = [
 
 Profile = Literal["quick", "standard", "deep"]
 PROFILES: tuple[str, ...] = get_args(Profile)
+MOST_ROWS = 200  # of a table, that a reader reads
 
 
 @dataclass(frozen=True)
@@ -298,3 +299,18 @@ class Check(BaseModel, ABC):
         """The docstring of the check's file: what the report and `audit explain` print."""
         module = inspect.getmodule(cls)
         return inspect.cleandoc((module and module.__doc__) or cls.__doc__ or "")
+
+
+def worst_rows(
+    title: str, columns: list[str], rows: list[list[Any]], by: str, *, highest: bool = False
+) -> Table:
+    """A table of all rows, or of more than a reader reads the lowest by one column (or the highest).
+
+    Its title says of how many. What has no value comes last.
+    """
+    if len(rows) > MOST_ROWS:
+        at, sign = columns.index(by), -1 if highest else 1
+        rows = sorted(rows, key=lambda row: np.inf if row[at] is None else sign * row[at])
+        end = "highest" if highest else "lowest"
+        title = f"{title}: the {MOST_ROWS} of {len(rows):,} with the {end} {by}"
+    return Table(title=title, columns=columns, rows=rows[:MOST_ROWS])

@@ -29,6 +29,7 @@ from audit.subject import Subject
 from audit.subject.wrapping import computing_in
 
 Progress = Callable[[str, int, int], None]
+DRAWN = 1 << 20  # random numbers that are made at once
 PUBLIC, PRIVATE = ".safetensors", ".samples.safetensors"
 # Beside what a producer made: the samples for which the model returned NaN or infinity meanwhile.
 UNANSWERED = "unanswered"
@@ -50,16 +51,20 @@ class Batch:
         samples are asked for, in which order, or in what batch.
         """
         per_sample = int(np.prod(shape))
-        with np.errstate(over="ignore"):
-            counter = np.arange(per_sample, dtype=np.uint64) + np.uint64(stream << 32)
-            state = self.seeds[:, None] + (counter[None, :] + np.uint64(1)) * np.uint64(
-                0x9E3779B97F4A7C15
-            )
-            # splitmix64 (Steele, Lea and Flood 2014): a counter-based generator, vectorised.
-            state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-            state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-            state = state ^ (state >> np.uint64(31))
-        unit = (state >> np.uint64(40)).astype(np.float32) / np.float32(1 << 24)
+        unit = np.empty((len(self.seeds), per_sample), np.float32)
+        at_once = max(1, DRAWN // max(per_sample, 1))
+        for start in range(0, len(unit), at_once):
+            rows = slice(start, start + at_once)
+            with np.errstate(over="ignore"):
+                counter = np.arange(per_sample, dtype=np.uint64) + np.uint64(stream << 32)
+                state = self.seeds[rows, None] + (counter[None, :] + np.uint64(1)) * np.uint64(
+                    0x9E3779B97F4A7C15
+                )
+                # splitmix64 (Steele, Lea and Flood 2014): a counter-based generator, vectorised.
+                state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+                state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+                state = state ^ (state >> np.uint64(31))
+            unit[rows] = (state >> np.uint64(40)).astype(np.float32) / np.float32(1 << 24)
         made = torch.from_numpy(unit.reshape(len(self.seeds), *shape))
         return made.to(self.x if self.x.is_floating_point() else self.x.device)
 

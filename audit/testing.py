@@ -7,15 +7,24 @@
 
 A check measures, or says why it does not apply; it never raises. What it measures has units and
 intervals that hold the value, is the same when it is asked again, costs no more passes than it
-declared, and leaves the model as it was. What it says when a bound is not met reads as sentences.
+declared, and leaves the model as it was. What it says when a bound is not met reads as sentences. And it
+does so at the width that people bring:
+
+    from audit.testing import spent, wide_subject
+
+    assert spent("performance.classification", wide_subject("classes")).megabytes < 2048
 """
 
 from __future__ import annotations
 
 import itertools
 import math
+import multiprocessing
 import re
-from collections.abc import Iterator
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -98,6 +107,190 @@ def tiny_subject(kind: str, task: str, n: int = N) -> Subject:
     )
 
 
+# Width by width: what people bring.
+CLASSES, VOCABULARY, COLUMNS, SIDE, GROUPS, STEPS = 1000, 50_000, 10_000, 224, 200, 1024
+
+
+class Patches(nn.Module):
+    """Pictures [n, 3, side, side] or series [n, steps, channels] → [n, width], by a few strides."""
+
+    def __init__(self, x: Tensor, width: int) -> None:
+        super().__init__()
+        self.planar = x.ndim == 4
+        layer = nn.Conv2d if self.planar else nn.Conv1d
+        self.body = nn.Sequential(
+            layer(x.shape[1 if self.planar else 2], 8, 16, stride=16),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(8 * (x.shape[2] // 16) ** 2 if self.planar else x.shape[1] // 2, width),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        answers: Tensor = self.body(x if self.planar else x.transpose(1, 2))
+        return answers
+
+
+class Bag(nn.Module):
+    """Word numbers [n, words] → [n, width]."""
+
+    def __init__(self, vocabulary: int, width: int) -> None:
+        super().__init__()
+        self.words = nn.Embedding(vocabulary, 16)
+        self.head = nn.Linear(16, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        answers: Tensor = self.head(self.words(x).mean(1))
+        return answers
+
+
+class Rows(nn.Sequential):
+    """[n, columns] → [n, width]."""
+
+    def __init__(self, x: Tensor, width: int) -> None:
+        super().__init__(nn.Linear(x.shape[1], 16), nn.ReLU(), nn.Linear(16, width))
+
+
+def wide_subject(what: str) -> Subject:
+    """A small random network whose passes cost little, on data that are wide in one respect.
+
+    Args:
+        what: one of `WIDE`: classes, words, columns, pixels, groups, steps.
+    """
+    generator = torch.Generator().manual_seed(0)
+    n, few = 300, 4
+    meta: dict[str, Any] = {}
+    people: dict[str, list[str]] = {}
+
+    def numbers(*shape: int) -> Tensor:
+        return torch.randn(2 * n, *shape, generator=generator)
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model: nn.Module
+        if what == "words":
+            x = torch.randint(2, VOCABULARY, (2 * n, 32), generator=generator)
+            words = ["<pad>", "<unk>", *(f"word{i}" for i in range(2, VOCABULARY))]
+            model, meta = Bag(VOCABULARY, few), {"kind": "tokens", "vocabulary": words}
+        elif what == "pixels":
+            x = nn.functional.interpolate(numbers(3, 14, 14), (SIDE, SIDE), mode="bilinear")
+            x = x.mul_(0.2).add_(0.5).clamp_(0, 1)
+            model, meta = Patches(x, few), {"kind": "image", "range": (0, 1)}
+        elif what == "steps":
+            x = numbers(STEPS, 4).mul_(0.2).add_(0.5).clamp_(0, 1)
+            model, meta = Patches(x, few), {"kind": "sequence", "range": (0, 1)}
+        else:
+            n, few = (300, 2) if what == "columns" else (1000, 2 if what == "groups" else CLASSES)
+            x = numbers(COLUMNS if what == "columns" else 16)
+            model, meta = Rows(x, few), {"kind": "tabular"}
+        if what == "groups":
+            people = {"group": [f"group {i % GROUPS}" for i in range(n)]}
+        if what == "classes":  # all of them are answered
+            model = nn.Linear(x.shape[1], few)
+            nn.init.normal_(model.weight)
+            x = 0.3 * x + model.weight.detach()[torch.arange(2 * n) % few]
+    with torch.no_grad():
+        y = model(x).argmax(1)
+    wrong = torch.rand(2 * n, generator=generator) < 0.1
+    y = torch.where(wrong, (y + 1) % few, y)
+    features = [{"name": f"column {i}", "columns": [i]} for i in range(x[0].numel())]
+    return Subject(
+        model.eval(),
+        x[:n],
+        y[:n],
+        train=(x[n:], y[n:]),
+        sensitive=people,
+        task="binary" if few == 2 else "multiclass",
+        classes=[f"class {i}" for i in range(few)],
+        features=features if meta["kind"] == "tabular" else None,
+        input=meta,
+    )
+
+
+WIDE = ("classes", "words", "columns", "pixels", "groups", "steps")
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What a check took of one subject.
+
+    Attributes:
+        told: why it did not apply, or what it raised; empty where it measured.
+        megabytes: by which the process grew at its peak; size: bytes of what it wrote.
+        passes, declared: as of `Kept`.
+    """
+
+    told: str
+    seconds: float = 0.0
+    megabytes: float = 0.0
+    passes: int = 0
+    declared: int = 0
+    size: int = 0
+
+
+def spent(
+    check: str, subject: Subject, profile: str = "quick", seconds: float | None = None
+) -> Spent:
+    """Ask one check of a subject in a child process, and say what it took.
+
+    Args:
+        seconds: after which it is ended.
+    """
+    return in_child(lambda: measured(build_check(check, profile), subject), seconds)
+
+
+def measured(check: Check, subject: Subject) -> Spent:
+    """Ask a check, and see what it takes."""
+    before, began = peak(), time.perf_counter()
+    try:
+        with counting(subject.core) as passes:
+            check.applies(subject)
+            declared = check.cost(subject)
+            passes.clear()
+            found = check.measure(subject)
+    except NotApplicable as reason:
+        return Spent(f"does not apply: {reason}")
+    except Exception as error:  # noqa: BLE001 - a check may raise anything; it is told
+        return Spent(f"raised {type(error).__name__}: {error}")
+    size = sum(
+        len(part.model_dump_json())
+        for parts in (found.metrics, found.tables, found.figures, found.per_unit)
+        for part in parts
+    )
+    return Spent(
+        "",
+        time.perf_counter() - began,
+        peak() - before,
+        sum(passes),
+        declared.forward + shared_passes(subject),
+        size,
+    )
+
+
+def peak() -> float:
+    """Megabytes that this process held at most."""
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most / (1 << 20 if sys.platform == "darwin" else 1 << 10)
+
+
+def in_child(ask: Callable[[], Spent], seconds: float | None) -> Spent:
+    """Call in a fork of this process, so that its peak is its own, and its end is nobody else's."""
+    context = multiprocessing.get_context("fork")
+    here, there = context.Pipe(False)
+    child = context.Process(target=lambda: there.send(ask()))
+    child.start()
+    there.close()
+    try:
+        if not here.poll(seconds):
+            child.kill()
+            return Spent(f"took longer than {seconds:g} s")
+        return here.recv()
+    except EOFError:
+        child.join()
+        return Spent(f"ended with {child.exitcode}")
+    finally:
+        child.join()
+
+
 def pairs() -> Iterator[tuple[str, str]]:
     """All (input kind, task) that are installed."""
     return itertools.product(sorted(rooms(INPUTS)), sorted(rooms(TASKS)))
@@ -139,13 +332,18 @@ def check_contract(check: str | Check, subject: Subject, profile: str = "quick")
         raise ContractBroken(f"{asked.id} answers {first.answer!r}")
     if told(first) != told(again):
         raise ContractBroken(f"{asked.id} measures something else when it is asked again")
-    shared = 3 * subject.n + subject.training_n
+    shared = shared_passes(subject)
     allowed = OVERRUN * (declared.forward + shared)
     if made > allowed:
         raise ContractBroken(
             f"{asked.id} declares {declared.forward:,} forward passes and makes {made:,}"
         )
     return Kept(True, "", made, declared.forward + shared)
+
+
+def shared_passes(subject: Subject) -> int:
+    """Of the answers that all checks share, which none declares."""
+    return 3 * subject.n + subject.training_n
 
 
 def told(measurement: Measurement) -> tuple[Any, ...]:

@@ -262,7 +262,7 @@ def table_methods(subject: audit.Subject, x: torch.Tensor, rows: int) -> Methods
         shap.PermutationExplainer(model, background)(x[:4].numpy(), silent=True)
 
     def by_lime() -> None:
-        explainer = lime.lime_tabular.LimeTabularExplainer(subject.x.numpy(), random_state=0)
+        explainer = lime.lime_tabular.LimeTabularExplainer(subject.inputs.numpy(), random_state=0)
         for row in x[:4].numpy():
             explainer.explain_instance(row, model)
 

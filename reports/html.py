@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import math
 import re
+from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +14,17 @@ from markupsafe import Markup
 
 from audit.judge.findings import OPERATOR_WORDS
 from audit.judge.verdict import speaks
-from audit.record import SEVERITIES, STATES, AuditRecord, CheckRecord, Metric, Validity
+from audit.record import (
+    SEVERITIES,
+    STATES,
+    AuditRecord,
+    CheckRecord,
+    ExpectationResult,
+    Finding,
+    Metric,
+    State,
+    Validity,
+)
 from audit.reports.console import WORDS, by_cause, counts_text
 from audit.reports.drawing import draw
 from audit.reports.escaping import reveal
@@ -22,6 +34,8 @@ if TYPE_CHECKING:
     from audit.selftesting import SelftestRecord
 
 # Of a number that rests on evidence which does not hold: where the truth lies, if anywhere.
+LONGEST, FEW = 100, 20  # numbers of one name, and findings of one kind, that a reader reads
+Told = tuple[Finding, list[Finding]]
 LIMITS = {"higher": "at most"}
 SIGNS = {
     "pass": "✔",
@@ -66,6 +80,66 @@ def paragraphs(text: str) -> list[str]:
     return [" ".join(block.split()) for block in re.split(r"\n\s*\n", text) if block.strip()]
 
 
+def fold(metrics: Iterable[Metric]) -> list[Metric | str]:
+    """Numbers as they are read: of many of one name the worst, and how many there are besides."""
+    given = list(metrics)
+    by_name: dict[str, list[Metric]] = {}
+    for metric in given:
+        by_name.setdefault(metric.name, []).append(metric)
+    dropped: set[int] = set()
+    notes: list[Metric | str] = []
+    for name, all_ in by_name.items():
+        if len(all_) > LONGEST:
+            dropped |= {id(m) for m in sorted(all_, key=badness)[LONGEST:]}
+            left = len(all_) - LONGEST
+            notes.append(f"{left:,} more of {name.replace('_', ' ')}; they are in the record")
+    return [m for m in given if id(m) not in dropped] + notes
+
+
+def badness(metric: Metric) -> float:
+    """The lower the worse; what has no value comes last, and what has no direction keeps its place."""
+    if metric.value is None:
+        return math.inf
+    return {"lower": -1.0, "higher": 1.0}.get(metric.direction, 0.0) * metric.value
+
+
+def fold_results(results: list[ExpectationResult]) -> list[ExpectationResult | str]:
+    """Expectations as they are read: of many those that are not met first, and the rest counted."""
+    if len(results) <= LONGEST:
+        return list(results)
+    order: tuple[State, ...] = ("failed", "broken", "undecided", "untested", "met")
+    ordered = sorted(results, key=lambda r: order.index(r.state))
+    rest = Counter(r.state for r in ordered[LONGEST:])
+    told = ", ".join(f"{n:,} {WORDS[state]}" for state, n in rest.items())
+    return [*ordered[:LONGEST], f"{told} more; they are in the record"]
+
+
+def fold_findings(found: Iterable[Told]) -> list[Told | str]:
+    """Findings as they are read: a few of each kind, and the rest counted."""
+    seen: Counter[tuple[str, str, State]] = Counter()
+    shown: list[Told | str] = []
+    for item in found:
+        first = item[0].members[0]
+        kind = (first.check, first.metric, item[0].state)
+        seen[kind] += 1
+        if seen[kind] <= FEW:
+            shown.append(item)
+    for (check, metric, state), n in seen.items():
+        if n > FEW:
+            shown.append(
+                f"{n - FEW:,} more findings of {check} on {metric.replace('_', ' ')} "
+                f"({WORDS[state]}); they are in the record"
+            )
+    return shown
+
+
+def not_believed(check: CheckRecord) -> list[Metric]:
+    """The numbers that were to be judged and rest on evidence that does not hold."""
+    known = {(m.name, str(m.slice)): m for m in check.metrics if doubted(m, check.validity)}
+    found = [known.get((e.metric, str(e.slice))) for e in check.expectations] if known else []
+    return [m for m in found if m is not None][:LONGEST]
+
+
 def doubted(metric: Metric, validity: Iterable[Validity]) -> bool:
     """Does a number rest on evidence that does not hold?"""
     return any(v.passed is False and (not v.metrics or metric.name in v.metrics) for v in validity)
@@ -88,6 +162,10 @@ def environment() -> Environment:
         slice_text=slice_text,
         value_text=value_text,
         number=number,
+        fold=fold,
+        fold_results=fold_results,
+        fold_findings=fold_findings,
+        not_believed=not_believed,
         paragraphs=paragraphs,
         spaced=lambda s: s.replace("_", " "),
     )

@@ -143,6 +143,42 @@ def test_bootstrap_agrees_with_scipy_bca():
     assert metric.high == pytest.approx(reference.high, rel=0.05)
 
 
+def a_ratio(data):
+    """A smooth statistic that is biased in small samples."""
+    return lambda i: data[i].mean(1) / data[i].std(1)
+
+
+def test_a_bootstrap_of_part_of_the_samples_is_as_wide_as_of_all(monkeypatch):
+    data = np.random.default_rng(0).gamma(2, size=8000)
+    whole = statistics.bootstrap("r", a_ratio(data), 8000, edges=None)
+    monkeypatch.setattr("audit.statistics.resampling.MANY", 1000)
+    part = statistics.bootstrap("r", a_ratio(data), 8000, edges=None)
+    assert "of 1,000 samples, scaled to 8,000" in part.estimator
+    assert part.high - part.low == pytest.approx(whole.high - whole.low, rel=0.1)
+    assert (part.low + part.high) / 2 == pytest.approx((whole.low + whole.high) / 2, abs=0.005)
+
+
+def test_a_bootstrap_of_part_of_the_clusters_is_as_wide_as_of_all(monkeypatch):
+    rng = np.random.default_rng(1)
+    clusters = np.repeat(np.arange(400), 5)
+    data = rng.gamma(2, size=2000) + rng.normal(size=400)[clusters]
+    whole = statistics.bootstrap("r", a_ratio(data), 2000, clusters=clusters, edges=None)
+    monkeypatch.setattr("audit.statistics.resampling.MANY", 100)
+    part = statistics.bootstrap("r", a_ratio(data), 2000, clusters=clusters, edges=None)
+    assert part.high - part.low == pytest.approx(whole.high - whole.low, rel=0.12)
+
+
+def test_intervals_of_a_bootstrap_of_part_of_the_samples_cover(monkeypatch):
+    monkeypatch.setattr("audit.statistics.resampling.MANY", 200)
+    rng, held = np.random.default_rng(2), 0
+    for seed in range(200):
+        found = statistics.bootstrap(
+            "r", a_ratio(rng.gamma(2, size=1000)), 1000, seed=seed, draws=400, edges=None
+        )
+        held += found.low <= np.sqrt(2) <= found.high
+    assert 182 <= held <= 198
+
+
 def test_bootstrap_at_the_edge_is_exact_not_degenerate():
     metric = statistics.bootstrap("r", lambda i: np.ones(len(i)), 100)
     assert metric.value == 1.0

@@ -47,11 +47,8 @@ class Tabular(InputKind):
         """`eps` in standard deviations on mutable numeric features, within the range of the data."""
         moments = subject.moments
         radius = torch.zeros_like(moments.low)
-        for feature in subject.features:
-            if feature.attackable:
-                column = feature.columns[0]
-                spread = feature.std if feature.std is not None else moments.std[0, column]
-                radius[0, column] = eps * spread
+        movable = [f for f in subject.features if f.attackable]
+        radius[0] = declared(moments.std[0], movable, eps)
         return Reach(radius, moments.low, moments.high)
 
     def moves_numbers(self, subject: Subject) -> bool:
@@ -80,10 +77,11 @@ class Tabular(InputKind):
 
     def parts(self, subject: Subject) -> Parts:
         """Named features, one-hot columns together."""
+        features = subject.features
         member = torch.zeros(subject.inputs.shape[1:], dtype=torch.long)
-        for i, feature in enumerate(subject.features):
-            member[feature.columns] = i
-        return Parts(member, [f.name for f in subject.features], None)
+        columns = [c for f in features for c in f.columns]
+        member[columns] = torch.tensor([i for i, f in enumerate(features) for _ in f.columns])
+        return Parts(member, [f.name for f in features], None)
 
     def absent(self, subject: Subject, rows: int) -> Tensor:
         """Rows of the data, evenly spaced: a mean of categories is no row."""
@@ -103,12 +101,8 @@ class Tabular(InputKind):
     def noise_spread(self, subject: Subject) -> Tensor:
         """Of numeric features, as their description gives it, else the data's."""
         std = subject.moments.std
-        spread = torch.zeros_like(std)
-        for feature in subject.features:
-            if feature.kind == "numeric":
-                column = feature.columns[0]
-                spread[0, column] = std[0, column] if feature.std is None else feature.std
-        return spread
+        numeric = [f for f in subject.features if f.kind == "numeric"]
+        return declared(std[0], numeric)[None]
 
     def rescalings(self, subject: Subject) -> Ways:
         found = super().rescalings(subject)
@@ -149,6 +143,16 @@ class Tabular(InputKind):
                 rows=lines[:LONGEST],
             )
         ], []
+
+
+def declared(std: Tensor, features: Sequence[Feature], times: float = 1.0) -> Tensor:
+    """[columns] some numeric features' spread as it is described, else the data's; 0 of all others."""
+    spread = torch.zeros_like(std)
+    columns = [f.columns[0] for f in features]
+    spread[columns] = times * std[columns]
+    told = {f.columns[0]: times * f.std for f in features if f.std is not None}
+    spread[list(told)] = torch.tensor(list(told.values()), dtype=torch.float64).to(spread)
+    return spread
 
 
 def units_undone(subject: Subject, x: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from audit.errors import NotApplicable
 from audit.evidence import Batch, producer
 from audit.inputs import Parts
+from audit.methods.screening import players
 from audit.outputs import full
 from audit.subject import Network, Subject
 
@@ -135,7 +136,7 @@ def believability(
     """
     if randomised:
         return {}
-    base, parts = baseline(batch.subject), batch.subject.kind.parts(batch.subject)
+    base, parts = baseline(batch.subject), players(batch.subject)
     x = full(batch.x)
     pads = batch.subject.padding(x)
     free = parts.total(((x - base) / (batch.subject.moments.std + 1e-12)).abs())
@@ -180,7 +181,7 @@ def integrated_gradients(batch: Batch, *, steps: int, randomised: int = 0) -> di
         .float()
         .detach()
     )
-    parts = batch.subject.kind.parts(batch.subject)
+    parts = players(batch.subject)
     per_player = parts.total(found)
     difference = in_chunks(score, x, target) - in_chunks(score, base.expand_as(x), target)
     return {
@@ -245,7 +246,7 @@ def gradcam(batch: Batch, *, layer: str, randomised: int = 0) -> dict[str, Tenso
     mode = "bilinear" if len(extents) == 2 else "linear"
     enlarged = LayerAttribution.interpolate(found, extents, interpolate_mode=mode).detach()
     spread = subject.kind.over_channels(subject, enlarged)
-    per_player = subject.kind.parts(subject).total(spread.float().contiguous())
+    per_player = players(subject).total(spread.float().contiguous())
     return {
         "map": enlarged.float(),
         "players": per_player,
@@ -327,7 +328,7 @@ def shap(batch: Batch, *, permutations: int, rows: int, randomised: int = 0) -> 
     """
     subject = batch.subject
     score, _ = score_function(subject, randomised)
-    target, x, parts = answered(batch), full(batch.x), subject.kind.parts(subject)
+    target, x, parts = answered(batch), full(batch.x), players(subject)
     fill, pads = subject.kind.absent(subject, rows), subject.padding(x)
     count = parts.count
     values = torch.zeros(len(x), count, device=x.device)
@@ -401,7 +402,7 @@ def lime(batch: Batch, *, draws: int, rows: int, randomised: int = 0) -> dict[st
 
     subject = batch.subject
     score, _ = score_function(subject, randomised)
-    target, x, parts = answered(batch), full(batch.x), subject.kind.parts(subject)
+    target, x, parts = answered(batch), full(batch.x), players(subject)
     fill, pads = subject.kind.absent(subject, rows), subject.padding(x)
     n, count = len(x), parts.count
     masks = batch.uniform(0, (draws, count)) < 0.5

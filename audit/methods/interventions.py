@@ -8,6 +8,7 @@ from torch import Tensor
 from audit.evidence import Batch, producer
 from audit.inputs import unpadded
 from audit.meta import Feature
+from audit.methods.screening import missed
 from audit.outputs import full
 from audit.subject import Subject
 
@@ -76,45 +77,49 @@ def fill(subject: Subject, x: Tensor, feature: Feature, how: str) -> None:
             x[..., columns[int(mean[0, columns].argmax())]] = 1.0
 
 
-@producer(version=2)
+@producer(version=3)
 def imputed(batch: Batch) -> dict[str, Tensor]:
     """One feature (or channel) after the other taken for missing, and filled.
 
     Returns:
-        logits: [n, ways, classes] (or values [n, ways, 1]), in the order of the kind's `fillings`.
+        changed: [n, ways] is the answer another? In the order of `screening.missed`.
     """
     subject = batch.subject
-    answers = []
+    found = []
     with torch.no_grad():
-        for feature, how in subject.kind.fillings(subject):
+        known = subject.logits(batch.x).float()
+        for feature, how in missed(subject):
             x = full(batch.x).clone()
             fill(subject, x, feature, how)
-            answers.append(subject.logits(unpadded(subject, batch.x, x)).float())
-    return {"logits": torch.stack(answers, 1)}
+            answers = subject.logits(unpadded(subject, batch.x, x)).float()
+            found.append(subject.task.changed(subject, known, answers))
+    return {"changed": torch.stack(found, 1)}
 
 
-@producer(version=1)
+@producer(version=2)
 def exchanged(batch: Batch) -> dict[str, Tensor]:
     """One feature (or channel) after the other taken from another sample, drawn at random.
 
     What it told is gone, but nothing is missing.
 
     Returns:
-        logits: [n, ways, classes] (or values [n, ways, 1]), in the order of the kind's `fillings`.
+        changed: [n, ways] is the answer another? In the order of `screening.missed`.
     """
     subject = batch.subject
     donors = (batch.uniform(0, ()) * subject.n).long()
     other = full(subject.inputs[donors.cpu()]).to(batch.x.device)
-    answers: dict[str, Tensor] = {}
-    ways = subject.kind.fillings(subject)
+    found: dict[str, Tensor] = {}
+    ways = missed(subject)
     with torch.no_grad():
+        known = subject.logits(batch.x).float()
         for feature, _ in ways:
-            if feature.name not in answers:
+            if feature.name not in found:
                 x = full(batch.x).clone()
                 at = subject.kind.values_of(x, feature.columns)
                 x[at] = other[at]
-                answers[feature.name] = subject.logits(unpadded(subject, batch.x, x)).float()
-    return {"logits": torch.stack([answers[feature.name] for feature, _ in ways], 1)}
+                answers = subject.logits(unpadded(subject, batch.x, x)).float()
+                found[feature.name] = subject.task.changed(subject, known, answers)
+    return {"changed": torch.stack([found[feature.name] for feature, _ in ways], 1)}
 
 
 @producer(version=1)
@@ -132,10 +137,10 @@ def missing_at_random(batch: Batch, *, share: float) -> dict[str, Tensor]:
     x = full(batch.x).clone()
     with torch.no_grad():
         for i, (feature, how) in enumerate(ways):
-            filled = x.clone()
-            fill(subject, filled, feature, how)
+            kept = x[..., feature.columns]
+            fill(subject, x, feature, how)
             row = gone[:, i].to(x.device).reshape(-1, *([1] * (x.ndim - 1)))
-            x = torch.where(row, filled, x)
+            x[..., feature.columns] = torch.where(row, x[..., feature.columns], kept)
         return {"logits": subject.logits(unpadded(subject, batch.x, x)).float()}
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-CHUNK = 1 << 25  # distances held at once
+CHUNK = 1 << 25  # distances held at once, and values of samples
+FEWEST = 64  # samples that are compared with as many at least
 
 
 def nearest_gap(
@@ -19,14 +20,23 @@ def nearest_gap(
         x: [n, ...]; reference: [m, ...]; spread: [1, ...] > 0.
         itself: [n] where each sample stands in `reference`, as none is its own neighbour.
     """
-    a, b = (x.float() / spread).flatten(1), (reference.float() / spread).flatten(1)
-    found = torch.empty(len(a))
-    size = max(1, CHUNK // max(len(b), 1))
-    for start in range(0, len(a), size):
-        part = a[start : start + size]
-        distance = torch.cdist(part, b)
-        if itself is not None:
-            distance[torch.arange(len(part)), itself[start : start + size]] = torch.inf
-        near = b[distance.argmin(1)]
-        found[start : start + size] = (part - near).abs().amax(1)
+    found = torch.empty(len(x))
+    block = max(FEWEST, CHUNK // max(x[0].numel(), 1))  # of the reference
+    size = min(block, max(1, CHUNK // max(min(block, len(reference)), 1)))
+    for start in range(0, len(x), size):
+        part = (x[start : start + size].float() / spread).flatten(1)
+        least = torch.full((len(part),), torch.inf)
+        gap = torch.empty(len(part))
+        for first in range(0, len(reference), block):
+            others = (reference[first : first + block].float() / spread).flatten(1)
+            distance = torch.cdist(part, others)
+            if itself is not None:
+                own = itself[start : start + size] - first
+                here = ((own >= 0) & (own < len(others))).nonzero()[:, 0]
+                distance[here, own[here]] = torch.inf
+            nearest, at = distance.min(1)
+            closer = nearest < least
+            gap[closer] = (part[closer] - others[at[closer]]).abs().amax(1)
+            least = torch.minimum(least, nearest)
+        found[start : start + size] = gap
     return found

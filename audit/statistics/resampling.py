@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from audit.record import Metric, Slice
 from audit.statistics.intervals import QUANTILES, Edges, quantiles_of, undefined, unseen
 
+MANY = 10_000  # samples, or clusters, of a draw at most
+
 
 def bootstrap(
     name: str,
@@ -27,6 +29,9 @@ def bootstrap(
 ) -> Metric:
     """A smooth statistic with its BCa bootstrap interval (Efron 1987).
 
+    Of more than MANY samples, draws are of MANY of them, and their spread is scaled by √(MANY / n) (m out
+    of n: Bickel, Götze and van Zwet 1997).
+
     Args:
         statistic: maps indices [b, n] to values [b]; NaN where undefined.
         n: number of samples.
@@ -37,15 +42,17 @@ def bootstrap(
     from scipy.special import ndtr, ndtri
 
     everything = np.arange(n)
+    units = n if clusters is None else len(np.unique(clusters))
+    m = min(units, MANY)
     value = float(statistic(everything[None])[0])
     if not np.isfinite(value):
         return undefined(name, "undefined on these samples", n=n, slice=slice, direction=direction)
     rng = np.random.default_rng([seed, n])
-    chunk = max(1, 2_000_000 // max(n, 1))
+    chunk = max(1, 2_000_000 // max(m, 1))
     if clusters is None:
         sampled = np.concatenate(
             [
-                statistic(rng.integers(0, n, size=(min(chunk, draws - at), n)))
+                statistic(rng.integers(0, n, size=(min(chunk, draws - at), m)))
                 for at in range(0, draws, chunk)
             ]
         )
@@ -60,15 +67,11 @@ def bootstrap(
             return order[at + np.arange(each.sum())]
 
         sampled = np.array(
-            [
-                statistic(members(rng.integers(0, len(sizes), len(sizes)))[None])[0]
-                for _ in range(draws)
-            ]
+            [statistic(members(rng.integers(0, len(sizes), m))[None])[0] for _ in range(draws)]
         )
     sampled = np.sort(sampled[np.isfinite(sampled)])
     spread = float(np.ptp(sampled)) if len(sampled) else 0.0
     if spread < 1e-12:
-        units = n if clusters is None else len(np.unique(clusters))
         quantiles = quantiles_of(lambda q: unseen(value, edges, units, q), edges)
         return Metric(
             name=name,
@@ -85,10 +88,16 @@ def bootstrap(
         )
     shift, acceleration = 0.0, 0.0
     estimator = "cluster bootstrap, percentile interval"
-    if clusters is None:
+    if m < units:
+        middle, part = float(np.median(sampled)), m / units
+        # Spread falls with the root of the size, bias with the size.
+        sampled = value + (middle - value) * part + (sampled - middle) * np.sqrt(part)
+        kind = "samples" if clusters is None else "clusters"
+        estimator = f"bootstrap of {m:,} {kind}, scaled to {units:,}; bias-corrected interval"
+        shift = median_bias(sampled, value)
+    elif clusters is None:
         estimator = f"BCa bootstrap, {draws} draws"
-        below = (np.sum(sampled < value) + np.sum(sampled == value) / 2) / len(sampled)
-        shift = float(ndtri(np.clip(below, 1 / len(sampled), 1 - 1 / len(sampled))))
+        shift = median_bias(sampled, value)
         # The jackknife over at most 400 blocks: the acceleration needs no more.
         blocks = np.array_split(everything, min(n, 400))
         left_out = np.array([statistic(np.delete(everything, b)[None])[0] for b in blocks])
@@ -99,7 +108,10 @@ def bootstrap(
     for q in QUANTILES:
         z = shift + ndtri(q)
         adjusted = ndtr(shift + z / (1 - acceleration * z))
-        quantiles[str(q)] = round(float(np.quantile(sampled, np.clip(adjusted, 0, 1))), 12)
+        end = float(np.quantile(sampled, np.clip(adjusted, 0, 1)))
+        low, high = edges or (None, None)
+        end = end if low is None else max(end, low)
+        quantiles[str(q)] = round(end if high is None else min(end, high), 12)
     return Metric(
         name=name,
         value=value,
@@ -113,3 +125,11 @@ def bootstrap(
         edges=edges,
         sufficient={"quantiles": quantiles},
     )
+
+
+def median_bias(sampled: NDArray[np.float64], value: float) -> float:
+    """How far the value stands above the middle of the draws, in standard deviations (Efron 1987)."""
+    from scipy.special import ndtri
+
+    below = (np.sum(sampled < value) + np.sum(sampled == value) / 2) / len(sampled)
+    return float(ndtri(np.clip(below, 1 / len(sampled), 1 - 1 / len(sampled))))

@@ -175,7 +175,11 @@ class Logits(nn.Module):
 def computing_in(dtype: torch.dtype) -> Iterator[None]:
     """New tensors are of the model's own precision: a double's gradients and bounds stay doubles."""
     before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64 if dtype == torch.float64 else torch.float32)
+    wanted = torch.float64 if dtype == torch.float64 else torch.float32
+    if before == wanted:  # setting it reads the stack, each time
+        yield
+        return
+    torch.set_default_dtype(wanted)
     try:
         yield
     finally:

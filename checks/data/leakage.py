@@ -6,7 +6,8 @@ the constant answer's errors (for values: of the variance) that it takes away. A
 settles the label alone is seldom knowledge and often leakage: something that is only known once the
 label is (Kaufman et al. 2012). Beside the skill of the three strongest, how many of the model's
 answers change when that feature is shuffled (permutation importance, Breiman 2001): whether the model
-lives on it. Bootstrap intervals.
+lives on it. Of more than 256 features trees are fitted on those that tell most when they are cut into
+16 bins. Bootstrap intervals.
 
 Planted and looked for (`benchmarks/detection`): a feature that holds the label in 95 % of the rows
 is found in 10 of 10 seeds, in 90 % in none. No false alarm on 100 clean models (at most 3.7 %).
@@ -31,6 +32,9 @@ from audit.words import number, share, span
 LEAVES = 16
 STRONGEST = 3
 FEWEST = 3
+MOST = 256  # features that a tree is fitted on
+BINS = 16
+MOST_ROWS = 20_000  # that a tree is fitted on; it is tested on all of the other half
 
 
 class Leakage(Check):
@@ -59,20 +63,25 @@ class Leakage(Check):
         features = subject.features
         first = np.random.default_rng(context.seed).permutation(len(y)) % 2 == 0
         constant = self.errors_of_constant(y, first, not subject.task.decides)
-        errors = np.stack(
-            [
-                self.errors_alone(x[:, f.columns], y, first, not subject.task.decides)
-                for f in features
-            ]
-        )
-        skill = 1 - errors.mean(1) / max(constant.mean(), 1e-12)
+
+        def errors(i: int) -> NDArray[np.float64]:
+            """[n] of feature i alone; made again where it is needed, for there may be many."""
+            return self.errors_alone(x[:, features[i].columns], y, first, not subject.task.decides)
+
+        tried = np.arange(len(features))
+        if len(features) > MOST:
+            known = [rough(x[:, f.columns], y, not subject.task.decides) for f in features]
+            tried = np.sort(np.argsort(known, kind="stable")[:MOST])
+        mean = np.full(len(features), np.inf)
+        mean[tried] = [errors(int(i)).mean() for i in tried]
+        skill = 1 - mean / max(constant.mean(), 1e-12)
         order = np.argsort(-skill)
         metrics, rows = [], []
         for rank, i in enumerate(order[:30]):
             row = {"label": features[i].name, "value": skill[i], "low": skill[i], "high": skill[i]}
             if rank < STRONGEST:
                 where: dict[str, str | float] = {"feature": features[i].name}
-                metric = self.skill(errors[i], constant, where, context)
+                metric = self.skill(errors(int(i)), constant, where, context)
                 shuffled = context.evidence(permuted, context.samples(), feature=int(i))["logits"]
                 moved = subject.task.changed(subject, context.answers(), shuffled).numpy()
                 metrics += [
@@ -145,7 +154,8 @@ class Leakage(Check):
         for half in (first, ~first):
             kind = DecisionTreeRegressor if regression else DecisionTreeClassifier
             tree = kind(max_leaf_nodes=LEAVES, min_samples_leaf=5, random_state=0)
-            said = tree.fit(x[half], y[half]).predict(x[~half])
+            fitted = np.flatnonzero(half)[:MOST_ROWS]  # the halves are drawn: so are these
+            said = tree.fit(x[fitted], y[fitted]).predict(x[~half])
             errors[~half] = (said - y[~half]) ** 2 if regression else said != y[~half]
         return errors
 
@@ -184,3 +194,27 @@ class Leakage(Check):
                 severity="high",
             )
         ]
+
+
+def rough(x: NDArray[np.float32], y: NDArray[np.generic], regression: bool) -> float:
+    """Mean error of the best constant answer within 16 bins of a feature, on the samples themselves.
+
+    Args:
+        x: [n, columns] of one feature.
+    """
+    if x.shape[1] > 1:
+        place = x.argmax(1)
+    else:
+        cuts = np.sort(x[:, 0])[np.arange(1, BINS) * len(x) // BINS]
+        place = np.searchsorted(cuts, x[:, 0], side="right")
+    size = np.bincount(place)
+    if regression:
+        total = np.bincount(place, weights=y)
+        return float(
+            (y.astype(np.float64) ** 2).mean() - (total**2 / np.maximum(size, 1)).sum() / len(y)
+        )
+    _, label = np.unique(y, return_inverse=True)
+    pairs, counts = np.unique(place * (int(label.max()) + 1) + label, return_counts=True)
+    best = np.zeros(len(size))
+    np.maximum.at(best, pairs // (int(label.max()) + 1), counts)
+    return float(1 - best.sum() / len(y))

@@ -9,9 +9,9 @@ from fairlearn.metrics import demographic_parity_difference, equalized_odds_diff
 from numpy.typing import NDArray
 
 from audit import statistics
-from audit.checking import Context
+from audit.checking import Context, worst_rows
 from audit.checks.fairness.grouping import Findings, Members, both, picture, taken
-from audit.record import LeftOut, Metric, Slice, Table, Validity
+from audit.record import LeftOut, Metric, Slice, Validity
 from audit.words import number, span
 
 Bools = NDArray[np.bool_]
@@ -196,13 +196,14 @@ class Comparison:
             f"{next(iter(self.groups))}."
         )
         self.found.tables.append(
-            Table(
-                title=f"By {self.attribute}",
-                columns=["group", "n", *self.columns],
-                rows=[
+            worst_rows(
+                f"By {self.attribute}",
+                ["group", "n", *self.columns],
+                [
                     [group, len(own), *(column[i].value for column in self.columns.values())]
                     for i, (group, own) in enumerate(self.groups.items())
                 ],
+                "accuracy",
             )
         )
         return self.found

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit import statistics
-from audit.checking import Context
+from audit.checking import Context, worst_rows
 from audit.checks.fairness.grouping import Findings, Members, both, ends, picture, taken, value_of
-from audit.record import Metric, Slice, Table
+from audit.record import Metric, Slice
 from audit.words import number, span
 
 UNIT = "units of the label"
@@ -67,19 +67,21 @@ def compare(context: Context, attribute: str, groups: Members) -> Findings:
     ):
         found.who[name] = {attribute: f"{sentence[0].upper()}{sentence[1:]} (units of the label)."}
     found.tables.append(
-        Table(
-            title=f"By {attribute}, in the unit of the labels",
-            columns=[
+        worst_rows(
+            f"By {attribute}, in the unit of the labels",
+            [
                 "group",
                 "n",
                 "mean absolute error",
                 "mean error (answer − label)",
                 "mean answer",
             ],
-            rows=[
+            [
                 [group, len(own), *(column[i].value for column in of.values())]
                 for i, (group, own) in enumerate(groups.items())
             ],
+            "mean absolute error",
+            highest=True,
         )
     )
     for name, what in (("absolute_error", "mean absolute error"), ("bias", "mean error")):

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit import figures, statistics
-from audit.checking import Check, Context, Expectation, Measurement
-from audit.record import Figure, Guidance, LeftOut, Metric, Table
+from audit.checking import Check, Context, Expectation, Measurement, worst_rows
+from audit.record import Figure, Guidance, LeftOut, Metric
 from audit.subject import Subject
 from audit.words import amount, number, share
 
@@ -82,10 +82,8 @@ class Classes(Check):
             answer=answer,
             metrics=metrics,
             tables=[
-                Table(
-                    title="By class",
-                    columns=["class", "n", "recall", "precision", "answered"],
-                    rows=rows,
+                worst_rows(
+                    "By class", ["class", "n", "recall", "precision", "answered"], rows, "recall"
                 )
             ],
             left_out=[

@@ -18,6 +18,7 @@ from scipy.stats import rankdata
 
 from audit import figures, statistics
 from audit.checking import Check, Context, Expectation, Measurement
+from audit.methods.screening import players
 from audit.record import Figure, Guidance, Metric, State, Table, Validity
 from audit.subject import Subject
 from audit.words import number, share, span
@@ -144,7 +145,7 @@ class Attribution(Check):
         )
 
     def lead(self, context: Context, found: dict[str, Any]) -> str:
-        parts = context.subject.kind.parts(context.subject)
+        parts = players(context.subject)
         if parts.grid is None:
             order = np.argsort(-found["players"].abs().mean(0).numpy())[:3]
             names = ", ".join(parts.names[i] for i in order)
@@ -160,7 +161,7 @@ class Attribution(Check):
     ) -> tuple[list[Metric], list[Table], list[Figure]]:
         """Importance of named features, or pictures of a few samples."""
         subject = context.subject
-        parts = subject.kind.parts(subject)
+        parts = players(subject)
         clusters = context.clusters(chosen)
         if parts.grid is None:
             strength = np.abs(found["players"].numpy())

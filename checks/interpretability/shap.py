@@ -2,7 +2,8 @@
 
 SHAP values (Lundberg and Lee 2017) of named features (one-hot columns together), tiles of an image
 or blocks of a series, by antithetic permutation sampling (Mitchell et al. 2022): parts enter in
-random order, and what each adds to the answered class's log-odds is averaged. Absent features are
+random order, and what each adds to the answered class's log-odds is averaged. Of more than 64 features
+those that the answers lean on most are told apart, and the others are one part. Absent features are
 taken from background rows (fewer where a table is wide), absent tiles from the data's mean. The values
 must add up to the difference of the scores, change when the weights are drawn anew (Adebayo et al.
 2018), and beat a map made without the model (insertion and deletion, Petsiuk et al. 2018).
@@ -19,9 +20,11 @@ from pydantic import Field
 from audit.checking import Context, Cost
 from audit.checks.interpretability.attribution import TRUST_TESTS, Attribution
 from audit.methods.attributions import shap
+from audit.methods.screening import players
 from audit.subject import Subject
 
 MOST = 20_000  # rows asked for one order of the parts, there and back
+MOST_VALUES = 20_000_000  # and values that these hold
 
 
 class Shap(Attribution):
@@ -41,11 +44,16 @@ class Shap(Attribution):
 
     def background(self, subject: Subject) -> int:
         """Rows that stand for what is absent: fewer where a table is wide."""
-        return max(1, min(self.rows, MOST // (2 * subject.kind.parts(subject).count + 2)))
+        asked = 2 * self.parts(subject) + 2
+        most = min(MOST // asked, MOST_VALUES // (asked * subject.inputs[0].numel()))
+        return max(1, min(self.rows, most))
+
+    def parts(self, subject: Subject) -> int:
+        return players(subject).count
 
     def cost(self, subject: Subject) -> Cost:
         rows = len(subject.kind.absent(subject, self.background(subject)))
-        per_unit = 2 * self.permutations * (subject.kind.parts(subject).count + 1) * rows
+        per_unit = 2 * self.permutations * (self.parts(subject) + 1) * rows
         return Cost(forward=min(self.samples, subject.n) * (2 * per_unit + TRUST_TESTS))
 
     def attribute(

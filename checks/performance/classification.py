@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from audit import figures, statistics
-from audit.checking import Check, Context, Expectation, Measurement, pack
-from audit.record import Core, Guidance, Metric, Table
+from audit.checking import Check, Context, Expectation, Measurement, pack, worst_rows
+from audit.record import Core, Guidance, Metric
 from audit.subject import Subject
 from audit.words import amount, share
 
@@ -82,12 +82,11 @@ class Classification(Check):
             answer=answer,
             metrics=metrics,
             tables=[
-                Table(
-                    title="Recall by class",
-                    columns=["class", "n", "recall", "low", "high"],
-                    rows=[
-                        recall_of(context, name, y == i) for i, name in enumerate(subject.classes)
-                    ],
+                worst_rows(
+                    "Recall by class",
+                    ["class", "n", "recall", "low", "high"],
+                    [recall_of(context, name, y == i) for i, name in enumerate(subject.classes)],
+                    "recall",
                 )
             ],
             figures=pictures,

@@ -36,6 +36,7 @@ from audit.scores import log_odds
 from audit.subject import Subject
 from audit.words import amount, number, share, span
 
+MOST_VALUES = 4096  # of a sample, drawn at random, that it sees
 MOST_ROWS = 1000  # of each kind, that a guesser without the model learns from and is tried on
 RATES = (0.01, 0.05, 0.1, 0.2, 0.5)
 
@@ -231,7 +232,12 @@ def alike(context: Context, most: int) -> Validity:
     """
     training = context.training
     parts = [(part, part.samples(min(most, MOST_ROWS))) for part in (training, context)]
-    x = [part.subject.inputs[rows].flatten(1).double().numpy() for part, rows in parts]
+    width = context.subject.inputs[0].numel()
+    drawn = np.random.default_rng(context.seed).permutation(width)[:MOST_VALUES]
+    x = [
+        part.subject.inputs[rows].flatten(1)[:, np.sort(drawn)].double().numpy()
+        for part, rows in parts
+    ]
     seen = [halves(part.clusters(rows), len(rows)) for part, rows in parts]
     forest = ExtraTreesClassifier(60, min_samples_leaf=5, random_state=context.seed)
     forest.fit(

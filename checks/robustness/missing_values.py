@@ -4,7 +4,8 @@ One feature of a table (or channel of a series) after the other is taken for mis
 people fill it: numbers by the mean and by zero, categories by the most frequent and by none. How many
 answers change? Without a value that tells much, many must, whoever answers. So the same samples get the
 value of another, too, drawn at random (Breiman 2001, section 10): what it told is gone, but nothing is
-missing. How many more answers change where it is missing than that? And with every feature missing at
+missing. How many more answers change where it is missing than that? Of more than 64 features this is
+asked of those that the answers lean on most, by their gradients. And with every feature missing at
 random at once, for one value in ten and in five (MCAR, Rubin 1976), how much accuracy is lost. Wilson
 intervals; for losses paired ones, Tango's score interval (for values Student t).
 
@@ -22,6 +23,7 @@ from audit import figures, statistics
 from audit.checking import Check, Context, Cost, Expectation, Measurement
 from audit.checks.robustness.toll import from_to, quality
 from audit.methods.interventions import exchanged, imputed, missing_at_random
+from audit.methods.screening import missed
 from audit.record import Figure, Guidance, Metric, Severity, Slice
 from audit.subject import Subject
 from audit.words import amount, number, share, span
@@ -47,7 +49,7 @@ class MissingValues(Check):
         subject.kind.fillings(subject)
 
     def cost(self, subject: Subject) -> Cost:
-        ways = subject.kind.fillings(subject)
+        ways = missed(subject)
         changes = len(ways) + len({feature.name for feature, _ in ways}) + len(SHARES)
         return Cost(forward=min(self.samples, subject.n) * changes)
 
@@ -55,14 +57,15 @@ class MissingValues(Check):
         subject = context.subject
         chosen = context.samples(self.samples)
         clusters, y = context.clusters(chosen), subject.labels[chosen]
-        known, filled = context.answers(chosen), context.evidence(imputed, chosen)["logits"]
-        another = context.evidence(exchanged, chosen)["logits"]
+        known = context.answers(chosen)
+        filled, another = (
+            context.evidence(change, chosen)["changed"].numpy() for change in (imputed, exchanged)
+        )
         flips, more = [], []
-        for i, (feature, how) in enumerate(subject.kind.fillings(subject)):
+        ways = missed(subject)
+        for i, (feature, how) in enumerate(ways):
             where: Slice = {"missing": feature.name, "filled by": how}
-            gone, other = (
-                subject.task.changed(subject, known, z[:, i]).numpy() for z in (filled, another)
-            )
+            gone, other = filled[:, i], another[:, i]
             common: dict[str, Any] = {"clusters": clusters, "direction": "lower", "slice": where}
             flips.append(statistics.proportion("answers_changed", gone, **common))
             change = gone * 1.0 - other * 1.0
@@ -93,9 +96,17 @@ class MissingValues(Check):
             }
             for m in ordered[:15]
         ]
+        tried, all_ = (
+            len({f.name for f, _ in some}) for some in (ways, subject.kind.fillings(subject))
+        )
+        among = (
+            f"for any other of the {tried} of {all_:,} features that the answers lean on most"
+            if tried < all_
+            else "for any other"
+        )
         return Measurement(
             answer=f"Without {top.slice['missing']}, filled by {top.slice['filled by']}, "
-            f"{amount(top)} of {len(chosen):,} answers change, more than for any other. With one "
+            f"{amount(top)} of {len(chosen):,} answers change, more than {among}. With one "
             f"value in ten missing at random {from_to(context, base, kept[0])}, a loss of "
             f"{number(losses[0].value)} ({span(losses[0].low, losses[0].high)}).",
             metrics=[*ordered, *more, *losses, base, *kept],

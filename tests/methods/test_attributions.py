@@ -8,7 +8,7 @@ from torch import nn
 
 import audit
 from audit.checking import Context
-from audit.methods import attributions
+from audit.methods import attributions, screening
 from audit.methods.attributions import (
     gradcam,
     integrated_gradients,
@@ -166,3 +166,23 @@ def test_players_partition_the_input(images, mixed):
     assert mixed.kind.parts(mixed).member.tolist() == [0, 1, 2, 3, 3, 3]
     values = torch.rand(2, 6)
     assert torch.allclose(mixed.kind.parts(mixed).total(values)[:, 3], values[:, 3:].sum(1))
+
+
+def test_of_many_features_those_that_are_leaned_on_are_told_apart_and_the_others_are_one():
+    x = torch.randn(80, 500, generator=torch.Generator().manual_seed(0))
+    model = nn.Linear(500, 2)
+    with torch.no_grad():
+        model.weight.mul_(1e-3)
+        model.weight[1, [7, 300]] = 3.0
+    named = [{"name": f"c{i}", "columns": [i]} for i in range(500)]
+    subject = audit.Subject(model, x, model(x).argmax(1), features=named, task="binary")
+    parts = screening.players(subject)
+    assert parts.count == screening.MOST
+    assert parts.names[-1] == "437 others"
+    assert {"c7", "c300"} < set(parts.names)
+    assert (parts.member == screening.MOST - 1).sum() == 437
+    ways = screening.missed(subject)
+    assert len(ways) == 2 * screening.MOST
+    assert {"c7", "c300"} < {feature.name for feature, _ in ways}
+    found = audit.check("robustness.missing_values").measure(subject)
+    assert "of the 64 of 500 features that the answers lean on most" in found.answer

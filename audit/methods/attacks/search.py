@@ -98,10 +98,10 @@ def window(x: Tensor, share: float, uniform: Tensor, channels_last: bool) -> tup
     """
     signs = torch.where(uniform[:, 2:] < 0.5, -1.0, 1.0)
     if x.ndim == 2:  # columns have no neighbours: each is in by chance, one surely
-        order = uniform[:, 2:].argsort(1).argsort(1)
         count = max(1, round(share * x.shape[1]))
+        last = uniform[:, 2:].kthvalue(count, 1, keepdim=True).values
         flip = (uniform[:, 2:] * 1024 % 1) < 0.5
-        return order < count, torch.where(flip, -1.0, 1.0)
+        return uniform[:, 2:] <= last, torch.where(flip, -1.0, 1.0)
     if x.ndim == 3:  # [n, time, channels]
         inside = stretch(x.shape[1], max(1, round(share * x.shape[1])), uniform[:, 0], x.device)
         return inside[:, :, None].expand_as(x), signs[:, None, : x.shape[2]].expand_as(x)

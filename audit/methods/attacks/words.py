@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import functools
 from collections import defaultdict
+from collections.abc import Callable
+from itertools import islice
 from typing import Literal
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +24,7 @@ MARKS = 16  # of a family of equals, those that stand for one another
 PLACES = 6  # of a text, those that matter most, are tried for each edit
 ROWS = 4096  # texts answered at once
 WORDS = 512  # compared with all others at once
+_substitutes: WeakKeyDictionary[Subject, Tensor] = WeakKeyDictionary()
 
 
 def is_special(word: str) -> bool:
@@ -32,17 +36,34 @@ def unknown(vocabulary: list[str]) -> int | None:
     return next((vocabulary.index(u) for u in UNKNOWN if u in vocabulary), None)
 
 
-def one_edit_apart(a: str, b: str) -> bool:
-    """Does one letter inserted, left out, replaced, or swapped with its neighbour make b of a?"""
-    if a == b or abs(len(a) - len(b)) > 1:
-        return False
-    start = next(
-        (i for i, (p, q) in enumerate(zip(a, b, strict=False)) if p != q), min(len(a), len(b))
-    )
-    left, right = a[start:], b[start:]
-    if len(a) != len(b):
-        return left[1:] == right or left == right[1:]
-    return left[1:] == right[1:] or (left[:2] == right[:2][::-1] and left[2:] == right[2:])
+def one_edit_away(vocabulary: tuple[str, ...]) -> Callable[[str], set[int]]:
+    """word → the words of the vocabulary, the first of many, that one letter inserted, left out,
+    replaced, or swapped with its neighbour makes of it.
+    """
+    words = [(number_, word) for number_, word in enumerate(vocabulary) if not is_special(word)]
+    known: dict[str, list[int]] = defaultdict(list)
+    for number_, word in words:
+        known[word].append(number_)
+    replaced: dict[tuple[int, str], list[int]] = defaultdict(list)  # by what one letter leaves
+    longer: dict[str, list[int]] = defaultdict(list)
+    for number_, word in words:
+        holes = [word[:i] + word[i + 1 :] for i in range(len(word))]
+        for i, hole in enumerate(holes):
+            replaced[i, hole].append(number_)
+        for hole in known.keys() & holes:
+            longer[hole].append(number_)
+
+    def edited(word: str) -> set[int]:
+        found = set(longer.get(word, ())[:CANDIDATES])
+        for i in range(len(word)):
+            hole = word[:i] + word[i + 1 :]
+            others = (b for b in replaced[i, hole] if vocabulary[b] != word)
+            swapped = word[:i] + word[i : i + 2][::-1] + word[i + 2 :]
+            found.update(islice(others, CANDIDATES), known.get(hole, ())[:CANDIDATES])
+            found.update(known.get(swapped, ())[:CANDIDATES] if swapped != word else ())
+        return found
+
+    return edited
 
 
 @functools.lru_cache(maxsize=4)
@@ -51,11 +72,6 @@ def typos(vocabulary: tuple[str, ...]) -> Tensor:
     edit away, the word in another case, of a punctuation mark another one, or the unknown word; itself
     where there is no more.
     """
-    holes: dict[str, list[int]] = defaultdict(list)  # words by themselves with one letter left out
-    for number_, word in enumerate(vocabulary):
-        if not is_special(word):
-            for hole in {word, *(word[:i] + word[i + 1 :] for i in range(len(word)))}:
-                holes[hole].append(number_)
     near: dict[int, set[int]] = defaultdict(set)
     alike: dict[str, list[int]] = defaultdict(list)  # the same but for case; marks, all of them
     for number_, word in enumerate(vocabulary):
@@ -64,26 +80,27 @@ def typos(vocabulary: tuple[str, ...]) -> Tensor:
     for family in alike.values():
         for a in family:
             near[a].update(b for b in family[:MARKS] if b != a)
-    for sharing in holes.values():
-        for a in sharing:
-            near[a].update(b for b in sharing if one_edit_apart(vocabulary[a], vocabulary[b]))
+    edited = one_edit_away(vocabulary)
     lost = unknown(list(vocabulary))
     table = torch.arange(len(vocabulary))[:, None].repeat(1, CANDIDATES)
     for number_, word in enumerate(vocabulary):
         if is_special(word):
             continue
         first = [] if lost is None or len(word) < 2 else [lost]
-        found = (first + sorted(near[number_]))[:CANDIDATES]
+        found = (first + sorted(near[number_] | edited(word)))[:CANDIDATES]
         table[number_, : len(found)] = torch.tensor(found, dtype=torch.long)
     return table
 
 
 def substitutes(subject: Subject, vocabulary: list[str]) -> Tensor:
-    """[words, CANDIDATES] the words nearest to each in the model's own embedding.
+    """[words, CANDIDATES] the words nearest to each in the model's own embedding; itself for those that
+    the data do not hold.
 
     Raises:
         NotApplicable: the model embeds no words.
     """
+    if subject in _substitutes:
+        return _substitutes[subject]
     weight = next(
         (
             m.weight
@@ -96,14 +113,14 @@ def substitutes(subject: Subject, vocabulary: list[str]) -> Tensor:
         raise NotApplicable("the model has no embedding of the vocabulary to find near words in")
     unit = nn.functional.normalize(weight[: len(vocabulary)].float().cpu(), dim=1)
     special = torch.tensor([is_special(w) for w in vocabulary])
-    found = []
-    for words in torch.arange(len(vocabulary)).split(WORDS):
+    table = torch.arange(len(vocabulary))[:, None].repeat(1, min(CANDIDATES, len(vocabulary) - 1))
+    for words in subject.inputs.unique().long().split(WORDS):
         near = unit[words] @ unit.T
         near[:, special] = -2
         near[torch.arange(len(words)), words] = -2
-        found.append(near.topk(min(CANDIDATES, len(vocabulary) - 1), 1).indices)
-    table = torch.cat(found)
+        table[words] = near.topk(table.shape[1], 1).indices
     table[special] = torch.arange(len(vocabulary))[special][:, None]
+    _substitutes[subject] = table
     return table
 
 

@@ -381,9 +381,12 @@ def margins(bounds: Bounds, y: Tensor) -> Tensor:
         return torch.maximum(linear, apart) - sign * network.zero
     if low.ndim != 2:
         raise NotApplicable(f"the network's scores have shape {list(low.shape[1:])}")
-    eye = torch.eye(k, device=low.device)
-    others = torch.stack([torch.cat([eye[:c], eye[c + 1 :]]) for c in range(k)])
-    leads = (eye[y][:, None] - others[y]).flatten(0, 1)
+    other = torch.arange(k - 1, device=low.device) + (
+        torch.arange(k - 1, device=low.device) >= y[:, None]
+    )
+    leads = torch.zeros(n, k - 1, k, device=low.device)
+    leads.scatter_(2, y[:, None, None].expand(n, k - 1, 1), 1.0)
+    leads = leads.scatter_(2, other[..., None], -1.0).flatten(0, 1)
     of = rows.repeat_interleave(k - 1)
     linear = lower_bound(bounds, network.output, Form(leads), of).reshape(n, k - 1).amin(1)
     apart = low.gather(1, y[:, None])[:, 0] - high.scatter(1, y[:, None], -torch.inf).amax(1)

@@ -45,3 +45,16 @@ def test_a_useless_feature_has_no_skill():
 def test_pictures_are_refused(images):
     with pytest.raises(audit.NotApplicable, match="pictures"):
         audit.check("data.leakage").measure(images)
+
+
+@pytest.mark.parametrize("task", ["binary", "regression"])
+def test_of_a_wide_table_the_feature_that_tells_is_among_those_looked_at(task):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 600)).astype(np.float32)
+    y = x[:, 417] if task == "regression" else (x[:, 417] > 0).astype(np.int64)
+    named = [{"name": f"c{i}", "columns": [i]} for i in range(600)]
+    model = torch.nn.Linear(600, 1 if task == "regression" else 2)
+    subject = audit.Subject(model, x, y, features=named, task=task)
+    found = audit.check("data.leakage").measure(subject)
+    assert found.metrics[0].slice == {"feature": "c417"}
+    assert found.metrics[0].value > 0.9

@@ -17,7 +17,7 @@ from audit.methods.attacks.search import hop_skip_jump, square, window
 from audit.methods.attacks.spatial import spatial
 from audit.methods.attacks.transfer import surrogate, transfer
 from audit.methods.attacks.universal import shifted, universal
-from audit.methods.attacks.words import candidates, one_edit_apart, reworded, typos
+from audit.methods.attacks.words import candidates, one_edit_away, reworded, typos
 
 N = 100
 
@@ -166,6 +166,10 @@ def test_bare_decisions_are_enough(images):
     distance = (found["x"] - images.inputs[:6]).abs().flatten(1).amax(1)
     assert torch.allclose(found["distance"], distance, atol=1e-5)
     assert float(distance.median()) < 0.6
+
+
+def one_edit_apart(a, b):
+    return 1 in one_edit_away((a, b))(a)
 
 
 @pytest.mark.parametrize(
