@@ -1,8 +1,7 @@
 """What is expensive and shared between checks: computed once, in batches, safe against a kill.
 
-A producer is a function of `audit.methods`, decorated with `@producer(version)`. It answers for one
-batch; the store runs it over all batches, keeps each as soon as it is done, and hands back the
-whole. On disk as safetensors, never pickle; without a folder, in memory.
+A producer is a function decorated with `@producer(version)`. It answers for one batch; the store runs
+it over all batches, keeps each as soon as it is done, and hands back the whole. On disk as safetensors, never pickle; without a folder, in memory.
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from audit.draws import Draws
 from audit.record import write_atomic
 from audit.subject import Subject
 from audit.wrapping import computing_in
@@ -44,28 +44,17 @@ class Batch:
     seeds: NDArray[np.uint64]
 
     def uniform(self, stream: int, shape: Sequence[int]) -> Tensor:
-        """Uniform numbers in [0, 1), [len(batch), *shape].
+        """Uniform numbers in [0, 1), [len(batch), *shape]: see `Draws`."""
+        return self.draws.uniform(stream, shape, self.x)
 
-        They depend on the audit's seed, the producer, the sample and `stream` alone: not on which
-        samples are asked for, in which order, or in what batch.
-        """
-        per_sample = int(np.prod(shape))
-        with np.errstate(over="ignore"):
-            counter = np.arange(per_sample, dtype=np.uint64) + np.uint64(stream << 32)
-            state = self.seeds[:, None] + (counter[None, :] + np.uint64(1)) * np.uint64(
-                0x9E3779B97F4A7C15
-            )
-            # splitmix64 (Steele, Lea and Flood 2014): a counter-based generator, vectorised.
-            state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-            state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-            state = state ^ (state >> np.uint64(31))
-        unit = (state >> np.uint64(40)).astype(np.float32) / np.float32(1 << 24)
-        made = torch.from_numpy(unit.reshape(len(self.seeds), *shape))
-        return made.to(self.x if self.x.is_floating_point() else self.x.device)
+    @property
+    def draws(self) -> Draws:
+        return Draws(self.seeds)
 
 
 class Producer(Protocol):
     __name__: str
+    name: str
     version: int
     private: tuple[str, ...]
 
@@ -73,17 +62,20 @@ class Producer(Protocol):
 
 
 def producer(
-    version: int, *, private: tuple[str, ...] = ()
+    version: int, *, private: tuple[str, ...] = (), name: str = ""
 ) -> Callable[[Callable[..., dict[str, Tensor]]], Producer]:
     """Mark a function as a producer of evidence.
 
     Args:
         version: raise it when the answers change.
         private: answers that show single samples of the data.
+        name: of the evidence; its module and its own where none is given. Random numbers follow from
+            it: it stays when the function moves.
     """
 
     def mark(function: Callable[..., dict[str, Tensor]]) -> Producer:
         function.version, function.private = version, private  # type: ignore[attr-defined]
+        function.name = name or f"{function.__module__}.{function.__name__}"  # type: ignore[attr-defined]
         return function  # type: ignore[return-value]
 
     return mark
@@ -159,7 +151,7 @@ class Store:
             fields: which of the answers to load; all where None.
         """
         digests = self.subject.sample_digests()
-        name = f"{produce.__module__}.{produce.__name__}@{produce.version}"
+        name = f"{produce.name}@{produce.version}"
         request = json.dumps([name, parameters], sort_keys=True, default=repr)
         parts: list[dict[str, Tensor]] = []
         size = self.subject.batch_size

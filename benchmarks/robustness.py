@@ -35,12 +35,9 @@ from torch import Tensor, nn
 import audit
 from audit.checking import Context
 from audit.evidence import Batch, Store
-from audit.methods.attacks.apgd import apgd
-from audit.methods.attacks.ascent import pgd
-from audit.methods.attacks.minimum_norm import smallest_l2
-from audit.methods.attacks.search import square
 from audit.methods.certificates.linear import EFFORT
-from audit.methods.certificates.search import certified_eps
+from audit.producers.attacks import apgd, pgd, smallest_l2, square
+from audit.producers.certificates import certified_eps
 
 EPS = {"mnist-cnn": 0.1, "mnist-cnn-robust": 0.2}  # where something falls and something stands
 PROVEN = ("mnist-cnn", "mnist-cnn-robust", "digits-cnn", "digits-resnet")

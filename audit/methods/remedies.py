@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from audit.data import Dataset
 from audit.meta import SubjectMeta
 from audit.methods.attacks.ascent import ascent
-from audit.methods.attacks.budgets import Norm, budget
+from audit.methods.attacks.budgets import Budget
 from audit.methods.training import fit
 from audit.subject import Subject
 from audit.wrapping import Logits
@@ -50,11 +50,10 @@ class Smoothed(nn.Module):
 class Training:
     """How training goes on: PGD of `steps` in every batch, for `epochs` at a learning rate."""
 
-    eps: float
+    allowed: Budget
     steps: int
     epochs: int
     lr: float
-    norm: Norm = "linf"
 
 
 def fine_tuned(subject: Subject, how: Training, most: int) -> nn.Module:
@@ -68,7 +67,6 @@ def fine_tuned(subject: Subject, how: Training, most: int) -> nn.Module:
     assert part is not None
     assert part.x is not None
     assert part.y is not None
-    allowed = budget(subject, how.eps, how.norm)
 
     def build() -> nn.Module:
         model = subject.logits_of(copy.deepcopy(subject.core))
@@ -76,7 +74,13 @@ def fine_tuned(subject: Subject, how: Training, most: int) -> nn.Module:
 
     def adversarial(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         return ascent(
-            model, x, y, allowed, steps=how.steps, step=2.5 / how.steps, start=torch.rand_like(x)
+            model,
+            x,
+            y,
+            how.allowed,
+            steps=how.steps,
+            step=2.5 / how.steps,
+            start=torch.rand_like(x),
         ).final.detach()
 
     x, y = part.x[:most].float().to(subject.device), part.y[:most].to(subject.device)

@@ -52,8 +52,9 @@ class AdversarialTraining(Remedy):
 
     def mended(self, context: Context) -> Context:
         from audit.methods.remedies import Training, fine_tuned
+        from audit.producers.budgets import budget
 
         subject = context.subject
-        eps = self.attack(context.profile).size(subject)
-        how = Training(eps, self.steps, self.epochs, self.learning_rate)
+        allowed = budget(subject, self.attack(context.profile).size(subject))
+        how = Training(allowed, self.steps, self.epochs, self.learning_rate)
         return context.variant("trained on", fine_tuned(subject, how, self.training_samples))

@@ -71,8 +71,7 @@ class BlackBox(Check):
         return Cost(forward=n * (self.queries + 1) + few * self.iterations * self.evaluations)
 
     def examine(self, context: Context) -> Measurement:
-        from audit.methods.attacks.search import hop_skip_jump, square
-        from audit.methods.attacks.transfer import transfer
+        from audit.producers.attacks import hop_skip_jump, square, transfer
 
         subject = context.subject
         reference = PGD(**{**PGD.profiles.get(context.profile, {}), "eps": self.eps})

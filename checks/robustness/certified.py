@@ -68,14 +68,15 @@ class Certified(Check):
         return attack
 
     def applies(self, subject: Subject) -> None:
-        from audit.methods.certificates.search import boundable
+        from audit.producers.certificates import boundable
 
         subject.require("decides")
         self.attack("standard").applies(subject)
         boundable(subject)
 
     def cost(self, subject: Subject) -> Cost:
-        from audit.methods.certificates.search import OCTAVES, linear_forms
+        from audit.methods.certificates.certified_radius import OCTAVES
+        from audit.producers.certificates import linear_forms
 
         budgets = min(self.samples, subject.n) * (OCTAVES * self.per_octave).bit_length()
         other = self.attack("standard").cost(subject)  # the other side: what an attack leaves
@@ -85,7 +86,7 @@ class Certified(Check):
         )
 
     def examine(self, context: Context) -> Measurement:
-        from audit.methods.certificates.search import certified_eps
+        from audit.producers.certificates import certified_eps
 
         subject = context.subject
         attack = self.attack(context.profile)

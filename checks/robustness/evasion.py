@@ -17,6 +17,7 @@ from audit.checks.robustness.fair_attack import best_constant
 from audit.errors import NotApplicable
 from audit.meta import Number, parse_number
 from audit.record import Figure, Guidance, Metric, Severity, Slice, Validity
+from audit.threats import l2_eps
 from audit.words import amount, number, out_of_ten, share
 
 if TYPE_CHECKING:
@@ -339,8 +340,6 @@ class NormBounded(Evasion):
             eps = subject.kind.default_eps(subject)
         if self.norm == "linf":
             return eps
-        from audit.methods.attacks.budgets import l2_eps
-
         return l2_eps(subject, eps)
 
     def gate(self, subject: Subject) -> tuple[Severity, bool]:
@@ -359,7 +358,7 @@ class NormBounded(Evasion):
         """
         if not context.subject.kind.bounds_are_guessed(context.subject):
             return super().outcome(context, size)
-        from audit.methods.attacks.budgets import still_broken
+        from audit.producers.budgets import still_broken
 
         free = super().outcome(context, size)
         points = self.attack(context, free.samples, size, [*self.fields, "x"])["x"]

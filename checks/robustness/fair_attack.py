@@ -46,9 +46,7 @@ def white_box_validity(
         samples: [n] indices attacked. clean: [n] answered right before.
         found: the attack's evidence on them. steps: that it took.
     """
-    from audit.methods.attacks.ascent import free_pgd, pgd
-    from audit.methods.attacks.search import square
-    from audit.methods.attacks.transfer import transfer
+    from audit.producers.attacks import free_pgd, pgd, square, transfer
 
     subject = context.subject
     zero = found["zero_gradient"].numpy()[clean]

@@ -52,7 +52,7 @@ class FGSM(NormBounded):
     def attack(
         self, context: Context, samples: NDArray[np.intp], eps: float, fields: list[str]
     ) -> dict[str, Tensor]:
-        from audit.methods.attacks.ascent import fgsm
+        from audit.producers.attacks import fgsm
 
         return context.evidence(fgsm, samples, fields, eps=eps)
 

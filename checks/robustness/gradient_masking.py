@@ -48,7 +48,7 @@ class GradientMasking(Check):
         return PGD().cost(subject)
 
     def examine(self, context: Context) -> Measurement:
-        from audit.methods.attacks.search import square
+        from audit.producers.attacks import square
 
         subject = context.subject
         attack = PGD(**PGD.profiles.get(context.profile, {}))

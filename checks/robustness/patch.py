@@ -77,7 +77,7 @@ class Patch(Evasion):
     def attack(
         self, context: Context, samples: NDArray[np.intp], size: float, fields: list[str]
     ) -> dict[str, Tensor]:
-        from audit.methods.attacks.patch import patch
+        from audit.producers.attacks import patch
 
         return context.evidence(
             patch, samples, fields, area=size, places=self.places, steps=self.steps

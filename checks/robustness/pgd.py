@@ -75,7 +75,7 @@ class PGD(NormBounded):
     def attack(
         self, context: Context, samples: NDArray[np.intp], eps: float, fields: list[str]
     ) -> dict[str, Tensor]:
-        from audit.methods.attacks.ascent import pgd
+        from audit.producers.attacks import pgd
 
         return context.evidence(
             pgd,

@@ -73,7 +73,8 @@ class RandomisedSmoothing(Check):
         return self.sigma or float(f"{1.25 * WorstCase().size(subject):.6g}")
 
     def examine(self, context: Context) -> Measurement:
-        from audit.methods.smoothing import ALPHA, radius, smooth_attack, smoothed
+        from audit.methods.smoothing import ALPHA, radius
+        from audit.producers.smoothing import smooth_attack, smoothed
 
         subject = context.subject
         sigma, eps = self.noise(subject), WorstCaseL2().size(subject)

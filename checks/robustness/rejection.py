@@ -63,8 +63,7 @@ class Rejection(Check):
         return Cost(forward=passes + n // 2 * QUERIES, backward=passes)
 
     def examine(self, context: Context) -> Measurement:
-        from audit.methods.attacks.apgd import apgd
-        from audit.methods.attacks.search import square
+        from audit.producers.attacks import apgd, square
 
         subject = context.subject
         eps = WorstCase(eps=self.eps).size(subject)

@@ -46,7 +46,7 @@ class Rewording(Evasion):
         if self.kind_of_change not in subject.kind.edits:
             raise NotApplicable(f"the inputs are no words but {subject.kind.noun}")
         subject.require("has_probabilities")
-        from audit.methods.attacks.words import candidates
+        from audit.producers.attacks import candidates
 
         candidates(subject, self.kind_of_change)
 
@@ -70,14 +70,14 @@ class Rewording(Evasion):
     def attack(
         self, context: Context, samples: NDArray[np.intp], size: float, fields: list[str]
     ) -> dict[str, Tensor]:
-        from audit.methods.attacks.words import reworded
+        from audit.producers.attacks import reworded
 
         return context.evidence(
             reworded, samples, fields, kind=self.kind_of_change, edits=int(size)
         )
 
     def validity(self, context: Context, outcome: Outcome) -> list[Validity]:
-        from audit.methods.attacks.words import reworded
+        from audit.producers.attacks import reworded
 
         kind = self.kind_of_change
         by_chance = context.evidence(

@@ -87,7 +87,7 @@ class Spatial(Evasion):
     def searched(
         self, context: Context, samples: NDArray[np.intp], size: float, fields: list[str], grid: int
     ) -> dict[str, Tensor]:
-        from audit.methods.attacks.spatial import spatial
+        from audit.producers.attacks import spatial
 
         return context.evidence(
             spatial, samples, fields, degrees=self.degrees, shift=size, grid=grid

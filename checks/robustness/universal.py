@@ -62,7 +62,7 @@ class Universal(Check):
         )
 
     def examine(self, context: Context) -> Measurement:
-        from audit.methods.attacks.universal import shifted, universal
+        from audit.producers.attacks import shifted, universal
 
         subject = context.subject
         attack = PGD(eps=self.eps)

@@ -117,7 +117,7 @@ class WorstCase(NormBounded):
 
     def chosen(self, subject: Subject) -> list[Feature]:
         """Categories that the adversary may set."""
-        from audit.methods.attacks.categories import choosable
+        from audit.producers.budgets import choosable
 
         return choosable(subject) if self.norm == "linf" and self.changes else []
 
@@ -139,7 +139,7 @@ class WorstCase(NormBounded):
 
     def gradient_stages(self, context: Context, eps: float) -> list[Stage]:
         """The attacks that follow on PGD."""
-        from audit.methods.attacks.apgd import apgd
+        from audit.producers.attacks import apgd
 
         k = context.subject.task.alternatives(context.subject)
         common = {"eps": eps, "steps": self.steps, "restarts": self.restarts, **self.parts()}
@@ -160,7 +160,7 @@ class WorstCase(NormBounded):
 
     def category_stages(self, context: Context, eps: float) -> list[Stage]:
         """One other category, then more, up to as many as may be others at once."""
-        from audit.methods.attacks.categories import recategorised
+        from audit.producers.attacks import recategorised
 
         return [
             (others(count), recategorised, {"eps": eps, "steps": self.steps, "changes": count})
@@ -183,7 +183,7 @@ class WorstCase(NormBounded):
         """Longer attacks, for what fell just beyond the budget: from several starts, and aimed at every
         other class that is among the nearest `MOST_AIMED`.
         """
-        from audit.methods.attacks.apgd import apgd
+        from audit.producers.attacks import apgd
 
         common = {"eps": eps, "steps": 2 * self.steps, **self.parts()}
         k = context.subject.task.alternatives(context.subject)
@@ -211,14 +211,14 @@ class WorstCase(NormBounded):
         return found
 
     def blind_stages(self, eps: float, queries: int) -> list[Stage]:
-        from audit.methods.attacks.search import square
+        from audit.producers.attacks import square
 
         return [
             ("search without gradients", square, {"eps": eps, "queries": queries, **self.parts()})
         ]
 
     def unmasking_stages(self, eps: float, draws: int) -> list[Stage]:
-        from audit.methods.attacks.unmasking import unmasked
+        from audit.producers.attacks import unmasked
 
         common = {"eps": eps, "steps": self.steps, "draws": draws, **self.parts()}
         stages: list[Stage] = [
@@ -397,7 +397,7 @@ class WorstCase(NormBounded):
         Args:
             changes: categories that are others before the numbers move.
         """
-        from audit.methods.attacks.minimum_norm import minimum_eps
+        from audit.producers.attacks import minimum_eps
 
         return context.evidence(
             minimum_eps,

@@ -47,7 +47,7 @@ class WorstCaseL2(WorstCase):
     def first(
         self, context: Context, samples: NDArray[np.intp], eps: float, fields: list[str]
     ) -> dict[str, Tensor]:
-        from audit.methods.attacks.ascent import pgd
+        from audit.producers.attacks import pgd
 
         return context.evidence(pgd, samples, fields, eps=eps, steps=FIRST_STEPS, norm="l2")
 
@@ -61,7 +61,7 @@ class WorstCaseL2(WorstCase):
         masked: bool,
         changes: int = 0,
     ) -> dict[str, Tensor]:
-        from audit.methods.attacks.minimum_norm import smallest_l2
+        from audit.producers.attacks import smallest_l2
 
         return context.evidence(
             smallest_l2,

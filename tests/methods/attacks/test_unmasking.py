@@ -7,8 +7,7 @@ from torch import nn
 
 import audit
 from audit.checking import Context
-from audit.methods.attacks.apgd import apgd
-from audit.methods.attacks.unmasking import unmasked
+from audit.producers.attacks import apgd, unmasked
 
 from ...conftest import image_data
 

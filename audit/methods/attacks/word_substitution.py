@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import functools
 from collections import defaultdict
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from audit.errors import NotApplicable
-from audit.evidence import Batch, producer
-from audit.methods.attacks.goals import goal, margin
-from audit.subject import Subject
+from audit.draws import Draws
+from audit.methods.attacks.goals import Attacked, Model, Victim, margin
 
-Kind = Literal["typos", "substitutions"]
 UNKNOWN = ("<unk>", "[UNK]", "<oov>", "<UNK>", "UNK")
 CANDIDATES = 8  # words that may take the place of one
 MARKS = 16  # of a family of equals, those that stand for one another
@@ -78,23 +74,9 @@ def typos(vocabulary: tuple[str, ...]) -> Tensor:
     return table
 
 
-def substitutes(subject: Subject, vocabulary: list[str]) -> Tensor:
-    """[words, CANDIDATES] the words nearest to each in the model's own embedding.
-
-    Raises:
-        NotApplicable: the model embeds no words.
-    """
-    weight = next(
-        (
-            m.weight
-            for m in subject.core.modules()
-            if isinstance(m, nn.Embedding) and m.num_embeddings >= len(vocabulary)
-        ),
-        None,
-    )
-    if weight is None:
-        raise NotApplicable("the model has no embedding of the vocabulary to find near words in")
-    unit = nn.functional.normalize(weight[: len(vocabulary)].float().cpu(), dim=1)
+def substitutes(embedding: Tensor, vocabulary: list[str]) -> Tensor:
+    """[words, CANDIDATES] the words nearest to each in an embedding [words or more, width]."""
+    unit = nn.functional.normalize(embedding[: len(vocabulary)].float().cpu(), dim=1)
     special = torch.tensor([is_special(w) for w in vocabulary])
     found = []
     for words in torch.arange(len(vocabulary)).split(WORDS):
@@ -107,42 +89,40 @@ def substitutes(subject: Subject, vocabulary: list[str]) -> Tensor:
     return table
 
 
-def candidates(subject: Subject, kind: Kind) -> Tensor:
-    """[words, CANDIDATES] what may take each word's place.
-
-    Raises:
-        NotApplicable: no vocabulary is known, or no candidate.
-    """
-    vocabulary = subject.meta.input.vocabulary
-    if vocabulary is None:
-        raise NotApplicable("the words are not known ([subject.input] vocabulary)")
-    if len(vocabulary) <= int(subject.inputs.max()):
-        raise NotApplicable(
-            f"the vocabulary has {len(vocabulary)} words and the data hold the number "
-            f"{int(subject.inputs.max())}"
-        )
-    return typos(tuple(vocabulary)) if kind == "typos" else substitutes(subject, vocabulary)
-
-
-@producer(version=2, private=("x",))
-def reworded(batch: Batch, *, kind: Kind, edits: int, greedy: bool = True) -> dict[str, Tensor]:
+def word_substitution(
+    model: Model | Victim,
+    x: Tensor,
+    y: Tensor,
+    table: Tensor,
+    *,
+    edits: int = 2,
+    greedy: bool = True,
+    blank: int = 0,
+    seed: int | Draws = 0,
+) -> Attacked:
     """Change one word after the other, where and as it hurts most (Li et al. 2019; Jin et al. 2020).
 
     The words that matter most are those without which the true class loses most; of their candidates
     the one that hurts most is taken. No place is changed twice.
 
     Args:
+        model: texts [n, length] of word numbers → scores [n, classes].
+        x: [n, length] texts. y: [n] the class that each has to leave.
+        table: [words, candidates] the words that may take each one's place; itself for none.
         edits: words that may be changed.
         greedy: false for random places and candidates, as many: what a search has to beat.
+        blank: the word that stands for one left out.
 
-    Returns:
-        x [n, length], broken [n].
+    Example:
+        >>> words = torch.tensor([0.0, 1.0, -1.0])
+        >>> model = lambda x: torch.stack([-words[x].sum(1), words[x].sum(1)], 1)
+        >>> word_substitution(model, torch.tensor([[0, 1]]), torch.tensor([1]),
+        ...                   torch.tensor([[0], [2], [2]]), edits=1).x.tolist()
+        [[0, 2]]
     """
-    subject = batch.subject
-    aim = goal(subject, batch.x, batch.y)
-    table = candidates(subject, kind).to(batch.x.device)
+    victim, given, draws = Victim.of(model), x, Draws.of(seed, len(x))
+    table = table.to(x.device)
     changeable = (table != torch.arange(len(table), device=table.device)[:, None]).any(1)
-    blank = unknown(subject.meta.input.vocabulary or []) or 0
 
     def lead(texts: Tensor, rows: Tensor) -> Tensor:
         """[m, options] margins of options [m, options, length]."""
@@ -150,15 +130,15 @@ def reworded(batch: Batch, *, kind: Kind, edits: int, greedy: bool = True) -> di
         at = rows.repeat_interleave(options)
         flat = texts.flatten(0, 1)
         parts = [
-            margin(aim.logits(flat[i : i + ROWS], at[i : i + ROWS]), aim.y[at[i : i + ROWS]])
+            margin(victim.logits(flat[i : i + ROWS], at[i : i + ROWS]), y[at[i : i + ROWS]])
             for i in range(0, len(flat), ROWS)
         ]
         return torch.cat(parts).reshape(m, options)
 
     with torch.no_grad():
-        x = batch.x.clone()
+        x = given.clone()
         length = x.shape[1]
-        best = margin(aim.logits(x), aim.y)
+        best = margin(victim.logits(x), y)
         free = changeable[x]
         for edit in range(edits):
             rows = ((best <= 0) & free.any(1)).nonzero()[:, 0]
@@ -171,13 +151,13 @@ def reworded(batch: Batch, *, kind: Kind, edits: int, greedy: bool = True) -> di
                 without[:, index, index] = blank
                 weight = lead(without, rows)
             else:
-                weight = batch.uniform(edit, (length,))[rows]
+                weight = draws.uniform(edit, (length,), x)[rows]
             weight = torch.where(open_, weight, -torch.inf)
             count = PLACES if greedy else 1
             order = weight.topk(min(count, length), 1).indices
             words = table[here.gather(1, order)]
             if not greedy:
-                pick = batch.uniform(edits + edit, (1, CANDIDATES))[rows][:, :, : table.shape[1]]
+                pick = draws.uniform(edits + edit, (1, CANDIDATES), x)[rows][:, :, : table.shape[1]]
                 words = words.gather(2, pick.argmax(2, keepdim=True))
             options = here[:, None, None].repeat(1, words.shape[1], words.shape[2], 1)
             places = order[:, :, None, None].expand(*words.shape, 1)
@@ -193,4 +173,4 @@ def reworded(batch: Batch, *, kind: Kind, edits: int, greedy: bool = True) -> di
             best[rows] = torch.where(better, value, best[rows])
             spot = order.gather(1, (which // words.shape[2])[:, None])
             free[rows] = open_.scatter(1, spot, False)
-        return {"x": x, "broken": best > 0}
+        return Attacked(x, best > 0)
