@@ -1,7 +1,8 @@
 """What is expensive and shared between checks: computed once, in batches, safe against a kill.
 
-A producer is a function decorated with `@producer(version)`. It answers for one batch; the store runs
-it over all batches, keeps each as soon as it is done, and hands back the whole. On disk as safetensors, never pickle; without a folder, in memory.
+A producer is a function decorated with `@producer(version)`. It answers for one batch; the store runs it
+over all batches, keeps each as soon as it is done, and hands back the whole. On disk as safetensors, never
+pickle; without a folder, in memory.
 """
 
 from __future__ import annotations
@@ -32,6 +33,9 @@ Progress = Callable[[str, int, int], None]
 PUBLIC, PRIVATE = ".safetensors", ".samples.safetensors"
 # Beside what a producer made: the samples for which the model returned NaN or infinity meanwhile.
 UNANSWERED = "unanswered"
+# And the passes that it took, forward and backward.
+PASSES = "passes"
+BESIDE = (UNANSWERED, PASSES)
 
 
 @dataclass(frozen=True)
@@ -106,6 +110,8 @@ class Store:
         examples: may the folder hold what shows single samples?
         computed, reused: how many batches were made, and how many were found.
         unanswered: how many samples were answered with NaN or infinity, over all that was asked.
+        asked: of each batch that was asked for, the passes forward and backward that it took when it was
+            made; who wants to know what is asked from now on empties it.
     """
 
     subject: Subject
@@ -115,6 +121,7 @@ class Store:
     computed: int = 0
     reused: int = 0
     unanswered: int = 0
+    asked: dict[str, tuple[int, int]] = field(default_factory=dict)
     progress: Progress | None = None
     memory: dict[str, dict[str, Tensor]] = field(default_factory=dict)
 
@@ -176,11 +183,16 @@ class Store:
                     ],
                     dtype=np.uint64,
                 )
-                with self.subject.listening() as heard, computing_in(self.subject.inputs.dtype):
+                with (
+                    self.subject.listening() as heard,
+                    self.subject.counting() as passes,
+                    computing_in(self.subject.inputs.dtype),
+                ):
                     made = produce(Batch(self.subject, x, y, seeds), **parameters)
                 kept = {k: v.detach().cpu().contiguous() for k, v in made.items()}
                 if heard:
                     kept[UNANSWERED] = rows_of(heard, len(chosen))
+                kept[PASSES] = torch.tensor([passes])
                 self.keep(produce, key, kept)
                 self.computed += 1
                 found = kept if fields is None else only(kept, fields)
@@ -188,7 +200,10 @@ class Store:
                 self.reused += 1
             lost = found.get(UNANSWERED)
             self.unanswered += 0 if lost is None else int(lost.sum())
-            parts.append({k: v for k, v in found.items() if k != UNANSWERED})
+            if PASSES in found:
+                forward, backward = found[PASSES][0].tolist()
+                self.asked[key] = (forward, backward)
+            parts.append({k: v for k, v in found.items() if k not in BESIDE})
         if self.progress:
             self.progress(produce.__name__, len(samples), len(samples))
         return {k: torch.cat([part[k] for part in parts]) for k in parts[0]} if parts else {}
@@ -207,7 +222,7 @@ class Store:
             for path in parts:
                 with safe_open(path, framework="pt") as file:
                     for name in list(file.keys()):
-                        if fields is None or name in fields or name == UNANSWERED:
+                        if fields is None or name in fields or name in BESIDE:
                             found[name] = file.get_tensor(name)
         except (SafetensorError, OSError):
             return None  # not there, or damaged: made again
@@ -226,7 +241,7 @@ class Store:
 
 
 def only(tensors: dict[str, Tensor], fields: Sequence[str]) -> dict[str, Tensor]:
-    return {k: v for k, v in tensors.items() if k in fields or k == UNANSWERED}
+    return {k: v for k, v in tensors.items() if k in fields or k in BESIDE}
 
 
 def rows_of(heard: list[Tensor], n: int) -> Tensor:

@@ -96,7 +96,8 @@ def run(
         for p in planned
     ]
     store = Store(subject, seed, Path(evidence) if evidence else None, examples)
-    context = Context(subject, store, seed, profile, examples)
+    configured = {p.check.id: p.check for p in planned}
+    context = Context(subject, store, seed, profile, examples, configured)
     records: list[CheckRecord] = []
     seconds: dict[str, float] = {}
     course = None

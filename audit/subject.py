@@ -157,6 +157,7 @@ class Subject:
         self.surrogate: nn.Module | None = None
         self._digests: list[str] | None = None
         self._heard: list[Tensor] | None = None  # rows without an answer, while somebody listens
+        self._passes: list[int] | None = None  # forward and backward, while somebody counts
 
     # What it is
 
@@ -476,6 +477,8 @@ class Subject:
         """Logits [n, classes] for a batch on any device; gradients flow to `x`."""
         with self.recurrent_backward():
             answers: Tensor = self.model(x.to(self.device))
+        if self._passes is not None:
+            self._count(self._passes, answers)
         if self._heard is not None:
             lost = ~answered(answers.detach())
             if bool(lost.any()):
@@ -490,6 +493,26 @@ class Subject:
             yield self._heard
         finally:
             self._heard = before
+
+    @contextmanager
+    def counting(self) -> Iterator[list[int]]:
+        """How many samples were passed forward and backward, of each of its calls meanwhile."""
+        before, self._passes = self._passes, [0, 0]
+        try:
+            yield self._passes
+        finally:
+            self._passes = before
+
+    @staticmethod
+    def _count(passes: list[int], answers: Tensor) -> None:
+        n = len(answers)
+        passes[0] += n
+        if answers.requires_grad:
+
+            def backward(_: Tensor) -> None:
+                passes[1] += n
+
+            answers.register_hook(backward)
 
     @contextmanager
     def recurrent_backward(self) -> Iterator[None]:

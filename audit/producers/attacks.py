@@ -97,8 +97,13 @@ def free_pgd(batch: Batch, *, steps: int) -> dict[str, Tensor]:
     """
     subject = batch.subject
     model, y = victim(subject, batch.x, batch.y)
+    start = batch.uniform(0, batch.x.shape[1:])
     free = budget(subject, 0.0, free=True)
-    return {"broken": ascent.pgd(model, batch.x, y, free, steps=steps, seed=batch.draws).broken}
+    return {
+        "broken": ascent.falls(
+            model.logits, batch.x, y, free, steps=steps, step=2.5 / steps, start=start
+        )
+    }
 
 
 @producer(3, private=("x",), name="audit.methods.attacks.apgd.apgd")

@@ -23,6 +23,8 @@ from audit.checks.robustness.evasion import unattacked
 from audit.checks.robustness.pgd import PGD
 from audit.errors import NotApplicable
 from audit.record import Guidance
+from audit.threats.attack import Attack
+from audit.threats.threat import default_eps, require_small_change
 from audit.words import amount, number, span
 
 if TYPE_CHECKING:
@@ -42,34 +44,35 @@ class GradientMasking(Check):
     )
 
     def applies(self, subject: Subject) -> None:
-        PGD().applies(subject)
+        require_small_change(subject, default_eps(subject))
 
     def cost(self, subject: Subject) -> Cost:
-        return PGD().cost(subject)
+        pgd = PGD()
+        n, few = min(pgd.samples, subject.n), min(pgd.diagnostic_samples, subject.n)
+        return Cost(n * (pgd.steps + 1) + few * pgd.queries, n * pgd.steps)
 
     def examine(self, context: Context) -> Measurement:
         from audit.producers.attacks import square
 
-        subject = context.subject
-        attack = PGD(**PGD.profiles.get(context.profile, {}))
-        eps = attack.size(subject)
-        chosen = context.samples(attack.samples)
+        subject, pgd = context.subject, context.configured(PGD)
+        threat = pgd.threat(subject, pgd.size(subject))
+        chosen = context.samples(pgd.samples)
         clean = unattacked(context, chosen)
         if not clean.any():
             raise NotApplicable("no sample is answered right, so there is nothing to break")
-        found = attack.attack(context, chosen, eps, ["broken", "zero_gradient"])
+        found = pgd.run(context, chosen, threat.size)
         clusters = context.clusters(chosen)
         zero = statistics.proportion(
             "zero_gradient_share",
-            found["zero_gradient"].numpy()[clean],
+            found.gradients["zero_gradient"].numpy()[clean],
             direction="lower",
             clusters=None if clusters is None else clusters[clean],
         )
-        some = np.isin(chosen, context.samples(min(attack.diagnostic_samples, len(chosen))))
+        some = np.isin(chosen, context.samples(min(pgd.diagnostic_samples, len(chosen))))
         few = chosen[some]
-        blind = context.evidence(square, few, eps=eps, queries=attack.queries)["broken"]
-        white = found["broken"].numpy()[some] & clean[some]
-        black = blind.numpy() & clean[some]
+        search = Attack("Square", square, {**threat.parameters, "queries": pgd.queries})
+        black = search.on(context, few, ["broken"])["broken"].numpy() & clean[some]
+        white = found.broken.numpy()[some] & clean[some]
         hidden = statistics.mean(
             "hidden_fragility",
             black * 1.0 - white * 1.0,

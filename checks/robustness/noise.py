@@ -10,15 +10,17 @@ Nobody chose the noise to do harm: an average case beside the worst case of the 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
 from audit import figures, statistics
-from audit.checking import Check, Context, Cost, Expectation, Measurement
+from audit.checking import Check, Context, Cost, Expectation, Measurement, asked_sizes
 from audit.checks.robustness.toll import from_to, quality
 from audit.errors import NotApplicable
-from audit.record import Guidance
+from audit.meta import Number
+from audit.record import Guidance, Slice
 from audit.words import amount, number, share, span
 
 if TYPE_CHECKING:
@@ -39,6 +41,9 @@ class Noise(Check):
     }
 
     samples: int = Field(default=1000, ge=20)
+    also: list[Annotated[Number, Field(gt=0)]] = Field(
+        default=[], description="other strengths that are measured too, in standard deviations"
+    )
 
     def applies(self, subject: Subject) -> None:
         subject.require("judged")
@@ -46,8 +51,16 @@ class Noise(Check):
         if not subject.kind.noisy:
             raise NotApplicable(f"the inputs are {subject.kind.noun}; see robustness.corruptions")
 
+    def strengths(self) -> list[float]:
+        """What is measured."""
+        return sorted({*STRENGTHS, *self.also})
+
+    def asking(self, slices: Sequence[Slice]) -> Check:
+        found = asked_sizes(slices, "noise")
+        return self.model_copy(update={"also": sorted({*self.also, *found})}) if found else self
+
     def cost(self, subject: Subject) -> Cost:
-        return Cost(forward=len(STRENGTHS) * min(self.samples, subject.n))
+        return Cost(forward=len(self.strengths()) * min(self.samples, subject.n))
 
     def examine(self, context: Context) -> Measurement:
         from audit.methods.corruptions import noisy
@@ -58,8 +71,9 @@ class Noise(Check):
         before = context.answers(chosen)
         clean = subject.task.merit(subject, before, y).numpy()
         losses, flips, rows = [], [], []
+        strengths = self.strengths()
         base, kept = quality(context, chosen, before), []
-        for strength in STRENGTHS:
+        for strength in strengths:
             after = context.evidence(noisy, chosen, strength=strength)["logits"]
             losses.append(
                 statistics.mean(
@@ -90,7 +104,7 @@ class Noise(Check):
                     "series": "answers that change",
                 }
             )
-        at = STRENGTHS.index(JUDGED)
+        at = strengths.index(JUDGED)
         loss, changed = losses[at], flips[at]
         return Measurement(
             answer=f"Noise of a tenth of each value's standard deviation changes {amount(changed)} of "
@@ -108,7 +122,7 @@ class Noise(Check):
                     caption="Share of answers that change: "
                     + ", ".join(
                         f"{share(float(m.value or 0))} at {number(s)}"
-                        for m, s in zip(flips, STRENGTHS, strict=True)
+                        for m, s in zip(flips, strengths, strict=True)
                     )
                     + ".",
                 )

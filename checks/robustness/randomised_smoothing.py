@@ -17,9 +17,9 @@ from pydantic import Field
 from audit import figures, statistics
 from audit.checking import Check, Context, Cost, Expectation, Measurement, pack
 from audit.checks.robustness.evasion import TAGS
-from audit.checks.robustness.worst_case_l2 import WorstCaseL2
 from audit.meta import Number
 from audit.record import Guidance, Validity
+from audit.threats.threat import default_eps, require_small_change
 from audit.words import amount, number, share
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class RandomisedSmoothing(Check):
 
     def applies(self, subject: Subject) -> None:
         subject.require("has_probabilities")
-        WorstCaseL2().applies(subject)
+        require_small_change(subject, default_eps(subject, "l2"), "l2")
 
     def cost(self, subject: Subject) -> Cost:
         n = min(self.samples, subject.n)
@@ -68,16 +68,14 @@ class RandomisedSmoothing(Check):
         return Cost(forward=sampled + attacked + judged, backward=attacked)
 
     def noise(self, subject: Subject) -> float:
-        from audit.checks.robustness.worst_case import WorstCase
-
-        return self.sigma or float(f"{1.25 * WorstCase().size(subject):.6g}")
+        return self.sigma or float(f"{1.25 * default_eps(subject):.6g}")
 
     def examine(self, context: Context) -> Measurement:
         from audit.methods.smoothing import ALPHA, radius
         from audit.producers.smoothing import smooth_attack, smoothed
 
         subject = context.subject
-        sigma, eps = self.noise(subject), WorstCaseL2().size(subject)
+        sigma, eps = self.noise(subject), default_eps(subject, "l2")
         chosen = context.samples(self.samples)
         clusters, y = context.clusters(chosen), subject.labels.numpy()[chosen]
         found = context.evidence(

@@ -19,10 +19,10 @@ from audit.checking import Check, Context, Cost, Expectation, Measurement
 from audit.checks.robustness.evasion import TAGS
 from audit.checks.robustness.fair_attack import fewer_left, no_zero_gradient, same_answer_twice
 from audit.checks.robustness.remedy import Remedy
-from audit.checks.robustness.worst_case import WorstCase
 from audit.errors import NotApplicable
 from audit.meta import Number
 from audit.record import Guidance, Metric, Slice
+from audit.threats.threat import default_eps, require_small_change
 from audit.words import amount, number, share, span
 
 if TYPE_CHECKING:
@@ -55,7 +55,10 @@ class Rejection(Check):
 
     def applies(self, subject: Subject) -> None:
         subject.require("has_probabilities")
-        WorstCase(eps=self.eps).applies(subject)
+        require_small_change(subject, self.size(subject))
+
+    def size(self, subject: Subject) -> float:
+        return default_eps(subject) if self.eps is None else self.eps
 
     def cost(self, subject: Subject) -> Cost:
         n = min(self.samples, subject.n)
@@ -66,7 +69,7 @@ class Rejection(Check):
         from audit.producers.attacks import apgd, square
 
         subject = context.subject
-        eps = WorstCase(eps=self.eps).size(subject)
+        eps = self.size(subject)
         chosen = context.samples(self.samples)
         y = subject.labels.numpy()
         scores = np.sort(context.answers().double().numpy(), axis=1)
@@ -174,7 +177,7 @@ class Rejection(Check):
         return [
             Expectation(
                 metric="harm_avoided",
-                slice={"eps": WorstCase(eps=self.eps).size(subject)},
+                slice={"eps": self.size(subject)},
                 op="not_shown_below",
                 bound=0.0,
                 severity="info",

@@ -152,8 +152,8 @@ class Remedy(Check):
     def unmasking(self, after: Outcome) -> str:
         """How much of what seemed to help only hid the gradients."""
         found = after.found
-        hidden = int(np.sum(after.broken & ~found["white"].numpy()))
-        seeming = int(np.sum(after.clean & ~found["white"].numpy()))
+        hidden = int(np.sum(after.broken & ~found.white.numpy()))
+        seeming = int(np.sum(after.clean & ~found.white.numpy()))
         if hidden <= 0.02 * len(after.samples):
             return ""
         return (

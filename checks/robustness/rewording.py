@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import numpy as np
 from pydantic import Field
 
 from audit.checking import Context, Cost
@@ -19,12 +20,11 @@ from audit.checks.robustness.fair_attack import (
 )
 from audit.errors import NotApplicable
 from audit.record import Severity, Validity
+from audit.threats.attack import Attack
+from audit.threats.threat import Threat
 from audit.words import share
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-    from torch import Tensor
-
     from audit.subject import Subject
 
 FEW, MANY = 50, 12  # samples and edits of the diagnostic
@@ -64,38 +64,38 @@ class Rewording(Evasion):
         whole = {size for size in self.also if size == int(size)}
         return sorted({*map(float, range(1, self.edits + 1)), *whole})
 
-    def step_name(self, subject: Subject, size: float) -> str:
-        return f"{size:.0f} word{'s' if size > 1 else ''} changed"
+    @abstractmethod
+    def said(self, size: float) -> str:
+        """'Mistyping 2 words by one letter each'."""
 
-    def attack(
-        self, context: Context, samples: NDArray[np.intp], size: float, fields: list[str]
-    ) -> dict[str, Tensor]:
+    def threat(self, subject: Subject, size: float) -> Threat:
+        return Threat(size, self.said(size), f"{size:.0f} word{'s' if size > 1 else ''} changed")
+
+    def attack(self, subject: Subject, size: float) -> Attack:
         from audit.producers.attacks import reworded
 
-        return context.evidence(
-            reworded, samples, fields, kind=self.kind_of_change, edits=int(size)
-        )
+        return Attack("greedy search", reworded, {"kind": self.kind_of_change, "edits": int(size)})
 
     def validity(self, context: Context, outcome: Outcome) -> list[Validity]:
-        from audit.producers.attacks import reworded
-
-        kind = self.kind_of_change
-        by_chance = context.evidence(
-            reworded, outcome.samples, ["broken"], kind=kind, edits=int(outcome.size), greedy=False
-        )["broken"].numpy()
+        greedy = self.attack(context.subject, outcome.size)
+        chance = replace(
+            greedy, name="chance no better", parameters={**greedy.parameters, "greedy": False}
+        )
+        by_chance = chance.on(context, outcome.samples, ["broken"])["broken"].numpy()
         few = context.samples(FEW)
-        free = ~context.evidence(reworded, few, ["broken"], kind=kind, edits=MANY)["broken"].numpy()
+        many = replace(self.attack(context.subject, MANY), name="more edits break more")
+        free = ~many.on(context, few, ["broken"])["broken"].numpy()
         constant = best_constant(context, few)
         return [
             fewer_left(
-                "chance no better",
+                chance.name,
                 "changing as many words by chance",
                 outcome.standing,
                 outcome.clean & ~by_chance,
                 WEAK,
             ),
             doubtful(
-                "more edits break more",
+                many.name,
                 free.mean() <= max(constant, GAIN),
                 f"with {MANY} edits {share(float(free.mean()))} of {len(few)} stay right; the best "
                 f"constant answer gets {share(constant)}",

@@ -7,6 +7,7 @@ must break little more.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
@@ -16,13 +17,11 @@ from audit.checks.robustness.evasion import Evasion, Outcome
 from audit.checks.robustness.fair_attack import little_more, same_answer_twice
 from audit.meta import Number
 from audit.record import Validity
+from audit.threats.attack import Attack
+from audit.threats.threat import Threat
 from audit.words import share
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-    from torch import Tensor
-
     from audit.subject import Subject
 
 FEW = 20
@@ -73,37 +72,25 @@ class Spatial(Evasion):
     def size(self, subject: Subject) -> float:
         return self.shift
 
-    def step_name(self, subject: Subject, size: float) -> str:
-        return subject.kind.displacement(self.degrees, share(size))[1]
+    def threat(self, subject: Subject, size: float) -> Threat:
+        return Threat(size, *subject.kind.displacement(self.degrees, share(size)))
 
-    def change(self, subject: Subject, size: float) -> str:
-        return subject.kind.displacement(self.degrees, share(size))[0]
-
-    def attack(
-        self, context: Context, samples: NDArray[np.intp], size: float, fields: list[str]
-    ) -> dict[str, Tensor]:
-        return self.searched(context, samples, size, fields, self.grid)
-
-    def searched(
-        self, context: Context, samples: NDArray[np.intp], size: float, fields: list[str], grid: int
-    ) -> dict[str, Tensor]:
+    def attack(self, subject: Subject, size: float, grid: int = 0) -> Attack:
+        """What searches for it, over the check's grid or another."""
         from audit.producers.attacks import spatial
 
-        return context.evidence(
-            spatial, samples, fields, degrees=self.degrees, shift=size, grid=grid
-        )
+        parameters = {"degrees": self.degrees, "shift": size, "grid": grid or self.grid}
+        return Attack("grid search", spatial, parameters)
 
     def validity(self, context: Context, outcome: Outcome) -> list[Validity]:
-        found = [same_answer_twice(context, outcome.samples)]
-        if self.tries(context.subject, 2 * self.grid - 1) > self.tries(context.subject, self.grid):
+        found, grid = [same_answer_twice(context, outcome.samples)], 2 * self.grid - 1
+        if self.tries(context.subject, grid) > self.tries(context.subject, self.grid):
             few = context.samples(min(FEW, len(outcome.samples)))
-            finer = self.searched(context, few, outcome.size, ["broken"], 2 * self.grid - 1)
+            finer = replace(
+                self.attack(context.subject, outcome.size, grid), name="a finer grid changes little"
+            )
+            broken = finer.on(context, few, ["broken"])["broken"].numpy()
             found.append(
-                little_more(
-                    "a finer grid changes little",
-                    "a grid twice as fine",
-                    outcome.among(few),
-                    finer["broken"].numpy(),
-                )
+                little_more(finer.name, "a grid twice as fine", outcome.among(few), broken)
             )
         return found

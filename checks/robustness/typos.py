@@ -8,12 +8,9 @@ Changing as many words by chance must do no better, and with many edits little m
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from audit.checks.robustness.rewording import Rewording
-
-if TYPE_CHECKING:
-    from audit.subject import Subject
 
 
 class Typos(Rewording):
@@ -28,5 +25,5 @@ class Typos(Rewording):
         "words."
     )
 
-    def change(self, subject: Subject, size: float) -> str:
+    def said(self, size: float) -> str:
         return f"Mistyping {size:.0f} word{'s' if size > 1 else ''} by one letter, its case or its mark each"

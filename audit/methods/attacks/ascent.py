@@ -92,6 +92,41 @@ def ascent(
     return Ascended(kept, broken | wrong, current, rose, zero)
 
 
+def falls(
+    logits: Callable[[Tensor, Tensor], Tensor],
+    x: Tensor,
+    y: Tensor,
+    allowed: Budget,
+    *,
+    steps: int,
+    step: float,
+    start: Tensor,
+) -> Tensor:
+    """[n] does `ascent` meet a misclassified point? What did is followed no further, and costs no more.
+
+    Args:
+        logits: (points [m, ...], rows [m] of the batch that they stand for) → [m, classes].
+    """
+    ball = allowed.around(x)
+    current, rows = ball.start(start), torch.arange(len(x), device=x.device)
+    broken = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+    for taken in range(steps + 1):
+        point = current.detach().requires_grad_(taken < steps)
+        scores = logits(point, rows)
+        wrong = scores.detach().argmax(1) != y[rows]
+        broken[rows[wrong]] = True
+        if taken == steps or bool(wrong.all()):
+            break
+        gradient = gradient_of(F.cross_entropy(scores, y[rows], reduction="sum"), point, keep=True)
+        flat = ball.flat(gradient)
+        if bool(flat.any()):
+            instead = gradient_of(margin(scores, y[rows]).sum(), point)
+            gradient = torch.where(expand(flat, gradient), instead, gradient)
+        current, rows, ball = point.detach()[~wrong], rows[~wrong], ball[~wrong]
+        current = ball.step(current, gradient[~wrong], step)
+    return broken
+
+
 def fgsm(
     model: Model | Victim,
     x: Tensor,
