@@ -298,6 +298,8 @@ class Check(BaseModel, ABC):
     # Does it count samples that were answered with NaN or infinity itself, as wrong or as what it
     # looks for? Of all other checks they are left out, and named.
     counts_unanswered: ClassVar[bool] = False
+    # Does it also cost no less than it declares, but for a share? The contract holds those to it that say so.
+    costs_as_declared: ClassVar[bool] = False
     profiles: ClassVar[dict[str, dict[str, Any]]] = {}
 
     def applies(self, subject: Subject) -> None:
@@ -345,6 +347,15 @@ class Check(BaseModel, ABC):
             )
         measurement.title = self.title
         return measurement
+
+    def beside(self, other: type[C]) -> C:
+        """Another check in the profile whose parameters this one has: for what is declared before an audit
+        is configured.
+        """
+        for profile, own in self.profiles.items():
+            if all(getattr(self, name) == value for name, value in own.items()):
+                return other(**other.profiles.get(profile, {}))
+        return other()
 
     @classmethod
     def area(cls) -> str:

@@ -57,12 +57,14 @@ def l2_eps(subject: Subject, eps: float) -> float:
     return float(f"{L2_SHARE * eps * subject.inputs[0].numel() ** 0.5:.12g}")
 
 
-def require_small_change(subject: Subject, eps: float, norm: Norm = "linf") -> None:
-    """Raise NotApplicable where no value can be changed within `eps`, or no answer be judged."""
+def require_small_change(subject: Subject, eps: float | None, norm: Norm = "linf") -> None:
+    """Raise NotApplicable where no value can be changed within `eps` (the default where None), or no answer
+    be judged.
+    """
     subject.require("judged")
     subject.require_continuous_inputs()
     if norm == "l2" and not subject.kind.common_unit:
         raise NotApplicable(
             f"the values of {subject.kind.noun} have no common length; each has its own eps"
         )
-    subject.kind.require_movable(subject, eps)
+    subject.kind.require_movable(subject, default_eps(subject, norm) if eps is None else eps)

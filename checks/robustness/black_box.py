@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 class BlackBox(Check):
     """What can somebody do who sees only the model's answers?"""
 
+    costs_as_declared: ClassVar[bool] = True
     id: ClassVar[str] = "robustness.black_box"
     title: ClassVar[str] = "What can somebody do who sees only the model's answers?"
     explained_by: ClassVar[tuple[str, ...]] = ("robustness.worst_case",)
@@ -69,13 +70,13 @@ class BlackBox(Check):
 
     def applies(self, subject: Subject) -> None:
         subject.require("decides")
-        require_small_change(subject, self.size(subject))
+        require_small_change(subject, self.eps)
 
     def size(self, subject: Subject) -> float:
         return default_eps(subject) if self.eps is None else self.eps
 
     def cost(self, subject: Subject) -> Cost:
-        n, pgd = min(self.samples, subject.n), PGD()
+        n, pgd = min(self.samples, subject.n), self.beside(PGD)
         white = min(max(n, pgd.samples), subject.n) * pgd.steps
         few = min(self.decision_samples, n)
         blind = n * self.queries + min(subject.n, MOST) + 2 * n

@@ -94,6 +94,7 @@ class Evasion(Check):
         default=[], description="other sizes of the change that are measured too"
     )
 
+    costs_as_declared: ClassVar[bool] = True
     size_name: ClassVar[str] = "eps"
     # The parameters that say how much must not matter, where somebody sets one.
     sized_by: ClassVar[tuple[str, ...]] = ()

@@ -40,6 +40,7 @@ THIRD = 3  # of the diagnostic samples, one in so many is tried first
 TRANSFER_STEPS = 20
 MOST = 1000  # samples that a surrogate learns from
 FREE_STEPS = 12  # that a sample stands without a budget, as a rule
+TRIED = 1.3  # times the first third, as a rule
 
 
 def white_box_validity(
@@ -144,14 +145,28 @@ def white_box_validity(
 
 
 def fair_cost(check: NormBounded, subject: Subject, steps: int) -> Cost:
-    """The passes of these tests, as a rule: where nothing speaks against the attack, a third of the
+    """The passes of these tests, as a rule: mostly nothing speaks against the attack and a third of the
     samples is enough, and all of them fall in a few steps once the budget is removed.
     """
     count = min(check.diagnostic_samples, subject.n)
-    third = -(-count // THIRD)
-    longer, free = third * 4 * steps, third * min(check.free_steps, FREE_STEPS)
+    tried = (1.0 if subject.task.valued else TRIED) * count / THIRD
+    longer = round(stands(subject) * tried * 4 * steps)
+    free = round(tried * min(check.free_steps, FREE_STEPS))
     learnt = min(subject.n, MOST) + 2 * count if subject.task.decides else 0
-    return Cost(third * check.queries + longer + free + learnt + 2 * FEW, longer + free)
+    blind = round(searched(subject) * tried * check.queries)
+    return Cost(blind + longer + free + learnt + 2 * FEW, longer + free)
+
+
+def stands(subject: Subject) -> float:
+    """Share of the samples that stand against an attack, as a rule, where nobody knows it yet."""
+    return 0.3 if subject.task.valued else 0.8
+
+
+def searched(subject: Subject) -> float:
+    """Share of the queries that a search without gradients takes, as a rule: what has fallen is searched no
+    further.
+    """
+    return 0.5 if subject.task.valued else 1.0
 
 
 def fewer_left(

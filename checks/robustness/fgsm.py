@@ -40,7 +40,7 @@ class FGSM(NormBounded):
 
     def cost(self, subject: Subject) -> Cost:
         n = min(self.samples, subject.n)
-        sizes, steps = len(self.sizes(subject)), PGD().steps
+        sizes, steps = len(self.sizes(subject)), self.beside(PGD).steps
         own = Cost(n * (2 * sizes + steps), n * (sizes + steps))
         return own + fair_cost(self, subject, steps)
 

@@ -16,15 +16,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from pydantic import Field
 
 from audit import statistics
 from audit.checking import Check, Context, Cost, Expectation, Measurement
 from audit.checks.robustness.evasion import unattacked
+from audit.checks.robustness.fair_attack import searched
 from audit.checks.robustness.pgd import PGD
 from audit.errors import NotApplicable
 from audit.record import Guidance
 from audit.threats.attack import Attack
-from audit.threats.threat import default_eps, require_small_change
+from audit.threats.threat import require_small_change
 from audit.words import amount, number, span
 
 if TYPE_CHECKING:
@@ -34,22 +36,32 @@ if TYPE_CHECKING:
 class GradientMasking(Check):
     """Do the model's gradients hide how fragile it is?"""
 
+    costs_as_declared: ClassVar[bool] = True
     id: ClassVar[str] = "robustness.gradient_masking"
     title: ClassVar[str] = "Do the model's gradients hide how fragile it is?"
-    profiles: ClassVar[dict[str, dict[str, Any]]] = {}
+    profiles: ClassVar[dict[str, dict[str, Any]]] = {
+        "quick": {"queries": 100},
+        "deep": {"diagnostic_samples": 500, "queries": 1000},
+    }
     explained_by: ClassVar[tuple[str, ...]] = (
         "behaviour.input_scale",
         "performance.classification",
         "training.weights",
     )
 
+    diagnostic_samples: int = Field(
+        default=100, ge=10, description="that are searched without gradients, at most"
+    )
+    queries: int = Field(default=200, ge=10, description="of the search without gradients")
+
     def applies(self, subject: Subject) -> None:
-        require_small_change(subject, default_eps(subject))
+        require_small_change(subject, None)
 
     def cost(self, subject: Subject) -> Cost:
-        pgd = PGD()
-        n, few = min(pgd.samples, subject.n), min(pgd.diagnostic_samples, subject.n)
-        return Cost(n * (pgd.steps + 1) + few * pgd.queries, n * pgd.steps)
+        pgd = self.beside(PGD)
+        n, few = min(pgd.samples, subject.n), min(self.diagnostic_samples, subject.n)
+        blind = round(searched(subject) * few * self.queries)
+        return Cost(n * (pgd.steps + 1) + blind, n * pgd.steps)
 
     def examine(self, context: Context) -> Measurement:
         from audit.producers.attacks import square
@@ -68,9 +80,9 @@ class GradientMasking(Check):
             direction="lower",
             clusters=None if clusters is None else clusters[clean],
         )
-        some = np.isin(chosen, context.samples(min(pgd.diagnostic_samples, len(chosen))))
+        some = np.isin(chosen, context.samples(min(self.diagnostic_samples, len(chosen))))
         few = chosen[some]
-        search = Attack("Square", square, {**threat.parameters, "queries": pgd.queries})
+        search = Attack("Square", square, {**threat.parameters, "queries": self.queries})
         black = search.on(context, few, ["broken"])["broken"].numpy() & clean[some]
         white = found.broken.numpy()[some] & clean[some]
         hidden = statistics.mean(

@@ -33,6 +33,7 @@ STRENGTHS = (0.05, 0.1, 0.2, 0.3, 0.5)
 class Noise(Check):
     """How right does the model stay when measurements are a little off?"""
 
+    costs_as_declared: ClassVar[bool] = True
     id: ClassVar[str] = "robustness.noise"
     title: ClassVar[str] = "How right does the model stay when measurements are a little off?"
     profiles: ClassVar[dict[str, dict[str, Any]]] = {

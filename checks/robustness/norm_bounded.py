@@ -47,7 +47,7 @@ class NormBounded(Evasion):
     undeclared: ClassVar[Severity] = "info"
 
     def applies(self, subject: Subject) -> None:
-        require_small_change(subject, self.size(subject), self.norm)
+        require_small_change(subject, self.eps, self.norm)
 
     def size(self, subject: Subject) -> float:
         return default_eps(subject, self.norm) if self.eps is None else self.eps

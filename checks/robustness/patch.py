@@ -15,7 +15,7 @@ from pydantic import Field
 
 from audit.checking import Context, Cost
 from audit.checks.robustness.evasion import Evasion, Outcome
-from audit.checks.robustness.fair_attack import little_more, same_answer_twice
+from audit.checks.robustness.fair_attack import little_more, same_answer_twice, searched
 from audit.errors import NotApplicable
 from audit.meta import Number
 from audit.record import Validity
@@ -61,7 +61,8 @@ class Patch(Evasion):
         subject.require("judged")
 
     def cost(self, subject: Subject) -> Cost:
-        passes = (min(self.samples, subject.n) + 4 * FEW) * self.places * self.steps
+        tried = (min(self.samples, subject.n) + 4 * FEW) * self.places * self.steps
+        passes = round(searched(subject) * tried)
         return Cost(forward=passes, backward=passes)
 
     def size(self, subject: Subject) -> float:

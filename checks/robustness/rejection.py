@@ -37,6 +37,7 @@ QUERIES = 100
 class Rejection(Check):
     """Would it help to refuse answers with a small margin?"""
 
+    costs_as_declared: ClassVar[bool] = True
     id: ClassVar[str] = "robustness.rejection"
     title: ClassVar[str] = "Would it help to refuse answers with a small margin?"
     kind = "trial"
@@ -55,7 +56,7 @@ class Rejection(Check):
 
     def applies(self, subject: Subject) -> None:
         subject.require("has_probabilities")
-        require_small_change(subject, self.size(subject))
+        require_small_change(subject, self.eps)
 
     def size(self, subject: Subject) -> float:
         return default_eps(subject) if self.eps is None else self.eps

@@ -55,7 +55,8 @@ class Remedy(Check):
         self.attack("standard").applies(subject)
 
     def cost(self, subject: Subject) -> Cost:
-        return self.attack("standard").cost(subject)
+        once = self.attack("standard").cost(subject)
+        return once + once  # before and after
 
     def examine(self, context: Context) -> Measurement:
         subject = context.subject

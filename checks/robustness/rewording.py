@@ -51,8 +51,10 @@ class Rewording(Evasion):
         candidates(subject, self.kind_of_change)
 
     def cost(self, subject: Subject) -> Cost:
-        options = subject.inputs.shape[1] + 48
-        return Cost(forward=(min(self.samples, subject.n) * self.edits * 2 + FEW * MANY) * options)
+        # What has fallen is changed no further: with many words most fall at the first or the second.
+        n, options = min(self.samples, subject.n), subject.inputs.shape[1] + 48
+        edits = 0.6 * n * sum(self.sizes(subject)) + 1.4 * min(FEW, subject.n)
+        return Cost(forward=round(edits * options) + n * self.edits)
 
     def gate(self, subject: Subject) -> tuple[Severity, bool]:
         return "medium", True

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from audit.checking import Context, Cost
 from audit.checks.robustness.evasion import Evasion, Outcome
-from audit.checks.robustness.fair_attack import little_more, same_answer_twice
+from audit.checks.robustness.fair_attack import little_more, same_answer_twice, searched
 from audit.meta import Number
 from audit.record import Validity
 from audit.threats.attack import Attack
@@ -64,10 +64,11 @@ class Spatial(Evasion):
         return len(subject.kind.displacements(subject, self.degrees, self.shift, grid))
 
     def cost(self, subject: Subject) -> Cost:
+        n, few = min(self.samples, subject.n), min(FEW, subject.n)
         finer = self.tries(subject, 2 * self.grid - 1)
-        return Cost(
-            forward=min(self.samples, subject.n) * self.tries(subject, self.grid) + FEW * finer
-        )
+        # What has fallen is tried no further.
+        all_ = 0.55 * n * self.tries(subject, self.grid) + 0.85 * few * finer
+        return Cost(forward=round(searched(subject) * all_) + 2 * n)
 
     def size(self, subject: Subject) -> float:
         return self.shift

@@ -36,6 +36,7 @@ FEWEST = 20
 class Universal(Check):
     """Is there one change that fools the model on most inputs?"""
 
+    costs_as_declared: ClassVar[bool] = True
     id: ClassVar[str] = "robustness.universal"
     title: ClassVar[str] = "Is there one change that fools the model on most inputs?"
     explained_by: ClassVar[tuple[str, ...]] = ("robustness.worst_case",)
@@ -54,7 +55,7 @@ class Universal(Check):
     )
 
     def applies(self, subject: Subject) -> None:
-        require_small_change(subject, self.size(subject))
+        require_small_change(subject, self.eps)
         if not subject.kind.common_unit:
             raise NotApplicable("one change of all rows is a change of units, not an attack")
         if subject.n < 2 * FEWEST:

@@ -26,6 +26,7 @@ from audit import figures, statistics
 from audit.checking import Context, Cost, Expectation
 from audit.checks.robustness import cascades
 from audit.checks.robustness.evasion import Beyond, Outcome
+from audit.checks.robustness.fair_attack import stands
 from audit.checks.robustness.norm_bounded import NormBounded
 from audit.checks.robustness.pgd import PGD
 from audit.errors import NotApplicable
@@ -47,6 +48,9 @@ if TYPE_CHECKING:
 
     from audit.meta import Feature
     from audit.subject import Subject
+
+
+SEARCHED = 0.8  # of the steps of the search for the smallest change, as a rule
 
 
 class WorstCase(NormBounded):
@@ -116,12 +120,13 @@ class WorstCase(NormBounded):
         return Threat(size, told, moved.short, moved.norm)
 
     def cost(self, subject: Subject) -> Cost:
-        pgd = PGD()
+        pgd = self.beside(PGD)
         return cascades.cost(
             self,
             subject,
             first=min(max(pgd.samples, self.samples), subject.n) * pgd.steps,
-            search=FIRST_STEPS * (HALVINGS + 1) / 2,
+            search=FIRST_STEPS * (HALVINGS + 1) * SEARCHED * stands(subject),
+            standing=stands(subject),
             options=sum(len(f.columns) for f in self.chosen(subject)),
             changes=self.most(subject),
         )

@@ -40,6 +40,9 @@ if TYPE_CHECKING:
     from audit.subject import Subject
 
 
+STANDS = 0.9  # share of the samples before most of the attacks, as a rule
+
+
 class WorstCaseL2(NormBounded):
     """How right does the model stay under the worst of several attacks on all values together?"""
 
@@ -63,7 +66,7 @@ class WorstCaseL2(NormBounded):
     def cost(self, subject: Subject) -> Cost:
         n = min(self.samples, subject.n)
         search = DEEPFOOL_STEPS // 5 * NEAREST + ROUNDS * REFINING
-        return cascades.cost(self, subject, first=n * FIRST_STEPS, search=search)
+        return cascades.cost(self, subject, first=n * FIRST_STEPS, search=search, standing=STANDS)
 
     def attack(self, subject: Subject, size: float) -> Attack:
         from audit.producers.attacks import pgd
