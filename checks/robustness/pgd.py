@@ -91,11 +91,11 @@ class PGD(NormBounded):
             return super().outcomes(context)
         main = self.outcome(context, self.size(subject))
         return [
-            main if size == main.size else self.beside(context, main, size)
+            main if size == main.size else self.at_another_size(context, main, size)
             for size in self.sizes(subject)
         ]
 
-    def beside(self, context: Context, main: Outcome, size: float) -> Outcome:
+    def at_another_size(self, context: Context, main: Outcome, size: float) -> Outcome:
         """What is left by another size, from what the main one left."""
         larger = size > main.size
         open_ = main.standing if larger else main.broken

@@ -24,7 +24,7 @@ from pydantic import Field
 
 from audit import figures, statistics
 from audit.checking import Context, Cost, Expectation
-from audit.checks.robustness import cascades
+from audit.checks.robustness import worst_cases
 from audit.checks.robustness.evasion import Beyond, Outcome
 from audit.checks.robustness.fair_attack import stands
 from audit.checks.robustness.norm_bounded import NormBounded
@@ -121,7 +121,7 @@ class WorstCase(NormBounded):
 
     def cost(self, subject: Subject) -> Cost:
         pgd = self.beside(PGD)
-        return cascades.cost(
+        return worst_cases.cost(
             self,
             subject,
             first=min(max(pgd.samples, self.samples), subject.n) * pgd.steps,
@@ -146,24 +146,24 @@ class WorstCase(NormBounded):
             targets=self.targets,
             queries=self.queries,
             changes=self.most(subject),
-            draws=cascades.draws(context, context.samples(self.samples)),
+            draws=worst_cases.draws(context, context.samples(self.samples)),
         )
 
     def run(
         self, context: Context, samples: NDArray[np.intp], size: float, *, points: bool = False
     ) -> Fallen:
-        return cascades.run(self, self.cascade(context, size), context, samples, points)
+        return worst_cases.run(self, self.cascade(context, size), context, samples, points)
 
     def validity(self, context: Context, outcome: Outcome) -> list[Validity]:
-        return cascades.fairness(self, context, outcome)
+        return worst_cases.fairness(self, context, outcome)
 
     def smallest(self, context: Context, outcome: Outcome) -> NDArray[np.float64]:
         """[n] the smallest budget that broke each sample; 0 of what was wrong before."""
-        return cascades.smallest_sizes(context, outcome, self.most(context.subject))
+        return worst_cases.smallest_sizes(context, outcome, self.most(context.subject))
 
     def beyond(self, context: Context, outcome: Outcome) -> Beyond:
         smallest, remark = self.smallest(context, outcome), self.remark(context.subject)
-        return cascades.beyond(
+        return worst_cases.beyond(
             context, outcome, smallest, remark, self.by_changes(context, outcome)
         )
 
@@ -197,7 +197,7 @@ class WorstCase(NormBounded):
         if eps and subject.kind.moves_numbers(subject):
             smallest = self.smallest(context, outcome)
             alone = other_categories(most) if most else ""
-            found.append(cascades.every_size(context, outcome, smallest, base, bound, alone))
+            found.append(worst_cases.every_size(context, outcome, smallest, base, bound, alone))
         return found
 
     def drawn_by_changes(self, context: Context, outcome: Outcome) -> Figure:
@@ -230,4 +230,4 @@ class WorstCase(NormBounded):
         )
 
     def expectations(self, subject: Subject) -> list[Expectation]:
-        return [cascades.gap_expectation(self.gate(subject)[1])]
+        return [worst_cases.gap_expectation(self.gate(subject)[1])]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 
 from audit.checking import Context, Cost, Expectation
-from audit.checks.robustness import cascades
+from audit.checks.robustness import worst_cases
 from audit.checks.robustness.evasion import Beyond, Outcome
 from audit.checks.robustness.norm_bounded import NormBounded
 from audit.checks.robustness.worst_case import WorstCase
@@ -66,7 +66,9 @@ class WorstCaseL2(NormBounded):
     def cost(self, subject: Subject) -> Cost:
         n = min(self.samples, subject.n)
         search = DEEPFOOL_STEPS // 5 * NEAREST + ROUNDS * REFINING
-        return cascades.cost(self, subject, first=n * FIRST_STEPS, search=search, standing=STANDS)
+        return worst_cases.cost(
+            self, subject, first=n * FIRST_STEPS, search=search, standing=STANDS
+        )
 
     def attack(self, subject: Subject, size: float) -> Attack:
         from audit.producers.attacks import pgd
@@ -85,24 +87,24 @@ class WorstCaseL2(NormBounded):
             restarts=self.restarts,
             targets=self.targets,
             queries=self.queries,
-            draws=cascades.draws(context, context.samples(self.samples)),
+            draws=worst_cases.draws(context, context.samples(self.samples)),
         )
 
     def run(
         self, context: Context, samples: NDArray[np.intp], size: float, *, points: bool = False
     ) -> Fallen:
-        return cascades.run(self, self.cascade(context, size), context, samples, points)
+        return worst_cases.run(self, self.cascade(context, size), context, samples, points)
 
     def validity(self, context: Context, outcome: Outcome) -> list[Validity]:
-        return cascades.fairness(self, context, outcome)
+        return worst_cases.fairness(self, context, outcome)
 
     def smallest(self, context: Context, outcome: Outcome) -> NDArray[np.float64]:
         """[n] the smallest change that broke each sample; 0 of what was wrong before."""
-        return cascades.smallest_sizes(context, outcome)
+        return worst_cases.smallest_sizes(context, outcome)
 
     def beyond(self, context: Context, outcome: Outcome) -> Beyond:
         smallest, remark = self.smallest(context, outcome), self.remark(context.subject)
-        return cascades.beyond(context, outcome, smallest, remark)
+        return worst_cases.beyond(context, outcome, smallest, remark)
 
     def pictures(
         self, context: Context, base: Metric, outcomes: list[Outcome], bound: float
@@ -113,8 +115,8 @@ class WorstCaseL2(NormBounded):
         found = super().pictures(context, base, outcomes, bound) if several else []
         if eps:
             smallest = self.smallest(context, outcome)
-            found.append(cascades.every_size(context, outcome, smallest, base, bound))
+            found.append(worst_cases.every_size(context, outcome, smallest, base, bound))
         return found
 
     def expectations(self, subject: Subject) -> list[Expectation]:
-        return [cascades.gap_expectation(self.gate(subject)[1])]
+        return [worst_cases.gap_expectation(self.gate(subject)[1])]

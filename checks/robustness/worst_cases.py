@@ -1,5 +1,5 @@
-"""What the cascades tell beyond the share that stands: which attack broke what, at every size, and who pays.
-No check itself.
+"""What the two worst cases share: how their cascades are run and what they cost, which attack broke what,
+what is left at every size, and who pays. No check itself.
 """
 
 from __future__ import annotations
