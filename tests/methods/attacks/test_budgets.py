@@ -10,7 +10,7 @@ from audit.checking import Context
 from audit.methods.attacks.budgets import Budget
 from audit.producers.attacks import apgd, pgd, recategorised, square
 from audit.producers.budgets import budget
-from audit.threats import l2_eps
+from audit.threats.threat import l2_eps
 
 
 def unit(norm, radius=0.5, shape=(3, 4)):
