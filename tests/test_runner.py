@@ -164,6 +164,7 @@ def test_no_examples_keeps_samples_out_of_the_evidence_too(images, tmp_path):
         "broken",
         "loss_rose",
         "zero_gradient",
+        "passes",
         "target",
         "error",
         "gain",

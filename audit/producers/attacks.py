@@ -207,7 +207,7 @@ def surrogate(subject: Subject) -> nn.Module:
     """A small network that learnt how the subject answers at most `MOST` of its samples; made once."""
     if subject.surrogate is None:
         x = full(subject.inputs[:MOST]).to(subject.device)
-        with torch.no_grad():
+        with torch.no_grad(), subject.counting():  # it is nobody's alone who happens to ask first
             parts = x.split(subject.batch_size)
             said = torch.cat([subject.logits(part).argmax(1) for part in parts])
         subject.surrogate = transfer_.surrogate(
