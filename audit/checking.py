@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, get_args
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Literal, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from audit.entrypoints import reporter
 from audit.evidence import Producer, Store
 from audit.expecting import Expectation, same_slice
+from audit.meta import parse_number
 from audit.methods.predictions import predict
 from audit.outcomes import pack, unpack
 from audit.outputs import decided
@@ -50,6 +52,7 @@ __all__ = [
     "unpack",
 ]
 
+C = TypeVar("C", bound="Check")
 Profile = Literal["quick", "standard", "deep"]
 PROFILES: tuple[str, ...] = get_args(Profile)
 MOST_ROWS = 200  # of a table, that a reader reads
@@ -61,6 +64,9 @@ class Cost:
 
     forward: int = 0
     backward: int = 0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.forward + other.forward, self.backward + other.backward)
 
 
 @dataclass(frozen=True)
@@ -98,8 +104,12 @@ class Context:
     seed: int = 0
     profile: str = "standard"
     examples: bool = True
+    # The checks of this audit as they were configured, by id.
+    checks: Mapping[str, Check] = field(default_factory=dict)
     # Of the check that is measured: producer → samples that the model answered with no number.
     unanswered: dict[str, int] = field(default_factory=dict)
+    # Of the check that is measured: what for → passes that its evidence took when it was made.
+    spent: dict[str, Cost] = field(default_factory=dict)
 
     @classmethod
     def of(cls, subject: Subject | Context) -> Context:
@@ -122,6 +132,23 @@ class Context:
             name = produce.__name__
             self.unanswered[name] = max(lost, self.unanswered.get(name, 0))
         return found
+
+    def configured(self, check: type[C]) -> C:
+        """Another check as this audit asks it: configured, or by the profile."""
+        found = self.checks.get(check.id)
+        return found if isinstance(found, check) else check(**check.profiles.get(self.profile, {}))
+
+    @contextmanager
+    def spending(self, what: str) -> Iterator[None]:
+        """Tell the passes of evidence that is asked for meanwhile as spent on `what`.
+
+        What was asked for before was paid for then.
+        """
+        before = set(self.store.asked)
+        yield
+        made = [passes for key, passes in self.store.asked.items() if key not in before]
+        total = Cost(sum(forward for forward, _ in made), sum(backward for _, backward in made))
+        self.spent[what] = self.spent.get(what, Cost()) + total
 
     def samples(self, n: int | None = None) -> NDArray[np.intp]:
         """Indices of at most `n` samples, the same for every check that asks, nested in `n`."""
@@ -156,7 +183,7 @@ class Context:
         part = self.subject.with_samples(self.subject.training)
         store = Store(part, self.store.seed, self.store.folder, self.store.examples)
         store.progress = self.store.progress
-        return Context(part, store, self.seed, self.profile, self.examples, self.unanswered)
+        return replace(self, subject=part, store=store)
 
     def variant(self, name: str, core: nn.Module, before: nn.Module | None = None) -> Context:
         """The same data with another network in the model's place: a remedy tried out.
@@ -169,7 +196,7 @@ class Context:
         twin = self.subject.with_network(name, core, before)
         store = Store(twin, self.store.seed, self.store.folder, self.store.examples)
         store.progress = self.store.progress
-        return Context(twin, store, self.seed, self.profile, self.examples, self.unanswered)
+        return replace(self, subject=twin, store=store)
 
     def progress(self, what: str, done: int, of: int) -> None:
         """Tell whoever watches how far something is that is no evidence of a producer."""
@@ -244,6 +271,8 @@ class Check(BaseModel, ABC):
     # Does it count samples that were answered with NaN or infinity itself, as wrong or as what it
     # looks for? Of all other checks they are left out, and named.
     counts_unanswered: ClassVar[bool] = False
+    # Does it also cost no less than it declares, but for a share? The contract holds those to it that say so.
+    costs_as_declared: ClassVar[bool] = False
     profiles: ClassVar[dict[str, dict[str, Any]]] = {}
 
     def applies(self, subject: Subject) -> None:
@@ -278,6 +307,8 @@ class Check(BaseModel, ABC):
         context = Context.of(subject)
         self.applies(context.subject)
         context.unanswered.clear()
+        context.spent.clear()
+        context.store.asked.clear()
         measurement = self.examine(context)
         if context.unanswered and not self.counts_unanswered:
             measurement.left_out.append(
@@ -290,6 +321,16 @@ class Check(BaseModel, ABC):
         measurement.title = self.title
         return measurement
 
+    def beside(self, other: type[C]) -> C:
+        """Another check in the profile whose parameters this one has.
+
+        For what is declared before an audit is configured.
+        """
+        for profile, own in self.profiles.items():
+            if all(getattr(self, name) == value for name, value in own.items()):
+                return other(**other.profiles.get(profile, {}))
+        return other()
+
     @classmethod
     def area(cls) -> str:
         return cls.id.split(".")[0]
@@ -299,6 +340,16 @@ class Check(BaseModel, ABC):
         """The docstring of the check's file: what the report and `audit explain` print."""
         module = inspect.getmodule(cls)
         return inspect.cleandoc((module and module.__doc__) or cls.__doc__ or "")
+
+
+def asked_sizes(slices: Sequence[Slice], name: str) -> set[float]:
+    """The sizes of a change that slices of expectations name under a key such as 'eps'.
+
+    Args:
+        slices: numbers may be written as "8/255".
+    """
+    asked = (parse_number(s.get(name), plain=True) for s in slices)
+    return {float(size) for size in asked if isinstance(size, (int, float)) and size > 0}
 
 
 def worst_rows(

@@ -1,8 +1,8 @@
 """What is expensive and shared between checks: computed once, in batches, safe against a kill.
 
-A producer is a function of `audit.methods`, decorated with `@producer(version)`. It answers for one
-batch; the store runs it over all batches, keeps each as soon as it is done, and hands back the
-whole. On disk as safetensors, never pickle; without a folder, in memory.
+A producer is a function decorated with `@producer(version)`. It answers for one batch; the store runs it
+over all batches, keeps each as soon as it is done, and hands back the whole. On disk as safetensors, never
+pickle; without a folder, in memory.
 """
 
 from __future__ import annotations
@@ -24,15 +24,18 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from audit.draws import Draws
 from audit.record import write_atomic
 from audit.subject import Subject
 from audit.subject.wrapping import computing_in
 
 Progress = Callable[[str, int, int], None]
-DRAWN = 1 << 20  # random numbers that are made at once
 PUBLIC, PRIVATE = ".safetensors", ".samples.safetensors"
 # Beside what a producer made: the samples for which the model returned NaN or infinity meanwhile.
 UNANSWERED = "unanswered"
+# And the passes that it took, forward and backward.
+PASSES = "passes"
+BESIDE = (UNANSWERED, PASSES)
 
 
 @dataclass(frozen=True)
@@ -45,28 +48,13 @@ class Batch:
     seeds: NDArray[np.uint64]
 
     def uniform(self, stream: int, shape: Sequence[int]) -> Tensor:
-        """Uniform numbers in [0, 1), [len(batch), *shape].
+        """Uniform numbers in [0, 1), [len(batch), *shape]: see `Draws`."""
+        return self.draws.uniform(stream, shape, self.x)
 
-        They depend on the audit's seed, the producer, the sample and `stream` alone: not on which
-        samples are asked for, in which order, or in what batch.
-        """
-        per_sample = int(np.prod(shape))
-        unit = np.empty((len(self.seeds), per_sample), np.float32)
-        at_once = max(1, DRAWN // max(per_sample, 1))
-        for start in range(0, len(unit), at_once):
-            rows = slice(start, start + at_once)
-            with np.errstate(over="ignore"):
-                counter = np.arange(per_sample, dtype=np.uint64) + np.uint64(stream << 32)
-                state = self.seeds[rows, None] + (counter[None, :] + np.uint64(1)) * np.uint64(
-                    0x9E3779B97F4A7C15
-                )
-                # splitmix64 (Steele, Lea and Flood 2014): a counter-based generator, vectorised.
-                state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-                state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-                state = state ^ (state >> np.uint64(31))
-            unit[rows] = (state >> np.uint64(40)).astype(np.float32) / np.float32(1 << 24)
-        made = torch.from_numpy(unit.reshape(len(self.seeds), *shape))
-        return made.to(self.x if self.x.is_floating_point() else self.x.device)
+    @property
+    def draws(self) -> Draws:
+        """The samples' random numbers."""
+        return Draws(self.seeds)
 
 
 class Producer(Protocol):
@@ -78,6 +66,7 @@ class Producer(Protocol):
     """
 
     __name__: str
+    name: str
     version: int
     private: tuple[str, ...]
 
@@ -85,17 +74,20 @@ class Producer(Protocol):
 
 
 def producer(
-    version: int, *, private: tuple[str, ...] = ()
+    version: int, *, private: tuple[str, ...] = (), name: str = ""
 ) -> Callable[[Callable[..., dict[str, Tensor]]], Producer]:
     """Mark a function as a producer of evidence.
 
     Args:
         version: raise it when the answers change.
         private: answers that show single samples of the data.
+        name: of the evidence; its module and its own where none is given. Random numbers follow from
+            it: it stays when the function moves.
     """
 
     def mark(function: Callable[..., dict[str, Tensor]]) -> Producer:
         function.version, function.private = version, private  # type: ignore[attr-defined]
+        function.name = name or f"{function.__module__}.{function.__name__}"  # type: ignore[attr-defined]
         return function  # type: ignore[return-value]
 
     return mark
@@ -127,6 +119,8 @@ class Store:
         examples: may the folder hold what shows single samples?
         computed, reused: how many batches were made, and how many were found.
         unanswered: how many samples were answered with NaN or infinity, over all that was asked.
+        asked: of each batch that was asked for, the passes forward and backward that it took when it was
+            made; who wants to know what is asked from now on empties it.
     """
 
     subject: Subject
@@ -136,6 +130,7 @@ class Store:
     computed: int = 0
     reused: int = 0
     unanswered: int = 0
+    asked: dict[str, tuple[int, int]] = field(default_factory=dict)
     progress: Progress | None = None
     memory: dict[str, dict[str, Tensor]] = field(default_factory=dict)
 
@@ -172,7 +167,7 @@ class Store:
             fields: which of the answers to load; all where None.
         """
         digests = self.subject.sample_digests()
-        name = f"{produce.__module__}.{produce.__name__}@{produce.version}"
+        name = f"{produce.name}@{produce.version}"
         request = json.dumps([name, parameters], sort_keys=True, default=repr)
         parts: list[dict[str, Tensor]] = []
         size = self.subject.batch_size
@@ -197,12 +192,17 @@ class Store:
                     ],
                     dtype=np.uint64,
                 )
-                collecting = self.subject.network.collecting_unanswered()
-                with collecting as unanswered, computing_in(self.subject.inputs.dtype):
+                network = self.subject.network
+                with (
+                    network.collecting_unanswered() as unanswered,
+                    network.counting() as passes,
+                    computing_in(self.subject.inputs.dtype),
+                ):
                     made = produce(Batch(self.subject, x, y, seeds), **parameters)
                 kept = {k: v.detach().cpu().contiguous() for k, v in made.items()}
                 if unanswered:
                     kept[UNANSWERED] = rows_of(unanswered, len(chosen))
+                kept[PASSES] = torch.tensor([passes])
                 self.keep(produce, key, kept)
                 self.computed += 1
                 found = kept if fields is None else only(kept, fields)
@@ -210,7 +210,10 @@ class Store:
                 self.reused += 1
             lost = found.get(UNANSWERED)
             self.unanswered += 0 if lost is None else int(lost.sum())
-            parts.append({k: v for k, v in found.items() if k != UNANSWERED})
+            if PASSES in found:
+                forward, backward = found[PASSES][0].tolist()
+                self.asked[key] = (forward, backward)
+            parts.append({k: v for k, v in found.items() if k not in BESIDE})
         if self.progress:
             self.progress(produce.__name__, len(samples), len(samples))
         return {k: torch.cat([part[k] for part in parts]) for k in parts[0]} if parts else {}
@@ -229,7 +232,7 @@ class Store:
             for path in parts:
                 with safe_open(path, framework="pt") as file:
                     for name in list(file.keys()):
-                        if fields is None or name in fields or name == UNANSWERED:
+                        if fields is None or name in fields or name in BESIDE:
                             found[name] = file.get_tensor(name)
         except (SafetensorError, OSError):
             return None  # not there, or damaged: made again
@@ -248,8 +251,8 @@ class Store:
 
 
 def only(tensors: dict[str, Tensor], fields: Sequence[str]) -> dict[str, Tensor]:
-    """The fields that are asked for, and which samples were answered with no number."""
-    return {k: v for k, v in tensors.items() if k in fields or k == UNANSWERED}
+    """The fields that are asked for, and what stands beside them."""
+    return {k: v for k, v in tensors.items() if k in fields or k in BESIDE}
 
 
 def rows_of(masks: list[Tensor], n: int) -> Tensor:

@@ -119,6 +119,7 @@ def plan(
 
 
 def applicability(check: Check, subject: Subject) -> Planned:
+    """Whether a check applies to a subject, and why where it does not."""
     if check.needs_data and subject.n == 0:
         return Planned(check, "untested", "no_data", "no evaluation data are given")
     try:

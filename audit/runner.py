@@ -96,7 +96,8 @@ def run(
         for p in planned
     ]
     store = Store(subject, seed, Path(evidence) if evidence else None, examples)
-    context = Context(subject, store, seed, profile, examples)
+    configured = {p.check.id: p.check for p in planned}
+    context = Context(subject, store, seed, profile, examples, configured)
     records: list[CheckRecord] = []
     seconds: dict[str, float] = {}
     course = None
@@ -215,6 +216,7 @@ HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_p
 
 
 def condition(model: nn.Module) -> Condition:
+    """What a check must leave as it is."""
     tensors = [*model.parameters(), *model.buffers()]
     return Condition(
         tuple(m.training for m in model.modules()),

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 import audit
 from audit.checking import Context
-from audit.methods.attacks.ascent import pgd
+from audit.producers.attacks import pgd
 
 GRID = (0.03, 0.05, 0.08, 0.1, 0.15, 0.2, 0.3)
 LEFT = 0.4  # of the samples, by a short attack, at the eps of the grid that is taken

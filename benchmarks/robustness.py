@@ -36,12 +36,9 @@ from torch import Tensor, nn
 import audit
 from audit.checking import Context
 from audit.evidence import Batch, Store
-from audit.methods.attacks.apgd import apgd
-from audit.methods.attacks.ascent import pgd
-from audit.methods.attacks.minimum_norm import smallest_l2
-from audit.methods.attacks.search import square
 from audit.methods.certificates.linear import EFFORT
-from audit.methods.certificates.search import certified_eps
+from audit.producers.attacks import apgd, pgd, smallest_l2, square
+from audit.producers.certificates import certified_eps
 
 EPS = {"mnist-cnn": 0.1, "mnist-cnn-robust": 0.2}  # where something falls and something stands
 PROVEN = ("mnist-cnn", "mnist-cnn-robust", "digits-cnn", "digits-resnet")
@@ -52,11 +49,11 @@ def art_classifier(subject: audit.Subject, shape: tuple[int, ...], *, frozen: bo
     """The subject's model as the toolbox takes it."""
     from art.estimators.classification import PyTorchClassifier
 
-    for parameter in subject.model.parameters():
+    for parameter in subject.network.model.parameters():
         parameter.requires_grad_(not frozen)
     low, high = subject.range or (float(subject.inputs.min()), float(subject.inputs.max()))
     return PyTorchClassifier(
-        subject.model,
+        subject.network.model,
         nn.CrossEntropyLoss(),
         shape,
         len(subject.classes),
@@ -123,7 +120,7 @@ def gradient(name: str, subject: audit.Subject, eps: float, samples: int, rounds
     one_hot = np.eye(len(subject.classes), dtype=np.float32)[y.numpy()]
     left: dict[str, float] = {}
     size = best_batch(
-        lambda s: passes(subject.model, x, y, s, 2),
+        lambda s: passes(subject.network.model, x, y, s, 2),
         (64, 128, 256) if x.ndim == 4 else (256, 1024, 4096),
     )
     subject = subject.with_samples(replace(subject.samples, batch_size=size))
@@ -145,7 +142,7 @@ def gradient(name: str, subject: audit.Subject, eps: float, samples: int, rounds
             **given,
         )
         made = attack.generate(x.numpy(), one_hot)
-        subject.model.requires_grad_(False)
+        subject.network.model.requires_grad_(False)
         left[who] = standing(subject, made, y)
 
     def art_pgd(who: str, batch: int, *, frozen: bool) -> None:
@@ -169,7 +166,7 @@ def gradient(name: str, subject: audit.Subject, eps: float, samples: int, rounds
         )
 
     def foolbox(who: str) -> None:
-        model = PyTorchModel(subject.model, bounds=subject.range, device="cpu")
+        model = PyTorchModel(subject.network.model, bounds=subject.range, device="cpu")
         attack = LinfProjectedGradientDescentAttack(rel_stepsize=2.5 / STEPS, steps=STEPS)
         made = [
             attack(model, a, b, epsilons=eps)[1]
@@ -179,7 +176,7 @@ def gradient(name: str, subject: audit.Subject, eps: float, samples: int, rounds
 
     times = interleaved(
         {
-            "limit": lambda: passes(subject.model, x, y, size, STEPS),
+            "limit": lambda: passes(subject.network.model, x, y, size, STEPS),
             "PGD": lambda: ours("PGD", pgd),
             "PGD, ART tuned": lambda: art_pgd("PGD, ART tuned", size, frozen=True),
             "PGD, ART defaults": lambda: art_pgd("PGD, ART defaults", 32, frozen=False),
@@ -237,7 +234,7 @@ def minimum(name: str, samples: int, rounds: int) -> list[Row]:
 
     def foolbox(who: str) -> None:
         model, attack = (
-            PyTorchModel(subject.model, bounds=subject.range, device="cpu"),
+            PyTorchModel(subject.network.model, bounds=subject.range, device="cpu"),
             L2DeepFoolAttack(),
         )
         made = [

@@ -30,7 +30,7 @@ import audit
 from audit.evidence import Batch
 from audit.methods import attributions
 from audit.methods.attacks.ascent import ascent
-from audit.methods.attacks.budgets import budget
+from audit.producers.budgets import budget
 
 ROUNDS = 5
 STEPS = 10

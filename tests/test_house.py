@@ -52,6 +52,18 @@ def test_the_tree_that_is_drawn_is_the_tree():
                 assert f"{path.name}/" in drawn, f"{path.relative_to(ROOT)} is not drawn"
 
 
+def test_a_check_has_at_most_two_classes_between_itself_and_what_a_check_is():
+    from audit.checking import Check
+    from audit.registry import registry
+
+    deep = {}
+    for check_id, check in registry().checks.items():
+        between = check.__mro__[1 : check.__mro__.index(Check)]
+        if len(between) > 2:
+            deep[check_id] = [cls.__name__ for cls in between]
+    assert not deep
+
+
 def test_our_own_rooms_need_no_entry_point(monkeypatch):
     """An installation from before there were any goes on after its sources were updated."""
     import audit.rooms

@@ -180,7 +180,7 @@ def test_padding_is_never_changed():
     subject = audit.Subject(Ends().eval(), x, y, input={"range": (0, 1.1), "eps": 0.1})
     assert subject.samples.pad.tolist() == [0, 0]
     assert any(f.name == "padding" for f in subject.facts)
-    from audit.methods.attacks.ascent import pgd
+    from audit.producers.attacks import pgd
 
     pads = x == 0
     found = audit.Context.of(subject).evidence(

@@ -11,7 +11,7 @@ from torch import nn
 import audit
 from audit.checking import Check, Context, Measurement
 from audit.evidence import Store
-from audit.methods.attacks.ascent import pgd
+from audit.producers.attacks import pgd
 from audit.runner import condition
 
 from .conftest import image_data, trained
@@ -168,6 +168,7 @@ def test_no_examples_keeps_samples_out_of_the_evidence_too(images, tmp_path):
         "broken",
         "loss_rose",
         "zero_gradient",
+        "passes",
         "target",
         "error",
         "gain",

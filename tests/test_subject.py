@@ -11,7 +11,7 @@ import audit
 from audit.checking import Context
 from audit.errors import AuditError
 from audit.methods.attacks.ascent import ascent
-from audit.methods.attacks.budgets import budget
+from audit.producers.budgets import budget
 
 from .conftest import image_data, table_data
 

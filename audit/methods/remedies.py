@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from audit.data import Dataset
 from audit.meta import SubjectMeta
 from audit.methods.attacks.ascent import ascent
-from audit.methods.attacks.budgets import Norm, budget
+from audit.methods.attacks.budgets import Budget
 from audit.methods.training import fit
 from audit.subject import Subject
 from audit.subject.wrapping import Logits
@@ -50,11 +50,10 @@ class Smoothed(nn.Module):
 class Training:
     """How training goes on: PGD of `steps` in every batch, for `epochs` at a learning rate."""
 
-    eps: float
+    allowed: Budget
     steps: int
     epochs: int
     lr: float
-    norm: Norm = "linf"
 
 
 def fine_tuned(subject: Subject, how: Training, most: int) -> nn.Module:
@@ -66,7 +65,6 @@ def fine_tuned(subject: Subject, how: Training, most: int) -> nn.Module:
         what stands in the place of the subject's network, behind its preprocessing.
     """
     part = subject.with_samples(subject.training)
-    allowed = budget(subject, how.eps, how.norm)
 
     def build() -> nn.Module:
         model = subject.network.trainable(copy.deepcopy(subject.core))
@@ -74,7 +72,13 @@ def fine_tuned(subject: Subject, how: Training, most: int) -> nn.Module:
 
     def adversarial(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         return ascent(
-            model, x, y, allowed, steps=how.steps, step=2.5 / how.steps, start=torch.rand_like(x)
+            model,
+            x,
+            y,
+            how.allowed,
+            steps=how.steps,
+            step=2.5 / how.steps,
+            start=torch.rand_like(x),
         ).final.detach()
 
     x, y = part.inputs[:most].float().to(subject.device), part.labels[:most].to(subject.device)

@@ -38,6 +38,7 @@ class Network:
         self.model = Logits(self.core, self.preprocess, form)
         self.dtype = self.model.dtype
         self._unanswered: list[Tensor] | None = None  # while somebody collects them
+        self._passes: list[int] | None = None  # forward and backward, while somebody counts
 
     # What it answers
 
@@ -53,6 +54,8 @@ class Network:
         """Logits [n, classes] for a batch on any device; gradients flow to `x`."""
         with self._recurrent_backward():
             answers: Tensor = self.model(x.to(self.device))
+        if self._passes is not None:
+            count_passes(self._passes, answers)
         if self._unanswered is not None:
             lost = ~answered(answers.detach())
             if bool(lost.any()):
@@ -67,6 +70,15 @@ class Network:
             yield self._unanswered
         finally:
             self._unanswered = before
+
+    @contextmanager
+    def counting(self) -> Iterator[list[int]]:
+        """How many samples were passed forward and backward, of each of its calls meanwhile."""
+        before, self._passes = self._passes, [0, 0]
+        try:
+            yield self._passes
+        finally:
+            self._passes = before
 
     @contextmanager
     def _recurrent_backward(self) -> Iterator[None]:
@@ -193,3 +205,15 @@ def tensor_bytes(tensor: Tensor) -> bytes:
         tensor = tensor.int_repr()
     flat = tensor.detach().cpu().contiguous().reshape(-1)
     return flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b""
+
+
+def count_passes(passes: list[int], answers: Tensor) -> None:
+    """Add the samples that were just answered, and those whose gradient will be asked for."""
+    n = len(answers)
+    passes[0] += n
+    if answers.requires_grad:
+
+        def backward(_: Tensor) -> None:
+            passes[1] += n
+
+        answers.register_hook(backward)

@@ -118,8 +118,9 @@ class Shortcut(Check):
 
 
 def ahead(follows: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """[n] how much more often each sample follows the strongest part than the fifth, both ranked on
-    the other half of the samples.
+    """[n] how much more often each sample follows the strongest part than the fifth.
+
+    Both ranked on the other half of the samples.
 
     Args:
         follows: [n, parts].

@@ -16,6 +16,7 @@ from audit.checks.robustness.remedy import Remedy
 from audit.errors import NotApplicable
 from audit.meta import Number
 from audit.methods.remedies import Training, fine_tuned
+from audit.producers.budgets import budget
 from audit.subject import Subject
 
 
@@ -51,6 +52,6 @@ class AdversarialTraining(Remedy):
 
     def mended(self, context: Context) -> Context:
         subject = context.subject
-        eps = self.attack(context.profile).size(subject)
-        how = Training(eps, self.steps, self.epochs, self.learning_rate)
+        allowed = budget(subject, self.attack(context.profile).size(subject))
+        how = Training(allowed, self.steps, self.epochs, self.learning_rate)
         return context.variant("trained on", fine_tuned(subject, how, self.training_samples))

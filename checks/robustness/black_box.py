@@ -18,21 +18,27 @@ from pydantic import Field
 from audit import figures, statistics
 from audit.checking import Check, Context, Cost, Expectation, Measurement
 from audit.checks.robustness.evasion import TAGS, TOLERATED, least_left, unattacked
-from audit.checks.robustness.fair_attack import fewer_left, same_answer_twice
+from audit.checks.robustness.fair_attack import (
+    MOST,
+    TRANSFER_STEPS,
+    fewer_left,
+    same_answer_twice,
+)
+from audit.checks.robustness.norm_bounded import undeclared
 from audit.checks.robustness.pgd import PGD
 from audit.meta import Number
-from audit.methods.attacks.search import hop_skip_jump, square
-from audit.methods.attacks.transfer import transfer
+from audit.producers.attacks import hop_skip_jump, square, transfer
 from audit.record import Guidance, Metric
 from audit.subject import Subject
+from audit.threats.attack import Attack
+from audit.threats.threat import default_eps, require_small_change, small_change
 from audit.words import amount, number, share
-
-TRANSFER_STEPS = 20
 
 
 class BlackBox(Check):
     """What can somebody do who sees only the model's answers?"""
 
+    costs_as_declared: ClassVar[bool] = True
     id: ClassVar[str] = "robustness.black_box"
     title: ClassVar[str] = "What can somebody do who sees only the model's answers?"
     explained_by: ClassVar[tuple[str, ...]] = ("robustness.worst_case",)
@@ -62,32 +68,38 @@ class BlackBox(Check):
 
     def applies(self, subject: Subject) -> None:
         subject.require("decides")
-        PGD(eps=self.eps).applies(subject)
+        require_small_change(subject, self.eps)
+
+    def size(self, subject: Subject) -> float:
+        return default_eps(subject) if self.eps is None else self.eps
 
     def cost(self, subject: Subject) -> Cost:
-        n = min(self.samples, subject.n)
+        n, pgd = min(self.samples, subject.n), self.beside(PGD)
+        white = min(max(n, pgd.samples), subject.n) * pgd.steps
         few = min(self.decision_samples, n)
-        return Cost(forward=n * (self.queries + 1) + few * self.iterations * self.evaluations)
+        blind = n * self.queries + min(subject.n, MOST) + 2 * n
+        return Cost(white + blind + few * self.iterations * self.evaluations, white)
 
     def examine(self, context: Context) -> Measurement:
-        subject = context.subject
-        reference = PGD(**{**PGD.profiles.get(context.profile, {}), "eps": self.eps})
-        eps = reference.size(subject)
-        whole = context.samples(max(reference.samples, self.samples))
+        subject, eps = context.subject, self.size(context.subject)
         chosen = context.samples(self.samples)
         clean = unattacked(context, chosen)
-        white = reference.attack(context, whole, eps, ["broken"])["broken"].numpy()
-        left = {"gradients": clean & ~white[np.isin(whole, chosen)]}
-        for name, produce, parameters in (
-            ("a surrogate", transfer, {"steps": TRANSFER_STEPS}),
-            ("scores", square, {"queries": self.queries}),
-        ):
-            broken = context.evidence(produce, chosen, ["broken"], eps=eps, **parameters)["broken"]
-            left[name] = clean & ~broken.numpy()
+        threat = small_change(subject, eps)
+        adversaries = {
+            "gradients": context.configured(PGD).attack(subject, eps),
+            "a surrogate": Attack(
+                "transfer", transfer, {**threat.parameters, "steps": TRANSFER_STEPS}
+            ),
+            "scores": Attack("Square", square, {**threat.parameters, "queries": self.queries}),
+        }
+        left = {
+            sees: clean & ~attack.on(context, chosen, ["broken"])["broken"].numpy()
+            for sees, attack in adversaries.items()
+        }
         metrics = [self.metric(context, name, bits, chosen) for name, bits in left.items()]
         base = statistics.proportion("clean_accuracy", clean, clusters=context.clusters(chosen))
         bound, why = least_left(context, chosen, base)
-        severity, gates = reference.gate(subject)
+        remark = undeclared(subject, self.eps)
         few = context.samples(min(self.decision_samples, len(chosen)))[: self.decision_samples]
         if len(few) and not subject.range_is_inferred and subject.whole is None:
             some = np.isin(chosen, few)
@@ -121,8 +133,8 @@ class BlackBox(Check):
                     slice={"sees": sees},
                     op="not_shown_below",
                     bound=bound,
-                    severity="medium" if gates else severity,
-                    gates=gates,
+                    severity="info" if remark else "medium",
+                    gates=not remark,
                     tolerates=TOLERATED,
                 )
                 for sees in ("a surrogate", "scores")
@@ -155,7 +167,7 @@ class BlackBox(Check):
                     title="The model can be fooled by one who {slice} only",
                     what_happened="An adversary who {slice} leaves {value} ({low} to {high}) of {n} answers "
                     f"{good}, where {amount(base)} are unattacked; the bound is {{bound}}, {why}."
-                    f"{reference.remark(subject)}",
+                    f"{remark}",
                     why_it_matters="Keeping the weights secret does not protect the model: its answers are "
                     "enough.",
                     what_to_do="Train with adversarial examples; limit how often one caller may ask, and "

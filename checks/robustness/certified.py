@@ -11,6 +11,7 @@ rounding is not bounded.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
@@ -18,13 +19,16 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from audit import figures, statistics
-from audit.checking import Check, Context, Cost, Expectation, Measurement, pack
-from audit.checks.robustness.evasion import TAGS, NormBounded
-from audit.checks.robustness.worst_case import REACH, WorstCase
+from audit.checking import Check, Context, Cost, Expectation, Measurement, asked_sizes, pack
+from audit.checks.robustness.evasion import TAGS
+from audit.checks.robustness.worst_case import WorstCase
+from audit.checks.robustness.worst_case_l2 import WorstCaseL2
 from audit.meta import Number
-from audit.methods.certificates.search import OCTAVES, boundable, certified_eps, linear_forms
-from audit.record import Figure, Guidance, Validity
+from audit.methods.certificates.certified_radius import OCTAVES
+from audit.producers.certificates import boundable, certified_eps, linear_forms
+from audit.record import Figure, Guidance, Slice, Validity
 from audit.subject import Subject
+from audit.threats.cascade import REACH
 from audit.words import amount, number, share
 
 SMALLEST = 2.0**-6  # times eps: where the axis begins
@@ -56,23 +60,32 @@ class Certified(Check):
         description="steps of a doubling, in the search for the largest proven budget",
     )
 
-    attack_class: ClassVar[type[NormBounded]] = WorstCase
+    also: list[Annotated[Number, Field(gt=0)]] = Field(
+        default=[], description="other eps that are measured too"
+    )
 
-    def attack(self, profile: str) -> WorstCase:
+    attack_class: ClassVar[type[WorstCase | WorstCaseL2]] = WorstCase
+
+    def attack(self, context: Context | None = None) -> WorstCase | WorstCaseL2:
         """The cascade that gives the other side, as its own check runs it."""
-        cls = self.attack_class
-        attack = cls(**{**cls.profiles.get(profile, {}), "eps": self.eps, "changes": 0})
-        assert isinstance(attack, WorstCase)
-        return attack
+        cascade = context.configured(self.attack_class) if context else self.attack_class()
+        alone = {"eps": self.eps, "changes": 0}  # of categories nothing is proven
+        return cascade.model_copy(
+            update={k: v for k, v in alone.items() if k in type(cascade).model_fields}
+        )
+
+    def asking(self, slices: Sequence[Slice]) -> Check:
+        found = asked_sizes(slices, "eps")
+        return self.model_copy(update={"also": sorted({*self.also, *found})}) if found else self
 
     def applies(self, subject: Subject) -> None:
         subject.require("decides")
-        self.attack("standard").applies(subject)
+        self.attack().applies(subject)
         boundable(subject)
 
     def cost(self, subject: Subject) -> Cost:
         budgets = min(self.samples, subject.n) * (OCTAVES * self.per_octave).bit_length()
-        other = self.attack("standard").cost(subject)  # the other side: what an attack leaves
+        other = self.attack().cost(subject)  # the other side: what an attack leaves
         return Cost(
             forward=8 * budgets + other.forward,
             backward=linear_forms(subject) * budgets + other.backward,
@@ -80,7 +93,7 @@ class Certified(Check):
 
     def examine(self, context: Context) -> Measurement:
         subject = context.subject
-        attack = self.attack(context.profile)
+        attack = self.attack(context)
         eps = attack.size(subject)
         empirical = attack.outcome(context, eps)
         chosen = context.samples(min(self.samples, len(empirical.samples)))
@@ -91,7 +104,7 @@ class Certified(Check):
             context.evidence(
                 certified_eps,
                 chosen,
-                highest=REACH * eps,
+                highest=max([REACH * eps, *self.also]),
                 per_octave=self.per_octave,
                 at=eps,
                 norm=attack.norm,
@@ -104,6 +117,16 @@ class Certified(Check):
         certified = statistics.proportion(
             "certified_accuracy", holds, clusters=clusters, slice={"eps": eps}
         )
+        others = [
+            statistics.proportion(
+                "certified_accuracy",
+                proven >= at * (1 - 1e-6),
+                clusters=clusters,
+                slice={"eps": at},
+            )
+            for at in self.also
+            if at != eps
+        ]
         median = statistics.bootstrap(
             "median_certified_eps",
             lambda index: np.median(proven[index], axis=1),
@@ -125,7 +148,7 @@ class Certified(Check):
             f"{len(chosen):,} answers right, where {amount(base)} are without a change and the attacks "
             f"leave {share(left)}. What is true lies between. Half of the samples are proven up to "
             f"{number(median.value)}.",
-            metrics=[certified, base, robust, median],
+            metrics=[certified, base, robust, median, *others],
             validity=[
                 Validity(
                     name="no attack breaks what is proven",
@@ -187,10 +210,10 @@ class Certified(Check):
         return [
             Expectation(
                 metric="certified_accuracy",
-                slice={"eps": self.attack("standard").size(subject)},
+                slice={"eps": self.attack().size(subject)},
                 op="not_shown_below",
                 bound=0.1,
                 severity="info",
-                gates=self.attack("standard").gate(subject)[1],
+                gates=self.attack().gate(subject)[1],
             )
         ]

@@ -29,6 +29,7 @@ from audit.words import amount, number, span
 class Corruptions(Check):
     """How right does the model stay on pictures as bad cameras, bad light and bad files make them?"""
 
+    costs_as_declared: ClassVar[bool] = True
     id: ClassVar[str] = "robustness.corruptions"
     title: ClassVar[str] = (
         "How right does the model stay on pictures as bad cameras, bad light and bad files make them?"

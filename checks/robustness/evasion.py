@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Annotated, Any, ClassVar, Literal
+from dataclasses import dataclass, field
+from typing import Annotated, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from torch import Tensor
 
 from audit import figures, statistics
-from audit.checking import Check, Context, Expectation, Measurement, pack
-from audit.checks.robustness.examples import show
+from audit.checking import Check, Context, Expectation, Measurement, asked_sizes, pack
+from audit.checks.robustness.examples import shown
 from audit.checks.robustness.fair_attack import best_constant
-from audit.errors import NotApplicable
-from audit.meta import Number, parse_number
-from audit.methods.attacks.budgets import l2_eps, still_broken
-from audit.record import Figure, Guidance, Metric, Severity, Slice, Validity
+from audit.meta import Number
+from audit.record import Figure, Guidance, Metric, Severity, Slice, Table, Validity
 from audit.subject import Subject
+from audit.threats.attack import Attack
+from audit.threats.cascade import GRADIENTS, Fallen
+from audit.threats.threat import Threat
 from audit.words import amount, number, out_of_ten, share
 
 TOLERATED = 0.1  # what an undecided bound on what is left may hide
@@ -29,9 +29,6 @@ VALUES_TITLE = "Small changes of the input, well chosen, move the answers beyond
 VALUES_TODO = (
     "Train with adversarial examples of this kind (Madry et al. 2018), or keep untrusted inputs away "
     "from it."
-)
-UNDECLARED = (
-    " Nobody said how much must not matter ([subject.input] eps), so this decides no verdict."
 )
 TAGS = [
     "MITRE ATLAS AML.T0043",
@@ -47,41 +44,57 @@ class Outcome:
     """What an attack of one size left of some samples.
 
     Attributes:
+        threat: how much the adversary may change.
         samples: [n] indices. clean: [n] good before. broken: [n] the attack won.
-        found: the attack's evidence on them.
+        found: what the attack did to them.
         robust: the share that stayed good.
         held: the same, of what stays broken within a range that was only guessed.
     """
 
-    size: float
+    threat: Threat
     samples: NDArray[np.intp]
     clean: NDArray[np.bool_]
     broken: NDArray[np.bool_]
     robust: Metric
-    found: dict[str, Tensor]
+    found: Fallen
     held: Metric | None = None
 
-    def among(self, few: NDArray[np.intp]) -> NDArray[np.bool_]:
-        """[few] what stands of some of the samples."""
-        return self.standing[np.isin(self.samples, few)]
+    @property
+    def size(self) -> float:
+        return self.threat.size
 
     @property
     def standing(self) -> NDArray[np.bool_]:
         return self.clean & ~self.broken
 
+    def among(self, few: NDArray[np.intp]) -> NDArray[np.bool_]:
+        """[few] what stands of some of the samples."""
+        return self.standing[np.isin(self.samples, few)]
+
+
+@dataclass(frozen=True)
+class Beyond:
+    """What a check has to tell beyond the share that stands."""
+
+    sentence: str = ""
+    metrics: list[Metric] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
+    figures: list[Figure] = field(default_factory=list)
+    guidance: dict[str, Guidance] = field(default_factory=dict)
+
 
 class Evasion(Check):
-    """An adversary who changes inputs. A subclass says in what way, and how much of it."""
+    """An adversary who changes inputs. A subclass says in what way, and by which attack."""
 
     samples: int = Field(default=200, ge=10, description="at most this many samples are attacked")
     also: list[Annotated[Number, Field(gt=0)]] = Field(
         default=[], description="other sizes of the change that are measured too"
     )
 
+    costs_as_declared: ClassVar[bool] = True
     size_name: ClassVar[str] = "eps"
     # The parameters that say how much must not matter, where somebody sets one.
     sized_by: ClassVar[tuple[str, ...]] = ()
-    fields: ClassVar[tuple[str, ...]] = ("broken",)
     finding_title: ClassVar[str]
     todo: ClassVar[str] = (
         "Train with adversarial examples of this kind (Madry et al. 2018), reject answers with a "
@@ -93,27 +106,41 @@ class Evasion(Check):
         """How much the adversary may change."""
 
     @abstractmethod
-    def change(self, subject: Subject, size: float) -> str:
-        """'Changing each pixel by at most 3 % of its range (eps 0.03)'."""
+    def threat(self, subject: Subject, size: float) -> Threat:
+        """A change of that size, and how it is said."""
 
     @abstractmethod
-    def attack(
-        self, context: Context, samples: NDArray[np.intp], size: float, fields: list[str]
-    ) -> dict[str, Tensor]:
-        """Evidence of this attack: the fields asked for, such as 'broken' and 'x'."""
+    def attack(self, subject: Subject, size: float) -> Attack:
+        """What searches for it; of several, the one that all samples see."""
+
+    def run(
+        self,
+        context: Context,
+        samples: NDArray[np.intp],
+        size: float,
+        *,
+        points: bool = False,
+    ) -> Fallen:
+        """What the attack does to samples.
+
+        Args:
+            points: are the adversarial points wanted?
+        """
+        attack = self.attack(context.subject, size)
+        return Fallen.by(attack.on(context, samples, fields_of(points)), attack.name)
 
     def sizes(self, subject: Subject) -> list[float]:
         """What is measured, `size` among them."""
         return sorted({self.size(subject), *self.also})
 
     def asking(self, slices: Sequence[Slice]) -> Check:
-        asked = (parse_number(s.get(self.size_name), plain=True) for s in slices)
-        found = {float(size) for size in asked if isinstance(size, (int, float)) and size > 0}
+        found = asked_sizes(slices, self.size_name)
         return self.model_copy(update={"also": sorted({*self.also, *found})}) if found else self
 
     def gate(self, subject: Subject) -> tuple[Severity, bool]:
-        """How severe it is where too little stands, and whether that may decide a verdict: only
-        where somebody said how much must not matter.
+        """How severe it is where too little stands, and whether that may decide a verdict.
+
+        Only where somebody said how much must not matter.
         """
         return ("medium", True) if set(self.sized_by) & self.model_fields_set else ("info", False)
 
@@ -121,31 +148,46 @@ class Evasion(Check):
         """Evidence that the attack was fair: a weak attack proves nothing."""
         return []
 
-    def add(self, context: Context, outcome: Outcome, measurement: Measurement) -> None:
-        """What a subclass has to tell beyond the share that stands."""
+    def beyond(self, context: Context, outcome: Outcome) -> Beyond:
+        """What there is to tell beyond the share that stands."""
+        return Beyond()
 
-    @staticmethod
-    def measure_of(subject: Subject) -> str:
-        """Name of the metric that counts what the attack leaves."""
-        return subject.task.robust_metric
+    def change(self, subject: Subject, size: float) -> str:
+        """'Changing each pixel by at most 3 % of its range (eps 0.03)'."""
+        return self.threat(subject, size).told
 
     def outcome(self, context: Context, size: float) -> Outcome:
+        """What is left of the check's samples by a change of a size."""
         chosen = context.samples(self.samples)
-        clean = unattacked(context, chosen)
-        found = self.attack(context, chosen, size, list(self.fields))
-        broken = found["broken"].numpy() & clean
+        clean, found = unattacked(context, chosen), self.run(context, chosen, size)
+        return self.scored(context, size, chosen, clean, found.broken.numpy() & clean, found)
+
+    def outcomes(self, context: Context) -> list[Outcome]:
+        """What is left by each size."""
+        return [self.outcome(context, at) for at in self.sizes(context.subject)]
+
+    def scored(
+        self,
+        context: Context,
+        size: float,
+        samples: NDArray[np.intp],
+        clean: NDArray[np.bool_],
+        broken: NDArray[np.bool_],
+        found: Fallen,
+    ) -> Outcome:
         robust = statistics.proportion(
-            self.measure_of(context.subject),
+            context.subject.task.robust_metric,
             ~broken & clean,
-            clusters=context.clusters(chosen),
+            clusters=context.clusters(samples),
             slice={self.size_name: size},
         )
-        return Outcome(size, chosen, clean, broken, robust, found)
+        threat = self.threat(context.subject, size)
+        return Outcome(threat, samples, clean, broken, robust, found)
 
     def examine(self, context: Context) -> Measurement:
         subject = context.subject
         size, (severity, gates) = self.size(subject), self.gate(subject)
-        outcomes = [self.outcome(context, at) for at in self.sizes(subject)]
+        outcomes = self.outcomes(context)
         main = next(o for o in outcomes if o.size == size)
         chosen, clean = main.samples, main.clean
         clusters = context.clusters(chosen)
@@ -159,16 +201,32 @@ class Evasion(Check):
         )
         # What was not attacked has not moved: that is no measurement of a regression.
         known = [base] if subject.task.decides else []
-        change = self.change(subject, size)
         kept, title, todo = f"right, where {amount(base)} were", self.finding_title, self.todo
         if subject.task.valued:
             kept = f"no more than {number(subject.meta.tolerance)} further from the truth"
             title, todo = VALUES_TITLE, VALUES_TODO
         bound, why = least_left(context, main.samples, base)
-        measurement = Measurement(
-            answer=self.answer(subject, main, base, flips),
-            metrics=[*known, *(o.robust for o in outcomes), flips],
-            figures=self.pictures(context, base, outcomes, bound),
+        validity, beyond = self.validity(context, main), self.beyond(context, main)
+        metrics = [*known, *(o.robust for o in outcomes), flips, *beyond.metrics]
+        about = sorted({m.name for m in metrics if m is not base})
+        doubts = dict.fromkeys(v.doubt for v in validity if v.passed is False)
+        tables, pictures = shown(self, context, main)
+        return Measurement(
+            answer=self.answer(subject, main, base, flips) + beyond.sentence,
+            conclusions={
+                "broken": f"{' and '.join(doubts).capitalize()}: this bounds the model's robustness from "
+                "above and may be far too good."
+            }
+            if doubts
+            else {},
+            metrics=metrics,
+            validity=[v.model_copy(update={"metrics": about}) for v in validity],
+            tables=[*beyond.tables, *tables, what_it_cost(context)],
+            figures=[
+                *self.pictures(context, base, outcomes, bound),
+                *beyond.figures,
+                *pictures,
+            ],
             per_unit=[
                 pack(main.robust.name, main.standing, samples=chosen, slice={self.size_name: size})
             ],
@@ -186,33 +244,20 @@ class Evasion(Check):
             guidance={
                 main.robust.name: Guidance(
                     title=title,
-                    what_happened=f"{change} leaves {{value}} ({{low}} to {{high}}) of {{n}} answers "
-                    f"{kept}; the bound is {{bound}}, {why}.{self.remark(subject)}",
+                    what_happened=f"{main.threat.told} leaves {{value}} ({{low}} to {{high}}) of {{n}} "
+                    f"answers {kept}; the bound is {{bound}}, {why}.{self.remark(subject)}",
                     why_it_matters="Somebody who may choose the input, or mere noise in a bad spot, "
                     "can make the model say something else without a person noticing.",
                     what_to_do=todo,
                     tags=TAGS,
-                )
+                ),
+                **beyond.guidance,
             },
         )
-        measurement.validity = self.validity(context, main)
-        self.add(context, main, measurement)
-        rests = [m.name for m in measurement.metrics if m is not base]
-        for piece in measurement.validity:
-            piece.metrics = sorted(set(rests))
-        doubts = dict.fromkeys(v.doubt for v in measurement.validity if v.passed is False)
-        if doubts:
-            measurement.conclusions["broken"] = (
-                f"{' and '.join(doubts).capitalize()}: this bounds the model's robustness from above and "
-                "may be far too good."
-            )
-        if context.examples and main.broken.any():
-            show(self, context, main, measurement)
-        return measurement
 
     def answer(self, subject: Subject, main: Outcome, base: Metric, flips: Metric) -> str:
         """The result in a sentence."""
-        change, n = self.change(subject, main.size), len(main.samples)
+        change, n = main.threat.told, len(main.samples)
         flipped = float(flips.value or 0.0)
         held = ""
         if main.held is not None:
@@ -242,35 +287,31 @@ class Evasion(Check):
         """A sentence more for the finding."""
         return ""
 
-    def step_name(self, subject: Subject, size: float) -> str:
-        """A size of the change, beside a bar: 'eps 0.03'."""
-        return f"{self.size_name} {number(size)}"
-
     def pictures(
         self, context: Context, base: Metric, outcomes: list[Outcome], bound: float
     ) -> list[Figure]:
-        """What is left, before and after, or against the size of the change where more than one
-        size was asked about.
+        """What is left, before and after.
+
+        Or against the size of the change where more than one size was asked about.
         """
         what, y = context.subject.task.share_good, context.subject.task.robust
-        measured = sorted(
-            [(0.0, base), *((o.size, o.robust) for o in outcomes)], key=lambda m: m[0]
-        )
+        measured = [
+            (0.0, "unattacked", base),
+            *((o.size, o.threat.short, o.robust) for o in outcomes),
+        ]
         falls = ", ".join(
-            f"{share(float(m.value or 0))} at {self.step_name(context.subject, at)}"
-            for at, m in measured[1:]
+            f"{share(float(m.value or 0))} at {short}" for _, short, m in measured[1:]
         )
         caption = (
             f"{what.capitalize()} is {share(float(base.value or 0))} without an attack, {falls}. The "
             "dashed line is the default bound."
         )
         if len(measured) == 2:
-            names = ["unattacked", *(self.step_name(context.subject, at) for at, _ in measured[1:])]
             return [
                 figures.intervals(
                     [
                         {"label": label, "value": m.value, "low": m.low, "high": m.high}
-                        for label, (_, m) in zip(names, measured, strict=True)
+                        for _, label, m in measured
                     ],
                     value=what,
                     title=f"{what.capitalize()} before and under attack",
@@ -286,7 +327,7 @@ class Evasion(Check):
                 "high": m.high,
                 "attack": self.id.split(".")[1].upper(),
             }
-            for at, m in measured
+            for at, _, m in measured
         ]
         return [
             figures.curve(
@@ -301,83 +342,18 @@ class Evasion(Check):
         ]
 
 
-class NormBounded(Evasion):
-    """An adversary whose change is small in a norm. A subclass says how it searches."""
+def fields_of(points: bool) -> list[str]:
+    """The evidence of an attack that is asked for, with the points that it found or without."""
+    return ["broken", *GRADIENTS, *(["x"] if points else [])]
 
-    eps: Annotated[Number, Field(ge=0)] | None = Field(
-        default=None,
-        description="largest change of an input: in its units; for tables, in standard deviations "
-        "of each mutable numeric feature. Default: [subject.input] eps, else 8/255 of the range's "
-        "width; for tables 0.1. An L2 check takes a quarter of the longest change that this allows",
+
+def what_it_cost(context: Context) -> Table:
+    """What the evidence took when it was made: for the attack, and for each test of its fairness."""
+    return Table(
+        title="What it cost, in passes of single samples through the model",
+        columns=["for", "forward", "backward"],
+        rows=[[what, cost.forward, cost.backward] for what, cost in context.spent.items()],
     )
-    samples: int = Field(default=500, ge=10, description="at most this many samples are attacked")
-    diagnostic_samples: int = Field(default=100, ge=10, description="for the validity evidence")
-    queries: int = Field(default=200, ge=10, description="of the black-box comparison")
-    free_steps: int = Field(default=60, ge=5, description="of the attack with the budget removed")
-
-    norm: ClassVar[Literal["linf", "l2"]] = "linf"
-    # How severe it is where [subject.input] eps is given, and where nobody gave any.
-    declared: ClassVar[Severity] = "medium"
-    undeclared: ClassVar[Severity] = "info"
-    fields: ClassVar[tuple[str, ...]] = ("broken", "loss_rose", "zero_gradient")
-
-    def applies(self, subject: Subject) -> None:
-        subject.require("judged")
-        subject.require_continuous_inputs()
-        if self.norm == "l2" and not subject.kind.common_unit:
-            raise NotApplicable(
-                f"the values of {subject.kind.noun} have no common length; each has its own eps"
-            )
-        subject.kind.require_movable(subject, self.size(subject))
-
-    def size(self, subject: Subject) -> float:
-        if self.eps is not None:
-            return self.eps
-        eps = subject.meta.input.eps
-        if eps is None:
-            eps = subject.kind.default_eps(subject)
-        if self.norm == "linf":
-            return eps
-        return l2_eps(subject, eps)
-
-    def gate(self, subject: Subject) -> tuple[Severity, bool]:
-        if self.eps is not None:
-            return "high", True
-        if subject.meta.input.eps is not None:
-            return self.declared, True
-        return self.undeclared, False
-
-    def remark(self, subject: Subject) -> str:
-        return "" if self.gate(subject)[1] else UNDECLARED
-
-    def outcome(self, context: Context, size: float) -> Outcome:
-        """Of inputs whose range was only guessed, the attack may leave the guess: it bounds what
-        is left from below. What stays broken once it is put back bounds it from above.
-        """
-        if not context.subject.kind.bounds_are_guessed(context.subject):
-            return super().outcome(context, size)
-        free = super().outcome(context, size)
-        points = self.attack(context, free.samples, size, [*self.fields, "x"])["x"]
-        inside = still_broken(context.subject, free.samples, points).numpy() & free.broken
-        held = statistics.proportion(
-            free.robust.name, free.clean & ~inside, clusters=context.clusters(free.samples)
-        )
-        robust = free.robust.model_copy(
-            update={
-                "high": held.high,
-                "sufficient": {},
-                "estimator": f"{free.robust.estimator}; from an attack that may leave the guessed range to "
-                "what of it stays broken within",
-            }
-        )
-        return replace(free, robust=robust, held=held)
-
-    def change(self, subject: Subject, size: float) -> str:
-        return subject.kind.change(subject, size, self.norm)
-
-    def parts(self) -> dict[str, Any]:
-        """What the producers are told of the norm."""
-        return {} if self.norm == "linf" else {"norm": self.norm}
 
 
 def unattacked(context: Context, samples: NDArray[np.intp]) -> NDArray[np.bool_]:

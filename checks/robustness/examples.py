@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from audit.checking import Context, Measurement
+from audit.checking import Context
+from audit.record import Figure, Table
 
 if TYPE_CHECKING:  # which imports this file
     from audit.checks.robustness.evasion import Evasion, Outcome
@@ -15,17 +16,18 @@ if TYPE_CHECKING:  # which imports this file
 SHOWN = 4
 
 
-def show(check: Evasion, context: Context, outcome: Outcome, measurement: Measurement) -> None:
-    """Add examples of what an attack broke to a measurement."""
+def shown(check: Evasion, context: Context, outcome: Outcome) -> tuple[list[Table], list[Figure]]:
+    """Examples of what an attack broke, where there are some and they may be shown."""
     subject = context.subject
     at = np.flatnonzero(outcome.broken)[:SHOWN]
+    if not context.examples or len(at) == 0:
+        return [], []
     picked = outcome.samples[at]
-    adversarial = check.attack(context, outcome.samples, outcome.size, ["x"])["x"][at]
+    points = check.run(context, outcome.samples, outcome.size, points=True).x
+    assert points is not None
+    adversarial = points[at]
     with torch.no_grad():
         after = subject.logits(adversarial).cpu()
     pairs = zip(context.answers(picked), after, strict=True)
     said = [f"{subject.task.text(subject, b)} → {subject.task.text(subject, a)}" for b, a in pairs]
-    original = subject.inputs[picked]
-    tables, pictures = subject.kind.examples(subject, original, adversarial, said)
-    measurement.tables += tables
-    measurement.figures += pictures
+    return subject.kind.examples(subject, subject.inputs[picked], adversarial, said)

@@ -6,23 +6,25 @@ fails at least one of them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from audit import statistics
-from audit.checking import Context
-from audit.methods.attacks.ascent import free_pgd, pgd
-from audit.methods.attacks.search import square
-from audit.methods.attacks.transfer import transfer
+from audit.checking import Context, Cost
 from audit.methods.predictions import repeated
+from audit.producers.attacks import free_pgd, pgd, square, transfer
 from audit.record import Validity
+from audit.subject import Subject
+from audit.threats.attack import Attack
+from audit.threats.cascade import Fallen
+from audit.threats.threat import Threat
 from audit.words import number, share
 
 if TYPE_CHECKING:  # which imports this file
-    from audit.checks.robustness.evasion import NormBounded
+    from audit.checks.robustness.norm_bounded import NormBounded
 
 MASKING = "gradient masking suspected"
 WEAK = "a weak attack suspected"
@@ -32,26 +34,36 @@ GAIN = 0.05  # share of samples that a longer attack may break beyond
 UNSTABLE = 0.01  # share of samples whose scores may be others when asked again
 SAME = 1e-3  # of the scores' spread: what rounding may move
 FEW = 32
+NOTHING = np.zeros(0, dtype=bool)
+THIRD = 3  # of the diagnostic samples, one in so many is tried first
+TRANSFER_STEPS = 20
+MOST = 1000  # samples that a surrogate learns from
+FREE_STEPS = 12  # that a sample stands without a budget, as a rule
+TRIED = 1.3  # times the first third, as a rule
 
 
 def white_box_validity(
     context: Context,
     check: NormBounded,
+    threat: Threat,
     samples: NDArray[np.intp],
     clean: NDArray[np.bool_],
-    eps: float,
-    found: dict[str, Tensor],
+    found: Fallen,
     steps: int,
 ) -> list[Validity]:
     """The tests of a fair attack.
 
+    Other attacks are run on a third of the diagnostic samples first, and on all of them where they break
+    anything there that the attack does not.
+
     Args:
+        check: says how much evidence to gather.
         samples: [n] indices attacked. clean: [n] answered right before.
-        found: the attack's evidence on them. steps: that it took.
+        found: what the attack did to them. steps: that it took.
     """
-    subject = context.subject
-    zero = found["zero_gradient"].numpy()[clean]
-    rose = found["loss_rose"].numpy()[clean]
+    subject, norm = context.subject, threat.parameters
+    zero = found.gradients["zero_gradient"].numpy()[clean]
+    rose = found.gradients["loss_rose"].numpy()[clean]
     if len(zero) == 0:
         return [Validity(name="samples", passed=None, detail="no sample was answered right")]
     result = [
@@ -63,52 +75,98 @@ def white_box_validity(
             f"({share(ROSE)} must)",
         ),
     ]
-    some = np.isin(samples, context.samples(min(check.diagnostic_samples, len(samples))))
-    few = samples[some]
-    white = ~found["broken"].numpy()[some] & clean[some]
+    count = min(check.diagnostic_samples, len(samples))
+    third, whole = context.samples(-(-count // THIRD)), context.samples(count)
+    white = ~found.white.numpy() & clean
 
-    def left(produce: Any, **parameters: Any) -> NDArray[np.bool_]:
-        broken = context.evidence(produce, few, ["broken"], **parameters)["broken"].numpy()
-        return ~broken & clean[some]
+    def tried(
+        attack: Attack,
+        more: Callable[[NDArray[np.bool_]], Any],
+        among: NDArray[np.bool_] | None = None,
+    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """[n] which samples were tried, and of those [m] which the attack broke.
 
+        Args:
+            more: (which samples of the first third it broke) → are the others tried, too?
+            among: [n] the samples that it has to break; the others are let be.
+        """
+        broken = np.zeros(len(samples), dtype=bool)
+        for now in (third, whole):
+            rows = np.isin(samples, now)
+            new = rows if now is third else rows & ~np.isin(samples, third)
+            new = new if among is None else new & among
+            broken[new] = attack.on(context, samples[new], ["broken"]).get("broken", NOTHING)
+            if now is third and not more(broken[rows]):
+                break
+        return rows, broken[rows]
+
+    def any_left(broken: NDArray[np.bool_]) -> bool:
+        return bool((broken & white[np.isin(samples, third)]).any())
+
+    blind = Attack("black-box no better", square, {**norm, "queries": check.queries})
+    rows, broken = tried(blind, any_left)
     result.append(
-        fewer_left(
-            "black-box no better",
-            "a search without gradients",
-            white,
-            left(square, eps=eps, queries=check.queries, **check.parts()),
-        )
+        fewer_left(blind.name, "a search without gradients", white[rows], ~broken & clean[rows])
     )
     if subject.task.decides:
+        learnt = Attack("transfer no better", transfer, {**norm, "steps": TRANSFER_STEPS})
+        broken = learnt.on(context, whole, ["broken"])["broken"].numpy()
+        rows = np.isin(samples, whole)
         result.append(
             fewer_left(
-                "transfer no better",
+                learnt.name,
                 "what fools a surrogate, learnt from the model's answers,",
-                white,
-                left(transfer, eps=eps, steps=20, **check.parts()),
+                white[rows],
+                ~broken & clean[rows],
             )
         )
-    longer = context.evidence(
-        pgd, few, ["broken"], eps=eps, steps=2 * steps, restarts=2, **check.parts()
-    )["broken"].numpy()
+    longer = Attack("more steps change little", pgd, {**norm, "steps": 2 * steps, "restarts": 2})
+    rows, broken = tried(longer, any_left, among=white)
     result.append(
-        little_more(
-            "more steps change little", "twice the steps from two starts", white, longer, MASKING
-        )
+        little_more(longer.name, "twice the steps from two starts", white[rows], broken, MASKING)
     )
-    free = ~context.evidence(free_pgd, few, steps=check.free_steps)["broken"].numpy()
-    constant = best_constant(context, few)
-    low, _ = statistics.wilson(float(free.sum()), len(few))
+    free = Attack("budget removed", free_pgd, {"steps": check.free_steps})
+    constant = best_constant(context, whole)
+    rows, broken = tried(free, lambda broken: (~broken).mean() > constant)
+    low, _ = statistics.wilson(float((~broken).sum()), len(broken))
     result.append(
         doubtful(
-            "budget removed",
+            free.name,
             low <= constant,
-            f"free to change everything, the attack leaves {share(float(free.mean()))} of "
-            f"{len(few)} right; the best constant answer gets {share(float(constant))}",
+            f"free to change everything, the attack leaves {share(float((~broken).mean()))} of "
+            f"{len(broken)} right; the best constant answer gets {share(float(constant))}",
         )
     )
     result.append(same_answer_twice(context, samples))
     return result
+
+
+def fair_cost(check: NormBounded, subject: Subject, steps: int) -> Cost:
+    """The passes of these tests, as a rule.
+
+    Mostly nothing speaks against the attack and a third of the samples is enough, and all of them fall in
+    a few steps once the budget is removed.
+    """
+    count = min(check.diagnostic_samples, subject.n)
+    tried = (1.0 if subject.task.valued else TRIED) * count / THIRD
+    longer = round(stands(subject) * tried * 4 * steps)
+    free = round(tried * min(check.free_steps, FREE_STEPS))
+    learnt = min(subject.n, MOST) + 2 * count if subject.task.decides else 0
+    blind = round(searched(subject) * tried * check.queries)
+    return Cost(blind + longer + free + learnt + 2 * FEW, longer + free)
+
+
+def stands(subject: Subject) -> float:
+    """Share of the samples that stand against an attack, as a rule, where nobody knows it yet."""
+    return 0.3 if subject.task.valued else 0.8
+
+
+def searched(subject: Subject) -> float:
+    """Share of the queries that a search without gradients takes, as a rule.
+
+    What has fallen is searched no further.
+    """
+    return 0.5 if subject.task.valued else 1.0
 
 
 def fewer_left(
@@ -151,9 +209,9 @@ def no_zero_gradient(zero: NDArray[np.bool_]) -> Validity:
 
 
 def same_answer_twice(context: Context, samples: NDArray[np.intp]) -> Validity:
-    """Does the model answer the same when asked again? Else no attack on it can be believed."""
+    """Does the model give the same samples the same scores again?"""
     few = samples[:FEW]
-    twice = context.evidence(repeated, few)
+    twice = Attack("the same answer twice", repeated).on(context, few)
     first, again = twice["first"].double(), twice["again"].double()
     moved = (first - again).abs().amax(1) > SAME * first.std().clamp_min(1e-12)
     drawn = float(moved.double().mean())

@@ -10,18 +10,16 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
-from torch import Tensor
-
 from audit import statistics
 from audit.checking import Context, Cost
-from audit.checks.robustness.evasion import NormBounded, Outcome
-from audit.checks.robustness.fair_attack import doubtful, white_box_validity
+from audit.checks.robustness.evasion import Outcome
+from audit.checks.robustness.fair_attack import doubtful, fair_cost, white_box_validity
+from audit.checks.robustness.norm_bounded import NormBounded
 from audit.checks.robustness.pgd import PGD
-from audit.methods.attacks.ascent import fgsm
+from audit.producers.attacks import fgsm
 from audit.record import Validity
 from audit.subject import Subject
+from audit.threats.attack import Attack
 
 MULTIPLES = (0.5, 1.0, 2.0)
 
@@ -39,51 +37,38 @@ class FGSM(NormBounded):
     }
 
     def cost(self, subject: Subject) -> Cost:
-        n = min(self.samples, subject.n) * len(self.sizes(subject))
-        evidence = self.reference(PGD().steps).cost(subject)
-        return Cost(forward=2 * n + evidence.forward, backward=n + evidence.backward)
+        n = min(self.samples, subject.n)
+        sizes, steps = len(self.sizes(subject)), self.beside(PGD).steps
+        own = Cost(n * (2 * sizes + steps), n * (sizes + steps))
+        return own + fair_cost(self, subject, steps)
 
     def sizes(self, subject: Subject) -> list[float]:
         return sorted({*(m * self.size(subject) for m in MULTIPLES), *self.also})
 
-    def attack(
-        self, context: Context, samples: NDArray[np.intp], eps: float, fields: list[str]
-    ) -> dict[str, Tensor]:
-        return context.evidence(fgsm, samples, fields, eps=eps)
-
-    def reference(self, steps: int) -> PGD:
-        """The attack that the evidence is inherited from."""
-        return PGD(
-            eps=self.eps,
-            steps=steps,
-            curve=[1.0],
-            samples=self.samples,
-            diagnostic_samples=self.diagnostic_samples,
-            queries=self.queries,
-            free_steps=self.free_steps,
-        )
+    def attack(self, subject: Subject, size: float) -> Attack:
+        return Attack("FGSM", fgsm, {"eps": size})
 
     def validity(self, context: Context, outcome: Outcome) -> list[Validity]:
-        reference = self.reference(PGD(**PGD.profiles.get(context.profile, {})).steps)
-        stronger = reference.attack(context, outcome.samples, outcome.size, list(reference.fields))
+        """That of PGD, as this audit asks it, on the same samples."""
+        pgd = context.configured(PGD)
+        stronger = pgd.run(context, outcome.samples, outcome.size)
         lost, gained, p = statistics.mcnemar(
-            ~stronger["broken"].numpy() & outcome.clean, outcome.standing
+            ~stronger.broken.numpy() & outcome.clean, outcome.standing
         )
-        inherited = white_box_validity(
-            context,
-            reference,
-            outcome.samples,
-            outcome.clean,
-            outcome.size,
-            stronger,
-            reference.steps,
-        )
-        inherited.append(
+        return [
+            *white_box_validity(
+                context,
+                self,
+                outcome.threat,
+                outcome.samples,
+                outcome.clean,
+                stronger,
+                pgd.steps,
+            ),
             doubtful(
                 "PGD at least as strong",
                 lost <= gained or p >= 0.05,
                 f"FGSM breaks {lost} samples that PGD leaves, and leaves {gained} that PGD breaks, of the "
                 "same samples",
-            )
-        )
-        return inherited
+            ),
+        ]

@@ -16,57 +16,72 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
+from pydantic import Field
 
 from audit import statistics
 from audit.checking import Check, Context, Cost, Expectation, Measurement
 from audit.checks.robustness.evasion import unattacked
+from audit.checks.robustness.fair_attack import searched
 from audit.checks.robustness.pgd import PGD
 from audit.errors import NotApplicable
-from audit.methods.attacks.search import square
+from audit.producers.attacks import square
 from audit.record import Guidance
 from audit.subject import Subject
+from audit.threats.attack import Attack
+from audit.threats.threat import require_small_change
 from audit.words import amount, number, span
 
 
 class GradientMasking(Check):
     """Do the model's gradients hide how fragile it is?"""
 
+    costs_as_declared: ClassVar[bool] = True
     id: ClassVar[str] = "robustness.gradient_masking"
     title: ClassVar[str] = "Do the model's gradients hide how fragile it is?"
-    profiles: ClassVar[dict[str, dict[str, Any]]] = {}
+    profiles: ClassVar[dict[str, dict[str, Any]]] = {
+        "quick": {"queries": 100},
+        "deep": {"diagnostic_samples": 500, "queries": 1000},
+    }
     explained_by: ClassVar[tuple[str, ...]] = (
         "behaviour.input_scale",
         "performance.classification",
         "training.weights",
     )
 
+    diagnostic_samples: int = Field(
+        default=100, ge=10, description="that are searched without gradients, at most"
+    )
+    queries: int = Field(default=200, ge=10, description="of the search without gradients")
+
     def applies(self, subject: Subject) -> None:
-        PGD().applies(subject)
+        require_small_change(subject, None)
 
     def cost(self, subject: Subject) -> Cost:
-        return PGD().cost(subject)
+        pgd = self.beside(PGD)
+        n, few = min(pgd.samples, subject.n), min(self.diagnostic_samples, subject.n)
+        blind = round(searched(subject) * few * self.queries)
+        return Cost(n * (pgd.steps + 1) + blind, n * pgd.steps)
 
     def examine(self, context: Context) -> Measurement:
-        subject = context.subject
-        attack = PGD(**PGD.profiles.get(context.profile, {}))
-        eps = attack.size(subject)
-        chosen = context.samples(attack.samples)
+        subject, pgd = context.subject, context.configured(PGD)
+        threat = pgd.threat(subject, pgd.size(subject))
+        chosen = context.samples(pgd.samples)
         clean = unattacked(context, chosen)
         if not clean.any():
             raise NotApplicable("no sample is answered right, so there is nothing to break")
-        found = attack.attack(context, chosen, eps, ["broken", "zero_gradient"])
+        found = pgd.run(context, chosen, threat.size)
         clusters = context.clusters(chosen)
         zero = statistics.proportion(
             "zero_gradient_share",
-            found["zero_gradient"].numpy()[clean],
+            found.gradients["zero_gradient"].numpy()[clean],
             direction="lower",
             clusters=None if clusters is None else clusters[clean],
         )
-        some = np.isin(chosen, context.samples(min(attack.diagnostic_samples, len(chosen))))
+        some = np.isin(chosen, context.samples(min(self.diagnostic_samples, len(chosen))))
         few = chosen[some]
-        blind = context.evidence(square, few, eps=eps, queries=attack.queries)["broken"]
-        white = found["broken"].numpy()[some] & clean[some]
-        black = blind.numpy() & clean[some]
+        search = Attack("Square", square, {**threat.parameters, "queries": self.queries})
+        black = search.on(context, few, ["broken"])["broken"].numpy() & clean[some]
+        white = found.broken.numpy()[some] & clean[some]
         hidden = statistics.mean(
             "hidden_fragility",
             black * 1.0 - white * 1.0,

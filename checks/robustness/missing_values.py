@@ -34,6 +34,7 @@ SHARES = (0.1, 0.2)
 class MissingValues(Check):
     """What becomes of the answer when a value is missing?"""
 
+    costs_as_declared: ClassVar[bool] = True
     id: ClassVar[str] = "robustness.missing_values"
     title: ClassVar[str] = "What becomes of the answer when a value is missing?"
     profiles: ClassVar[dict[str, dict[str, Any]]] = {

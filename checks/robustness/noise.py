@@ -10,16 +10,18 @@ Nobody chose the noise to do harm: an average case beside the worst case of the 
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
 from audit import figures, statistics
-from audit.checking import Check, Context, Cost, Expectation, Measurement
+from audit.checking import Check, Context, Cost, Expectation, Measurement, asked_sizes
 from audit.checks.robustness.toll import from_to, quality
 from audit.errors import NotApplicable
+from audit.meta import Number
 from audit.methods.corruptions import noisy
-from audit.record import Figure, Guidance, Metric
+from audit.record import Guidance, Slice
 from audit.subject import Subject
 from audit.words import amount, number, share, span
 
@@ -30,6 +32,7 @@ STRENGTHS = (0.05, 0.1, 0.2, 0.3, 0.5)
 class Noise(Check):
     """How right does the model stay when measurements are a little off?"""
 
+    costs_as_declared: ClassVar[bool] = True
     id: ClassVar[str] = "robustness.noise"
     title: ClassVar[str] = "How right does the model stay when measurements are a little off?"
     profiles: ClassVar[dict[str, dict[str, Any]]] = {
@@ -38,6 +41,9 @@ class Noise(Check):
     }
 
     samples: int = Field(default=1000, ge=20)
+    also: list[Annotated[Number, Field(gt=0)]] = Field(
+        default=[], description="other strengths that are measured too, in standard deviations"
+    )
 
     def applies(self, subject: Subject) -> None:
         subject.require("judged")
@@ -45,8 +51,16 @@ class Noise(Check):
         if not subject.kind.noisy:
             raise NotApplicable(f"the inputs are {subject.kind.noun}; see robustness.corruptions")
 
+    def strengths(self) -> list[float]:
+        """What is measured."""
+        return sorted({*STRENGTHS, *self.also})
+
+    def asking(self, slices: Sequence[Slice]) -> Check:
+        found = asked_sizes(slices, "noise")
+        return self.model_copy(update={"also": sorted({*self.also, *found})}) if found else self
+
     def cost(self, subject: Subject) -> Cost:
-        return Cost(forward=len(STRENGTHS) * min(self.samples, subject.n))
+        return Cost(forward=len(self.strengths()) * min(self.samples, subject.n))
 
     def examine(self, context: Context) -> Measurement:
         subject = context.subject
@@ -55,8 +69,9 @@ class Noise(Check):
         before = context.answers(chosen)
         clean = subject.task.merit(subject, before, y).numpy()
         losses, flips, rows = [], [], []
+        strengths = self.strengths()
         base, kept = quality(context, chosen, before), []
-        for strength in STRENGTHS:
+        for strength in strengths:
             after = context.evidence(noisy, chosen, strength=strength)["logits"]
             losses.append(
                 statistics.mean(
@@ -87,7 +102,7 @@ class Noise(Check):
                     "series": "answers that change",
                 }
             )
-        at = STRENGTHS.index(JUDGED)
+        at = strengths.index(JUDGED)
         loss, changed = losses[at], flips[at]
         return Measurement(
             answer=f"Noise of a tenth of each value's standard deviation changes {amount(changed)} of "
@@ -95,8 +110,32 @@ class Noise(Check):
             f"{number(loss.value)} ({span(loss.low, loss.high)})"
             f"{' ' * bool(subject.task.merit_unit)}{subject.task.merit_unit}.",
             metrics=[*losses, base, *kept, *flips],
-            figures=drawn(rows, flips),
-            guidance=advice(context, base, kept, at),
+            figures=[
+                figures.curve(
+                    rows,
+                    x="noise",
+                    y="share",
+                    series="series",
+                    title="Answers that change, against noise in standard deviations",
+                    caption="Share of answers that change: "
+                    + ", ".join(
+                        f"{share(float(m.value or 0))} at {number(s)}"
+                        for m, s in zip(flips, strengths, strict=True)
+                    )
+                    + ".",
+                )
+            ],
+            guidance={
+                "loss": Guidance(
+                    title="Small errors of measurement cost much",
+                    what_happened=f"With {{slice}} standard deviations {from_to(context, base, kept[at])}: "
+                    "it loses {value} ({low} to {high}); the bound is {bound}.",
+                    why_it_matters="Every instrument and every form is a little off.",
+                    what_to_do="Train with noise of the size that the instruments have, or average "
+                    "repeated measurements.",
+                    tags=["NIST AI RMF MEASURE 2.5", "EU AI Act Article 15"],
+                )
+            },
         )
 
     def expectations(self, subject: Subject) -> list[Expectation]:
@@ -109,37 +148,3 @@ class Noise(Check):
                 severity="high",
             )
         ]
-
-
-def advice(context: Context, base: Metric, kept: list[Metric], at: int) -> dict[str, Guidance]:
-    """What a failed expectation on each metric means, and what to do about it."""
-    return {
-        "loss": Guidance(
-            title="Small errors of measurement cost much",
-            what_happened=f"With {{slice}} standard deviations {from_to(context, base, kept[at])}: "
-            "it loses {value} ({low} to {high}); the bound is {bound}.",
-            why_it_matters="Every instrument and every form is a little off.",
-            what_to_do="Train with noise of the size that the instruments have, or average "
-            "repeated measurements.",
-            tags=["NIST AI RMF MEASURE 2.5", "EU AI Act Article 15"],
-        )
-    }
-
-
-def drawn(rows: list[dict[str, Any]], flips: list[Metric]) -> list[Figure]:
-    """Answers that change, against the noise."""
-    return [
-        figures.curve(
-            rows,
-            x="noise",
-            y="share",
-            series="series",
-            title="Answers that change, against noise in standard deviations",
-            caption="Share of answers that change: "
-            + ", ".join(
-                f"{share(float(m.value or 0))} at {number(s)}"
-                for m, s in zip(flips, STRENGTHS, strict=True)
-            )
-            + ".",
-        )
-    ]

@@ -8,21 +8,21 @@ Twice the places and steps must break little more, and gradients must not vanish
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any, ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
-from torch import Tensor
 
 from audit.checking import Context, Cost
 from audit.checks.robustness.evasion import Evasion, Outcome
-from audit.checks.robustness.fair_attack import little_more, same_answer_twice
+from audit.checks.robustness.fair_attack import little_more, same_answer_twice, searched
 from audit.errors import NotApplicable
 from audit.meta import Number
-from audit.methods.attacks.patch import patch
+from audit.producers.attacks import patch
 from audit.record import Validity
 from audit.subject import Subject
+from audit.threats.attack import Attack
+from audit.threats.threat import Threat
 from audit.words import share
 
 FEW = 30
@@ -60,35 +60,30 @@ class Patch(Evasion):
         subject.require("judged")
 
     def cost(self, subject: Subject) -> Cost:
-        passes = (min(self.samples, subject.n) + 4 * FEW) * self.places * self.steps
+        tried = (min(self.samples, subject.n) + 4 * FEW) * self.places * self.steps
+        passes = round(searched(subject) * tried)
         return Cost(forward=passes, backward=passes)
 
     def size(self, subject: Subject) -> float:
         return self.cover
 
-    def step_name(self, subject: Subject, size: float) -> str:
-        return f"a patch on {share(size)}"
+    def threat(self, subject: Subject, size: float) -> Threat:
+        told = share(size)
+        return Threat(size, f"Sticking a patch on {told} of a picture", f"a patch on {told}")
 
-    def change(self, subject: Subject, size: float) -> str:
-        return f"Sticking a patch on {share(size)} of a picture"
-
-    def attack(
-        self, context: Context, samples: NDArray[np.intp], size: float, fields: list[str]
-    ) -> dict[str, Tensor]:
-        return context.evidence(
-            patch, samples, fields, area=size, places=self.places, steps=self.steps
-        )
+    def attack(self, subject: Subject, size: float, times: int = 1) -> Attack:
+        """What searches for it, with so many times the places and the steps."""
+        parameters = {"area": size, "places": times * self.places, "steps": times * self.steps}
+        return Attack("patch", patch, parameters)
 
     def validity(self, context: Context, outcome: Outcome) -> list[Validity]:
-        harder = self.model_copy(update={"places": 2 * self.places, "steps": 2 * self.steps})
         few = context.samples(min(FEW, len(outcome.samples)))
-        broken = harder.attack(context, few, outcome.size, ["broken"])["broken"].numpy()
+        harder = replace(
+            self.attack(context.subject, outcome.size, times=2),
+            name="more places and steps change little",
+        )
+        broken = harder.on(context, few, ["broken"])["broken"].numpy()
         return [
-            little_more(
-                "more places and steps change little",
-                "twice the places and steps",
-                outcome.among(few),
-                broken,
-            ),
+            little_more(harder.name, "twice the places and steps", outcome.among(few), broken),
             same_answer_twice(context, outcome.samples),
         ]

@@ -7,26 +7,26 @@ no point met on the way was misclassified. Whole numbers of a table stay whole. 
 is tested as by Athalye et al. 2018 and Carlini et al. 2019: gradients that are not zero, a loss that
 rises, a search without gradients and examples from a surrogate that do no better, twice the steps
 that change little, the same answer when asked again, and, with the budget removed, accuracy that
-falls to that of the best constant answer. The number is an upper bound: a stronger attack may find
-more.
+falls to that of the best constant answer. What falls within less falls within more: of other sizes only
+what is open is attacked. The number is an upper bound: a stronger attack may find more.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
-from torch import Tensor
 
 from audit.checking import Context, Cost
-from audit.checks.robustness.evasion import NormBounded, Outcome
-from audit.checks.robustness.fair_attack import white_box_validity
+from audit.checks.robustness.evasion import Outcome
+from audit.checks.robustness.fair_attack import fair_cost, white_box_validity
+from audit.checks.robustness.norm_bounded import NormBounded
 from audit.meta import Number
-from audit.methods.attacks.ascent import pgd
+from audit.producers.attacks import pgd
 from audit.record import Validity
 from audit.subject import Subject
+from audit.threats.attack import Attack
 
 
 class PGD(NormBounded):
@@ -63,27 +63,52 @@ class PGD(NormBounded):
 
     def cost(self, subject: Subject) -> Cost:
         n = min(self.samples, subject.n)
-        passes = n * self.steps * self.restarts * len(self.sizes(subject))
-        few = min(self.diagnostic_samples, n)
-        return Cost(
-            forward=passes + n + few * (self.queries + self.free_steps + 4 * self.steps),
-            backward=passes + few * (self.free_steps + 4 * self.steps),
+        # Of the other sizes of the curve, only what the first leaves open: about half.
+        curves = 1 + (len(self.sizes(subject)) - 1) / 2
+        own = round(n * self.steps * self.restarts * curves)
+        return Cost(own + n, own) + fair_cost(self, subject, self.steps)
+
+    def attack(self, subject: Subject, size: float) -> Attack:
+        return Attack(
+            "PGD",
+            pgd,
+            {
+                "eps": size,
+                "steps": self.steps,
+                "restarts": self.restarts,
+                "random_start": self.random_start,
+            },
+            asked_of=self.samples,
         )
 
-    def attack(
-        self, context: Context, samples: NDArray[np.intp], eps: float, fields: list[str]
-    ) -> dict[str, Tensor]:
-        return context.evidence(
-            pgd,
-            samples,
-            fields,
-            eps=eps,
-            steps=self.steps,
-            restarts=self.restarts,
-            random_start=self.random_start,
-        )
+    def outcomes(self, context: Context) -> list[Outcome]:
+        """What falls within less falls within more: only what is open is attacked at the other sizes."""
+        subject = context.subject
+        if subject.kind.bounds_are_guessed(subject):
+            return super().outcomes(context)
+        main = self.outcome(context, self.size(subject))
+        return [
+            main if size == main.size else self.at_another_size(context, main, size)
+            for size in self.sizes(subject)
+        ]
+
+    def at_another_size(self, context: Context, main: Outcome, size: float) -> Outcome:
+        """What is left by another size, from what the main one left."""
+        larger = size > main.size
+        open_ = main.standing if larger else main.broken
+        broken = main.broken & larger
+        if open_.any():
+            attack = replace(self.attack(context.subject, size), name="the curve", asked_of=0)
+            broken[open_] = attack.on(context, main.samples[open_], ["broken"])["broken"].numpy()
+        return self.scored(context, size, main.samples, main.clean, broken, main.found)
 
     def validity(self, context: Context, outcome: Outcome) -> list[Validity]:
         return white_box_validity(
-            context, self, outcome.samples, outcome.clean, outcome.size, outcome.found, self.steps
+            context,
+            self,
+            outcome.threat,
+            outcome.samples,
+            outcome.clean,
+            outcome.found,
+            self.steps,
         )

@@ -17,12 +17,12 @@ from pydantic import Field
 from audit import figures, statistics
 from audit.checking import Check, Context, Cost, Expectation, Measurement, pack
 from audit.checks.robustness.evasion import TAGS
-from audit.checks.robustness.worst_case import WorstCase
-from audit.checks.robustness.worst_case_l2 import WorstCaseL2
 from audit.meta import Number
-from audit.methods.smoothing import ALPHA, radius, smooth_attack, smoothed
-from audit.record import Figure, Guidance, Metric, Validity
+from audit.methods.smoothing import ALPHA, radius
+from audit.producers.smoothing import smooth_attack, smoothed
+from audit.record import Guidance, Validity
 from audit.subject import Subject
+from audit.threats.threat import default_eps, require_small_change
 from audit.words import amount, number, share
 
 JUDGING = 100  # draws that an attacked answer is the majority of
@@ -58,7 +58,7 @@ class RandomisedSmoothing(Check):
 
     def applies(self, subject: Subject) -> None:
         subject.require("has_probabilities")
-        WorstCaseL2().applies(subject)
+        require_small_change(subject, None, "l2")
 
     def cost(self, subject: Subject) -> Cost:
         n = min(self.samples, subject.n)
@@ -68,11 +68,11 @@ class RandomisedSmoothing(Check):
         return Cost(forward=sampled + attacked + judged, backward=attacked)
 
     def noise(self, subject: Subject) -> float:
-        return self.sigma or float(f"{1.25 * WorstCase().size(subject):.6g}")
+        return self.sigma or float(f"{1.25 * default_eps(subject):.6g}")
 
     def examine(self, context: Context) -> Measurement:
         subject = context.subject
-        sigma, eps = self.noise(subject), WorstCaseL2().size(subject)
+        sigma, eps = self.noise(subject), default_eps(subject, "l2")
         chosen = context.samples(self.samples)
         clusters, y = context.clusters(chosen), subject.labels.numpy()[chosen]
         found = context.evidence(
@@ -149,27 +149,30 @@ class RandomisedSmoothing(Check):
                     f"wrong with chance {number(ALPHA)}",
                 )
             ],
-            figures=self.drawn(rows, last, eps, ceiling),
+            figures=[
+                figures.curve(
+                    rows,
+                    x="radius",
+                    y="accuracy",
+                    series="series",
+                    title="The smoothed classifier: proven, and left by an attack",
+                    caption=f"Proven: {share(float(rows[0]['accuracy'] or 0))} at radius 0, "
+                    f"{share(float(last.value or 0))} at {number(eps)}, none beyond {number(ceiling)}, which "
+                    f"{self.draws:,} draws cannot exceed.",
+                )
+            ],
             per_unit=[pack("smoothed_accuracy", right, samples=chosen)],
-            guidance=advice(),
+            guidance={
+                "smoothed_accuracy": Guidance(
+                    title="Smoothing costs too many right answers",
+                    what_happened="Under noise {value} of {n} answers are right ({low} to {high}); the "
+                    "bound is {bound}.",
+                    why_it_matters="A proof of a classifier that is often wrong protects little.",
+                    what_to_do="Train with noise of this size first (Cohen et al. 2019, section 4).",
+                    tags=TAGS,
+                )
+            },
         )
-
-    def drawn(
-        self, rows: list[dict[str, Any]], last: Metric, eps: float, ceiling: float
-    ) -> list[Figure]:
-        """What is proven, and what an attack leaves, against the radius."""
-        return [
-            figures.curve(
-                rows,
-                x="radius",
-                y="accuracy",
-                series="series",
-                title="The smoothed classifier: proven, and left by an attack",
-                caption=f"Proven: {share(float(rows[0]['accuracy'] or 0))} at radius 0, "
-                f"{share(float(last.value or 0))} at {number(eps)}, none beyond {number(ceiling)}, which "
-                f"{self.draws:,} draws cannot exceed.",
-            )
-        ]
 
     def expectations(self, subject: Subject) -> list[Expectation]:
         return [
@@ -177,17 +180,3 @@ class RandomisedSmoothing(Check):
                 metric="smoothed_accuracy", op="not_shown_below", bound=0.5, severity="info"
             )
         ]
-
-
-def advice() -> dict[str, Guidance]:
-    """What a failed expectation on each metric means, and what to do about it."""
-    return {
-        "smoothed_accuracy": Guidance(
-            title="Smoothing costs too many right answers",
-            what_happened="Under noise {value} of {n} answers are right ({low} to {high}); the "
-            "bound is {bound}.",
-            why_it_matters="A proof of a classifier that is often wrong protects little.",
-            what_to_do="Train with noise of this size first (Cohen et al. 2019, section 4).",
-            tags=TAGS,
-        )
-    }

@@ -20,13 +20,12 @@ from audit.checking import Check, Context, Cost, Expectation, Measurement
 from audit.checks.robustness.evasion import TAGS
 from audit.checks.robustness.fair_attack import fewer_left, no_zero_gradient, same_answer_twice
 from audit.checks.robustness.remedy import Remedy
-from audit.checks.robustness.worst_case import WorstCase
 from audit.errors import NotApplicable
 from audit.meta import Number
-from audit.methods.attacks.apgd import apgd
-from audit.methods.attacks.search import square
-from audit.record import Figure, Guidance, Metric, Slice
+from audit.producers.attacks import apgd, square
+from audit.record import Guidance, Metric, Slice
 from audit.subject import Subject
+from audit.threats.threat import default_eps, require_small_change
 from audit.words import amount, number, share, span
 
 FEWEST = 20
@@ -36,6 +35,7 @@ QUERIES = 100
 class Rejection(Check):
     """Would it help to refuse answers with a small margin?"""
 
+    costs_as_declared: ClassVar[bool] = True
     id: ClassVar[str] = "robustness.rejection"
     title: ClassVar[str] = "Would it help to refuse answers with a small margin?"
     kind = "trial"
@@ -54,7 +54,10 @@ class Rejection(Check):
 
     def applies(self, subject: Subject) -> None:
         subject.require("has_probabilities")
-        WorstCase(eps=self.eps).applies(subject)
+        require_small_change(subject, self.eps)
+
+    def size(self, subject: Subject) -> float:
+        return default_eps(subject) if self.eps is None else self.eps
 
     def cost(self, subject: Subject) -> Cost:
         n = min(self.samples, subject.n)
@@ -63,7 +66,7 @@ class Rejection(Check):
 
     def examine(self, context: Context) -> Measurement:
         subject = context.subject
-        eps = WorstCase(eps=self.eps).size(subject)
+        eps = self.size(subject)
         chosen = context.samples(self.samples)
         y = subject.labels.numpy()
         scores = np.sort(context.answers().double().numpy(), axis=1)
@@ -137,7 +140,15 @@ class Rejection(Check):
             f"{amount(after)} wrong answers accepted instead of {amount(before)} (paired "
             f"{number(gain.value)} fewer, {span(gain.low, gain.high)}), of {len(held)} samples.",
             metrics=[gain, before, after, coverage, accepted],
-            figures=drawn(rows),
+            figures=[
+                figures.intervals(
+                    rows,
+                    value="share of samples",
+                    title="With and without refusals",
+                    caption="; ".join(f"{r['label']} {share(float(r['value'] or 0))}" for r in rows)
+                    + ".",
+                )
+            ],
             validity=[
                 no_zero_gradient(flat[right[held]]),
                 fewer_left(
@@ -148,41 +159,24 @@ class Rejection(Check):
                 ),
                 same_answer_twice(context, held),
             ],
-            guidance=advice(),
+            guidance={
+                "harm_avoided": Guidance(
+                    title="Refusing answers with a small margin does harm",
+                    what_happened="{value} ({low} to {high}) fewer wrong answers are accepted.",
+                    why_it_matters="A remedy that does not help gives false comfort.",
+                    what_to_do="Train with adversarial examples first.",
+                    tags=TAGS,
+                )
+            },
         )
 
     def expectations(self, subject: Subject) -> list[Expectation]:
         return [
             Expectation(
                 metric="harm_avoided",
-                slice={"eps": WorstCase(eps=self.eps).size(subject)},
+                slice={"eps": self.size(subject)},
                 op="not_shown_below",
                 bound=0.0,
                 severity="info",
             )
         ]
-
-
-def advice() -> dict[str, Guidance]:
-    """What a failed expectation on each metric means, and what to do about it."""
-    return {
-        "harm_avoided": Guidance(
-            title="Refusing answers with a small margin does harm",
-            what_happened="{value} ({low} to {high}) fewer wrong answers are accepted.",
-            why_it_matters="A remedy that does not help gives false comfort.",
-            what_to_do="Train with adversarial examples first.",
-            tags=TAGS,
-        )
-    }
-
-
-def drawn(rows: list[dict[str, Any]]) -> list[Figure]:
-    """Answers that are right, against the share refused."""
-    return [
-        figures.intervals(
-            rows,
-            value="share of samples",
-            title="With and without refusals",
-            caption="; ".join(f"{r['label']} {share(float(r['value'] or 0))}" for r in rows) + ".",
-        )
-    ]

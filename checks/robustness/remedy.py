@@ -53,7 +53,8 @@ class Remedy(Check):
         self.attack("standard").applies(subject)
 
     def cost(self, subject: Subject) -> Cost:
-        return self.attack("standard").cost(subject)
+        once = self.attack("standard").cost(subject)
+        return once + once  # before and after
 
     def examine(self, context: Context) -> Measurement:
         subject = context.subject
@@ -142,8 +143,8 @@ class Remedy(Check):
     def unmasking(self, after: Outcome) -> str:
         """How much of what seemed to help only hid the gradients."""
         found = after.found
-        hidden = int(np.sum(after.broken & ~found["white"].numpy()))
-        seeming = int(np.sum(after.clean & ~found["white"].numpy()))
+        hidden = int(np.sum(after.broken & ~found.white.numpy()))
+        seeming = int(np.sum(after.clean & ~found.white.numpy()))
         if hidden <= 0.02 * len(after.samples):
             return ""
         return (

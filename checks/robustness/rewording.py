@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
-from torch import Tensor
 
 from audit.checking import Context, Cost
 from audit.checks.robustness.evasion import Evasion, Outcome
@@ -20,9 +19,11 @@ from audit.checks.robustness.fair_attack import (
     same_answer_twice,
 )
 from audit.errors import NotApplicable
-from audit.methods.attacks.words import candidates, reworded
+from audit.producers.attacks import candidates, reworded
 from audit.record import Severity, Validity
 from audit.subject import Subject
+from audit.threats.attack import Attack
+from audit.threats.threat import Threat
 from audit.words import share
 
 FEW, MANY = 50, 12  # samples and edits of the diagnostic
@@ -47,8 +48,10 @@ class Rewording(Evasion):
         candidates(subject, self.kind_of_change)
 
     def cost(self, subject: Subject) -> Cost:
-        options = subject.inputs.shape[1] + 48
-        return Cost(forward=(min(self.samples, subject.n) * self.edits * 2 + FEW * MANY) * options)
+        # What has fallen is changed no further: with many words most fall at the first or the second.
+        n, options = min(self.samples, subject.n), subject.inputs.shape[1] + 48
+        edits = 0.6 * n * sum(self.sizes(subject)) + 1.4 * min(FEW, subject.n)
+        return Cost(forward=round(edits * options) + n * self.edits)
 
     def gate(self, subject: Subject) -> tuple[Severity, bool]:
         return "medium", True
@@ -60,34 +63,36 @@ class Rewording(Evasion):
         whole = {size for size in self.also if size == int(size)}
         return sorted({*map(float, range(1, self.edits + 1)), *whole})
 
-    def step_name(self, subject: Subject, size: float) -> str:
-        return f"{size:.0f} word{'s' if size > 1 else ''} changed"
+    @abstractmethod
+    def said(self, size: float) -> str:
+        """'Mistyping 2 words by one letter each'."""
 
-    def attack(
-        self, context: Context, samples: NDArray[np.intp], size: float, fields: list[str]
-    ) -> dict[str, Tensor]:
-        return context.evidence(
-            reworded, samples, fields, kind=self.kind_of_change, edits=int(size)
-        )
+    def threat(self, subject: Subject, size: float) -> Threat:
+        return Threat(size, self.said(size), f"{size:.0f} word{'s' if size > 1 else ''} changed")
+
+    def attack(self, subject: Subject, size: float) -> Attack:
+        return Attack("greedy search", reworded, {"kind": self.kind_of_change, "edits": int(size)})
 
     def validity(self, context: Context, outcome: Outcome) -> list[Validity]:
-        kind = self.kind_of_change
-        by_chance = context.evidence(
-            reworded, outcome.samples, ["broken"], kind=kind, edits=int(outcome.size), greedy=False
-        )["broken"].numpy()
+        greedy = self.attack(context.subject, outcome.size)
+        chance = replace(
+            greedy, name="chance no better", parameters={**greedy.parameters, "greedy": False}
+        )
+        by_chance = chance.on(context, outcome.samples, ["broken"])["broken"].numpy()
         few = context.samples(FEW)
-        free = ~context.evidence(reworded, few, ["broken"], kind=kind, edits=MANY)["broken"].numpy()
+        many = replace(self.attack(context.subject, MANY), name="more edits break more")
+        free = ~many.on(context, few, ["broken"])["broken"].numpy()
         constant = best_constant(context, few)
         return [
             fewer_left(
-                "chance no better",
+                chance.name,
                 "changing as many words by chance",
                 outcome.standing,
                 outcome.clean & ~by_chance,
                 WEAK,
             ),
             doubtful(
-                "more edits break more",
+                many.name,
                 free.mean() <= max(constant, GAIN),
                 f"with {MANY} edits {share(float(free.mean()))} of {len(few)} stay right; the best "
                 f"constant answer gets {share(constant)}",

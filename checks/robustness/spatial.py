@@ -7,20 +7,20 @@ must break little more.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any, ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
-from torch import Tensor
 
 from audit.checking import Context, Cost
 from audit.checks.robustness.evasion import Evasion, Outcome
-from audit.checks.robustness.fair_attack import little_more, same_answer_twice
+from audit.checks.robustness.fair_attack import little_more, same_answer_twice, searched
 from audit.meta import Number
-from audit.methods.attacks.spatial import spatial
+from audit.producers.attacks import spatial
 from audit.record import Validity
 from audit.subject import Subject
+from audit.threats.attack import Attack
+from audit.threats.threat import Threat
 from audit.words import share
 
 FEW = 20
@@ -63,43 +63,32 @@ class Spatial(Evasion):
         return len(subject.kind.displacements(subject, self.degrees, self.shift, grid))
 
     def cost(self, subject: Subject) -> Cost:
+        n, few = min(self.samples, subject.n), min(FEW, subject.n)
         finer = self.tries(subject, 2 * self.grid - 1)
-        return Cost(
-            forward=min(self.samples, subject.n) * self.tries(subject, self.grid) + FEW * finer
-        )
+        # What has fallen is tried no further.
+        all_ = 0.55 * n * self.tries(subject, self.grid) + 0.85 * few * finer
+        return Cost(forward=round(searched(subject) * all_) + 2 * n)
 
     def size(self, subject: Subject) -> float:
         return self.shift
 
-    def step_name(self, subject: Subject, size: float) -> str:
-        return subject.kind.displacement(self.degrees, share(size))[1]
+    def threat(self, subject: Subject, size: float) -> Threat:
+        return Threat(size, *subject.kind.displacement(self.degrees, share(size)))
 
-    def change(self, subject: Subject, size: float) -> str:
-        return subject.kind.displacement(self.degrees, share(size))[0]
-
-    def attack(
-        self, context: Context, samples: NDArray[np.intp], size: float, fields: list[str]
-    ) -> dict[str, Tensor]:
-        return self.searched(context, samples, size, fields, self.grid)
-
-    def searched(
-        self, context: Context, samples: NDArray[np.intp], size: float, fields: list[str], grid: int
-    ) -> dict[str, Tensor]:
-        return context.evidence(
-            spatial, samples, fields, degrees=self.degrees, shift=size, grid=grid
-        )
+    def attack(self, subject: Subject, size: float, grid: int = 0) -> Attack:
+        """What searches for it, over the check's grid or another."""
+        parameters = {"degrees": self.degrees, "shift": size, "grid": grid or self.grid}
+        return Attack("grid search", spatial, parameters)
 
     def validity(self, context: Context, outcome: Outcome) -> list[Validity]:
-        found = [same_answer_twice(context, outcome.samples)]
-        if self.tries(context.subject, 2 * self.grid - 1) > self.tries(context.subject, self.grid):
+        found, grid = [same_answer_twice(context, outcome.samples)], 2 * self.grid - 1
+        if self.tries(context.subject, grid) > self.tries(context.subject, self.grid):
             few = context.samples(min(FEW, len(outcome.samples)))
-            finer = self.searched(context, few, outcome.size, ["broken"], 2 * self.grid - 1)
+            finer = replace(
+                self.attack(context.subject, outcome.size, grid), name="a finer grid changes little"
+            )
+            broken = finer.on(context, few, ["broken"])["broken"].numpy()
             found.append(
-                little_more(
-                    "a finer grid changes little",
-                    "a grid twice as fine",
-                    outcome.among(few),
-                    finer["broken"].numpy(),
-                )
+                little_more(finer.name, "a grid twice as fine", outcome.among(few), broken)
             )
         return found

@@ -39,5 +39,5 @@ class Substitutions(Rewording):
             "decides no verdict."
         )
 
-    def change(self, subject: Subject, size: float) -> str:
+    def said(self, size: float) -> str:
         return f"Replacing {size:.0f} word{'s' if size > 1 else ''} by near ones"

@@ -11,7 +11,6 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from audit.checks.robustness.rewording import Rewording
-from audit.subject import Subject
 
 
 class Typos(Rewording):
@@ -26,5 +25,5 @@ class Typos(Rewording):
         "words."
     )
 
-    def change(self, subject: Subject, size: float) -> str:
+    def said(self, size: float) -> str:
         return f"Mistyping {size:.0f} word{'s' if size > 1 else ''} by one letter, its case or its mark each"

@@ -7,21 +7,25 @@ the same size. Who finds such a change needs no access to the single input.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from audit import figures, statistics
-from audit.checking import Check, Context, Cost, Expectation, Measurement
+from audit.checking import Check, Context, Cost, Expectation, Measurement, asked_sizes
 from audit.checks.robustness.evasion import TAGS, unattacked
 from audit.checks.robustness.fair_attack import WEAK, doubtful, same_answer_twice
-from audit.checks.robustness.pgd import PGD
+from audit.checks.robustness.norm_bounded import undeclared
 from audit.errors import NotApplicable
 from audit.meta import Number
-from audit.methods.attacks.universal import shifted, universal
-from audit.record import Guidance
+from audit.producers.attacks import shifted, universal
+from audit.record import Guidance, Metric, Slice
 from audit.subject import Subject
+from audit.threats.attack import Attack
+from audit.threats.threat import default_eps, require_small_change
 from audit.words import amount, share
 
 FEWEST = 20
@@ -30,6 +34,7 @@ FEWEST = 20
 class Universal(Check):
     """Is there one change that fools the model on most inputs?"""
 
+    costs_as_declared: ClassVar[bool] = True
     id: ClassVar[str] = "robustness.universal"
     title: ClassVar[str] = "Is there one change that fools the model on most inputs?"
     explained_by: ClassVar[tuple[str, ...]] = ("robustness.worst_case",)
@@ -43,9 +48,12 @@ class Universal(Check):
     )
     samples: int = Field(default=500, ge=20, description="that the change is tried on, at most")
     steps: int = Field(default=60, ge=1, description="of the search, on one batch")
+    also: list[Annotated[Number, Field(gt=0)]] = Field(
+        default=[], description="other eps that are measured too"
+    )
 
     def applies(self, subject: Subject) -> None:
-        PGD(eps=self.eps).applies(subject)
+        require_small_change(subject, self.eps)
         if not subject.kind.common_unit:
             raise NotApplicable("one change of all rows is a change of units, not an attack")
         if subject.n < 2 * FEWEST:
@@ -53,17 +61,28 @@ class Universal(Check):
                 f"{subject.n} samples are too few to search on some and try on others"
             )
 
+    def size(self, subject: Subject) -> float:
+        return default_eps(subject) if self.eps is None else self.eps
+
+    def sizes(self, subject: Subject) -> list[float]:
+        """What is measured, the size that is judged first."""
+        return list(dict.fromkeys([self.size(subject), *self.also]))
+
+    def asking(self, slices: Sequence[Slice]) -> Check:
+        found = asked_sizes(slices, "eps")
+        return self.model_copy(update={"also": sorted({*self.also, *found})}) if found else self
+
     def cost(self, subject: Subject) -> Cost:
         batch = min(subject.batch_size, subject.n // 2)
+        sizes = len(self.sizes(subject))
         return Cost(
-            forward=batch * self.steps + 2 * min(self.samples, subject.n),
-            backward=batch * self.steps,
+            forward=sizes * (batch * self.steps + 2 * min(self.samples, subject.n)),
+            backward=sizes * batch * self.steps,
         )
 
     def examine(self, context: Context) -> Measurement:
         subject = context.subject
-        attack = PGD(eps=self.eps)
-        eps = attack.size(subject)
+        eps, *others = self.sizes(subject)
         chosen = context.samples(min(subject.n, self.samples + subject.batch_size))
         fit = chosen[:: max(2, len(chosen) // subject.batch_size)][: subject.batch_size]
         held = np.setdiff1d(chosen, fit)
@@ -74,17 +93,28 @@ class Universal(Check):
             )
         held = held[clean]
         clusters = context.clusters(held)
-        broken = {}
-        for name, steps in (("fooled_by_one", self.steps), ("fooled_by_noise", 0)):
-            made = context.evidence(universal, fit, ["change"], eps=eps, steps=steps)["change"][0]
-            flat = made.flatten().tolist()
-            broken[name] = context.evidence(shifted, held, eps=eps, change=flat)["broken"].numpy()
-        fooled, noise = (
-            statistics.proportion(
-                name, bits, direction="lower", clusters=clusters, slice={"eps": eps}
-            )
-            for name, bits in broken.items()
-        )
+
+        def flipped(size: float) -> dict[str, NDArray[np.bool_]]:
+            """[held] which answers the searched change flips, and which a random one."""
+            found = {}
+            for name, steps in (("fooled_by_one", self.steps), ("fooled_by_noise", 0)):
+                search = Attack("universal", universal, {"eps": size, "steps": steps})
+                flat = search.on(context, fit, ["change"])["change"][0].flatten().tolist()
+                trial = Attack("trial", shifted, {"eps": size, "change": flat})
+                found[name] = trial.on(context, held)["broken"].numpy()
+            return found
+
+        def told(size: float, broken: dict[str, NDArray[np.bool_]]) -> list[Metric]:
+            return [
+                statistics.proportion(
+                    name, bits, direction="lower", clusters=clusters, slice={"eps": size}
+                )
+                for name, bits in broken.items()
+            ]
+
+        broken = flipped(eps)
+        fooled, noise = told(eps, broken)
+        more = [metric for size in others for metric in told(size, flipped(size))]
         rows = [
             {"label": label, "value": m.value, "low": m.low, "high": m.high}
             for label, m in (("the change that was searched", fooled), ("a random one", noise))
@@ -93,7 +123,7 @@ class Universal(Check):
             answer=f"One change of each value by at most eps {eps:.3g}, found on {len(fit)} samples, "
             f"flips {amount(fooled)} of {len(held):,} right answers to others; a random change of that "
             f"size flips {amount(noise)}.",
-            metrics=[fooled, noise],
+            metrics=[fooled, noise, *more],
             validity=[
                 doubtful(
                     "better than chance",
@@ -128,12 +158,11 @@ class Universal(Check):
         )
 
     def expectations(self, subject: Subject) -> list[Expectation]:
-        attack = PGD(eps=self.eps)
-        _, gates = attack.gate(subject)
+        gates = not undeclared(subject, self.eps)
         return [
             Expectation(
                 metric="fooled_by_one",
-                slice={"eps": attack.size(subject)},
+                slice={"eps": self.size(subject)},
                 op="not_shown_above",
                 bound=0.5,
                 severity="medium" if gates else "info",

@@ -10,24 +10,37 @@ features of a table have no common length.
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
+from pydantic import Field
 
-from audit.checking import Context, Cost
-from audit.checks.robustness.worst_case import FIRST_STEPS, WorstCase
-from audit.methods.attacks.ascent import pgd
-from audit.methods.attacks.minimum_norm import smallest_l2
-from audit.record import Severity
+from audit.checking import Context, Cost, Expectation
+from audit.checks.robustness import worst_cases
+from audit.checks.robustness.evasion import Beyond, Outcome
+from audit.checks.robustness.norm_bounded import NormBounded
+from audit.checks.robustness.worst_case import WorstCase
+from audit.producers.attacks import pgd
+from audit.record import Figure, Metric, Severity, Validity
 from audit.subject import Subject
+from audit.threats.attack import Attack
+from audit.threats.cascade import (
+    DEEPFOOL_STEPS,
+    FIRST_STEPS,
+    NEAREST,
+    REFINING,
+    ROUNDS,
+    Cascade,
+    Fallen,
+    worst_case,
+)
+from audit.threats.threat import Norm
 
-DEEPFOOL_STEPS, NEAREST = 50, 3
-ROUNDS, REFINING = 2, 30  # of Carlini and Wagner
+STANDS = 0.9  # share of the samples before most of the attacks, as a rule
 
 
-class WorstCaseL2(WorstCase):
+class WorstCaseL2(NormBounded):
     """How right does the model stay under the worst of several attacks on all values together?"""
 
     id: ClassVar[str] = "robustness.worst_case_l2"
@@ -35,37 +48,70 @@ class WorstCaseL2(WorstCase):
         "How right does the model stay under the worst of several attacks on all values together?"
     )
     finding_title: ClassVar[str] = "The worst of several L2 attacks flips too many answers"
-    norm: ClassVar[Literal["linf", "l2"]] = "l2"
-    undeclared: ClassVar[Severity] = "info"
+    norm: ClassVar[Norm] = "l2"
+    declared: ClassVar[Severity] = WorstCase.declared
     explained_by: ClassVar[tuple[str, ...]] = ("robustness.worst_case",)
+    profiles: ClassVar[dict[str, dict[str, Any]]] = WorstCase.profiles
+
+    samples: int = Field(default=200, ge=10, description="at most this many samples are attacked")
+    steps: int = Field(default=40, ge=2, description="of each gradient attack but the first")
+    restarts: int = Field(default=1, ge=1, description="random starts of each Auto-PGD")
+    targets: int = Field(
+        default=2, ge=0, description="other classes that are aimed at, nearest first"
+    )
 
     def cost(self, subject: Subject) -> Cost:
-        cascade, n = super().cost(subject), min(self.samples, subject.n)
-        search = n * (DEEPFOOL_STEPS // 5 * NEAREST + ROUNDS * REFINING)
-        return Cost(cascade.forward + search, cascade.backward + search)
-
-    def first(
-        self, context: Context, samples: NDArray[np.intp], eps: float, fields: list[str]
-    ) -> dict[str, Tensor]:
-        return context.evidence(pgd, samples, fields, eps=eps, steps=FIRST_STEPS, norm="l2")
-
-    def search(
-        self,
-        context: Context,
-        samples: NDArray[np.intp],
-        eps: float,
-        fields: list[str],
-        *,
-        masked: bool,
-        changes: int = 0,
-    ) -> dict[str, Tensor]:
-        return context.evidence(
-            smallest_l2,
-            samples,
-            fields,
-            steps=DEEPFOOL_STEPS,
-            nearest=NEAREST,
-            rounds=ROUNDS,
-            refining=REFINING,
-            around=masked,
+        n = min(self.samples, subject.n)
+        search = DEEPFOOL_STEPS // 5 * NEAREST + ROUNDS * REFINING
+        return worst_cases.cost(
+            self, subject, first=n * FIRST_STEPS, search=search, standing=STANDS
         )
+
+    def attack(self, subject: Subject, size: float) -> Attack:
+        threat = self.threat(subject, size)
+        return Attack("PGD", pgd, {**threat.parameters, "steps": FIRST_STEPS})
+
+    def cascade(self, context: Context, size: float) -> Cascade:
+        """The attacks, in order."""
+        subject = context.subject
+        return worst_case(
+            self.threat(subject, size),
+            self.attack(subject, size),
+            classes=subject.task.alternatives(subject),
+            steps=self.steps,
+            restarts=self.restarts,
+            targets=self.targets,
+            queries=self.queries,
+            draws=worst_cases.draws(context, context.samples(self.samples)),
+        )
+
+    def run(
+        self, context: Context, samples: NDArray[np.intp], size: float, *, points: bool = False
+    ) -> Fallen:
+        return worst_cases.run(self, self.cascade(context, size), context, samples, points)
+
+    def validity(self, context: Context, outcome: Outcome) -> list[Validity]:
+        return worst_cases.fairness(self, context, outcome)
+
+    def smallest(self, context: Context, outcome: Outcome) -> NDArray[np.float64]:
+        """[n] the smallest change that broke each sample; 0 of what was wrong before."""
+        return worst_cases.smallest_sizes(context, outcome)
+
+    def beyond(self, context: Context, outcome: Outcome) -> Beyond:
+        smallest, remark = self.smallest(context, outcome), self.remark(context.subject)
+        return worst_cases.beyond(context, outcome, smallest, remark)
+
+    def pictures(
+        self, context: Context, base: Metric, outcomes: list[Outcome], bound: float
+    ) -> list[Figure]:
+        eps = self.size(context.subject)
+        outcome = next(o for o in outcomes if o.size == eps)
+        several = len(outcomes) > 1
+        found = super().pictures(context, base, outcomes, bound) if several else []
+        if eps:
+            smallest = self.smallest(context, outcome)
+            found.append(worst_cases.every_size(context, outcome, smallest, base, bound))
+        return found
+
+    def expectations(self, subject: Subject) -> list[Expectation]:
+        return [worst_cases.gap_expectation(self.gate(subject)[1])]

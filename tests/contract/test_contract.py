@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from audit import Check, Guidance, Measurement, Metric
+from audit.checking import Cost
 from audit.errors import NotApplicable
 from audit.plan import build_check
 from audit.registry import registry
@@ -146,6 +147,14 @@ def nothing(value=0.5):
         edges=None,
     )
     return Measurement(answer=f"{value}.", metrics=[metric])
+
+
+def test_a_check_that_declares_far_more_than_it_makes_is_told():
+    check = broken_check(lambda context: nothing())
+    type(check).costs_as_declared = True
+    type(check).cost = lambda self, subject: Cost(forward=5000)
+    with pytest.raises(ContractBroken, match="declares 5,000 forward passes and makes only 0"):
+        check_contract(check, tiny_subject("tabular", "binary"))
 
 
 @pytest.mark.parametrize(

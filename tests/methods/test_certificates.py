@@ -10,11 +10,11 @@ import audit
 from audit.checking import Context
 from audit.errors import NotApplicable
 from audit.methods.attacks.budgets import Budget
-from audit.methods.attacks.minimum_norm import minimum_eps, smallest_l2
 from audit.methods.certificates.activations import SIGMOID, TANH, Bent
 from audit.methods.certificates.linear import Bounds, Form, lower_bound, margins
 from audit.methods.certificates.network import network_of
-from audit.methods.certificates.search import boundable, certified_eps
+from audit.producers.attacks import minimum_eps, smallest_l2
+from audit.producers.certificates import boundable, certified_eps
 
 from ..conftest import image_data, trained
 from .attacks.test_budgets import WEIGHT, linear

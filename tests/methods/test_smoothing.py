@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from audit.checking import Context
-from audit.methods.smoothing import radius, smooth_attack, smoothed
+from audit.methods.smoothing import radius
+from audit.producers.smoothing import smooth_attack, smoothed
 
 from .attacks.test_budgets import WEIGHT, linear
 

@@ -7,10 +7,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from audit.evidence import Batch, producer
-from audit.methods.attacks.ascent import Attacked, as_evidence, restarted
-from audit.methods.attacks.budgets import Budget, Norm, budget, expand
-from audit.methods.attacks.goals import Loss, goal, gradient_of, losses
+from audit.draws import Draws
+from audit.methods.attacks.ascent import Ascended, as_valid, restarted
+from audit.methods.attacks.budgets import Bounds, Budget, Norm, expand
+from audit.methods.attacks.goals import Loss, Model, Victim, gradient_of, losses
 
 MOMENTUM = 0.75
 ENOUGH = 0.75  # share of steps between checkpoints that must raise the loss
@@ -35,7 +35,7 @@ def ascend(
     kind: Loss,
     aimed: Tensor | None = None,
     start: Tensor | None = None,
-) -> Attacked:
+) -> Ascended:
     """Auto-PGD (Croce and Hein 2020, algorithm 1); what is broken is attacked no further.
 
     Args:
@@ -130,44 +130,59 @@ def ascend(
     if len(open_):
         result[open_] = torch.where(expand(wrong, current), current, best_at)
         broken[open_[wrong]] = True
-    return Attacked(result, result, broken, (highest > first) | broken | fixed, zero)
+    return Ascended(result, broken, result, (highest > first) | broken | fixed, zero)
 
 
-@producer(version=3, private=("x",))
 def apgd(
-    batch: Batch,
+    model: Model | Victim,
+    x: Tensor,
+    y: Tensor,
+    eps: float | Budget,
     *,
-    eps: float,
-    steps: int,
-    loss: Loss,
+    loss: Loss = "ce",
+    steps: int = 40,
     rank: int = 0,
-    norm: Norm = "linf",
-    margin: float = 0.0,
     restarts: int = 1,
-) -> dict[str, Tensor]:
+    norm: Norm = "linf",
+    bounds: Bounds | None = None,
+    seed: int | Draws = 0,
+) -> Ascended:
     """Auto-PGD (Croce and Hein 2020) from random starts, each on what the ones before left.
 
     Args:
+        model: points [n, ...] → scores [n, classes].
+        x: [n, ...] samples. y: [n] the class that each has to leave.
+        eps: largest change of each value (Linf) or of all together (L2), in the units of `x`; or a budget.
         loss: 'ce', 'dlr', or 'targeted': the class of the `rank`-th highest score among the others.
-        margin: by how much another class must lead before the sample counts as broken.
+        bounds: the lowest and the highest value that an input may have; none where None.
 
-    Returns:
-        x [n, ...], broken [n], loss_rose [n], zero_gradient [n].
+    Raises:
+        ValueError: eps, the norm or the bounds are none.
+
+    Example:
+        >>> apgd(lambda x: torch.cat([-x, x], 1), torch.tensor([[0.1], [0.9]]), torch.tensor([1, 1]),
+        ...      eps=0.2, loss="dlr").broken.tolist()
+        [True, False]
     """
-    allowed = budget(batch.subject, eps, norm)
+    victim, allowed = Victim.of(model), Budget.of(eps, x, norm, bounds)
+    draws = Draws.of(seed, len(x))
 
-    def attack(rows: Tensor, restart: int) -> dict[str, Tensor]:
-        x = batch.x[rows]
-        aim = goal(batch.subject, x, batch.y[rows], margin)
+    def attack(rows: Tensor, restart: int) -> Ascended:
         aimed = None
         if loss == "targeted":
             with torch.no_grad():
-                others = aim.logits(x).scatter(1, aim.y[:, None], float("-inf"))
+                scores = victim.logits(x[rows], rows)
+            others = scores.scatter(1, y[rows][:, None], float("-inf"))
             aimed = others.argsort(1, descending=True)[:, rank]
-        start = batch.uniform((restart << 16) + rank, x.shape[1:])[rows]
-        made = ascend(
-            aim.logits, x, aim.y, allowed, steps=steps, kind=loss, aimed=aimed, start=start
+        return ascend(
+            lambda point, at: victim.logits(point, rows[at]),
+            x[rows],
+            y[rows],
+            allowed,
+            steps=steps,
+            kind=loss,
+            aimed=aimed,
+            start=draws.uniform((restart << 16) + rank, x.shape[1:], x)[rows],
         )
-        return as_evidence(made, aim)
 
-    return restarted(batch, restarts, attack)
+    return as_valid(victim, restarted(len(x), x.device, restarts, attack))

@@ -8,25 +8,25 @@ gradient also tells whether the step before it succeeded, and nothing leaves the
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from audit.evidence import Batch, producer
-from audit.methods.attacks.budgets import Budget, Norm, budget, expand
-from audit.methods.attacks.goals import Goal, goal, gradient_of, margin
+from audit.draws import Draws
+from audit.methods.attacks.budgets import Bounds, Budget, Norm, expand
+from audit.methods.attacks.goals import Attacked, Model, Victim, gradient_of, margin
 
 
 @dataclass(frozen=True)
-class Attacked:
-    """What an attack did to a batch.
+class Ascended(Attacked):
+    """What a gradient attack did to a batch.
+
+    `x` is the first misclassified point met, the last point where none was.
 
     Attributes:
-        x: [n, ...] the first misclassified point met, the last point where none was.
         final: [n, ...] the last point, what textbook implementations return.
-        broken: [n] a misclassified point was met.
         loss_rose: [n] the margin by which the attack wins grew from the first point to the last (the
             cross-entropy grows with it, but rounds to zero on confident models), or the budget
             allows no change.
@@ -34,9 +34,7 @@ class Attacked:
             the cross-entropy and of the margin.
     """
 
-    x: Tensor
     final: Tensor
-    broken: Tensor
     loss_rose: Tensor
     zero_gradient: Tensor
 
@@ -50,10 +48,11 @@ def ascent(
     steps: int,
     step: float,
     start: Tensor | None = None,
-) -> Attacked:
-    """Projected gradient ascent on the cross-entropy (Madry et al. 2018): along the gradient's sign
-    under Linf, along the gradient under L2. Where it rounds to zero, as that of a very sure model
-    does, along the margin's, which does not (Carlini and Wagner 2017, section IV).
+) -> Ascended:
+    """Projected gradient ascent on the cross-entropy (Madry et al. 2018).
+
+    Along the gradient's sign under Linf, along the gradient under L2. Where it rounds to zero, as that of
+    a very sure model does, along the margin's, which does not (Carlini and Wagner 2017, section IV).
 
     One step of the full radius from the sample itself is FGSM (Goodfellow et al. 2015).
 
@@ -92,105 +91,142 @@ def ascent(
     kept = torch.where(expand(broken, x), kept, current)
     # What ends misclassified has risen, wherever its random start was.
     rose = (margin(scores, y) > first) | wrong | ~ball.movable
-    return Attacked(kept, current, broken | wrong, rose, zero)
+    return Ascended(kept, broken | wrong, current, rose, zero)
 
 
-def as_evidence(attacked: Attacked, aim: Goal) -> dict[str, Tensor]:
-    return {
-        "x": aim.valid(attacked.x),
-        "broken": attacked.broken,
-        "loss_rose": attacked.loss_rose,
-        "zero_gradient": attacked.zero_gradient,
-    }
+def falls(
+    logits: Callable[[Tensor, Tensor], Tensor],
+    x: Tensor,
+    y: Tensor,
+    allowed: Budget,
+    *,
+    steps: int,
+    step: float,
+    start: Tensor,
+) -> Tensor:
+    """[n] does `ascent` meet a misclassified point? What did is followed no further, and costs no more.
+
+    Args:
+        logits: (points [m, ...], rows [m] of the batch that they stand for) → [m, classes].
+    """
+    ball = allowed.around(x)
+    current, rows = ball.start(start), torch.arange(len(x), device=x.device)
+    broken = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+    for taken in range(steps + 1):
+        point = current.detach().requires_grad_(taken < steps)
+        scores = logits(point, rows)
+        wrong = scores.detach().argmax(1) != y[rows]
+        broken[rows[wrong]] = True
+        if taken == steps or bool(wrong.all()):
+            break
+        gradient = gradient_of(F.cross_entropy(scores, y[rows], reduction="sum"), point, keep=True)
+        flat = ball.flat(gradient)
+        if bool(flat.any()):
+            instead = gradient_of(margin(scores, y[rows]).sum(), point)
+            gradient = torch.where(expand(flat, gradient), instead, gradient)
+        current, rows, ball = point.detach()[~wrong], rows[~wrong], ball[~wrong]
+        current = ball.step(current, gradient[~wrong], step)
+    return broken
 
 
-@producer(version=3, private=("x",))
-def fgsm(batch: Batch, *, eps: float) -> dict[str, Tensor]:
+def fgsm(
+    model: Model | Victim,
+    x: Tensor,
+    y: Tensor,
+    eps: float | Budget,
+    *,
+    bounds: Bounds | None = None,
+) -> Ascended:
     """Fast gradient sign method (Goodfellow et al. 2015): one step of the full budget.
 
-    Returns:
-        x [n, ...], broken [n], loss_rose [n], zero_gradient [n].
+    Args:
+        model: points [n, ...] → scores [n, classes].
+        x: [n, ...] samples. y: [n] the class that each has to leave.
+        eps: largest change of each value, in the units of `x`; or a budget.
+        bounds: the lowest and the highest value that an input may have; none where None.
+
+    Raises:
+        ValueError: eps or bounds are none.
+
+    Example:
+        >>> fgsm(lambda x: torch.cat([-x, x], 1), torch.tensor([[0.1], [0.9]]), torch.tensor([1, 1]),
+        ...      eps=0.2).broken.tolist()
+        [True, False]
     """
-    aim = goal(batch.subject, batch.x, batch.y)
-    allowed = budget(batch.subject, eps)
-    return as_evidence(ascent(aim.logits, batch.x, aim.y, allowed, steps=1, step=1.0), aim)
+    victim, allowed = Victim.of(model), Budget.of(eps, x, bounds=bounds)
+    return as_valid(victim, ascent(victim.logits, x, y, allowed, steps=1, step=1.0))
 
 
-@producer(version=3, private=("x",))
 def pgd(
-    batch: Batch,
+    model: Model | Victim,
+    x: Tensor,
+    y: Tensor,
+    eps: float | Budget,
     *,
-    eps: float,
-    steps: int,
+    steps: int = 20,
     restarts: int = 1,
-    norm: Norm = "linf",
     random_start: bool = True,
-) -> dict[str, Tensor]:
+    norm: Norm = "linf",
+    bounds: Bounds | None = None,
+    seed: int | Draws = 0,
+) -> Ascended:
     """Projected gradient descent (Madry et al. 2018): random starts, steps of 2.5 eps / steps.
 
     Every restart after the first attacks only what is not broken yet.
 
     Args:
+        model: points [n, ...] → scores [n, classes].
+        x: [n, ...] samples. y: [n] the class that each has to leave.
+        eps: largest change of each value (Linf) or of all together (L2), in the units of `x`; or a budget.
         random_start: false for the basic iterative method (Kurakin et al. 2017), which starts at the
             sample.
+        bounds: the lowest and the highest value that an input may have; none where None.
 
-    Returns:
-        as `fgsm`.
+    Raises:
+        ValueError: eps, the norm or the bounds are none.
+
+    Example:
+        >>> pgd(lambda x: torch.cat([-x, x], 1), torch.tensor([[0.1], [0.9]]), torch.tensor([1, 1]),
+        ...     eps=0.2, bounds=(-1, 1)).broken.tolist()
+        [True, False]
     """
-    allowed = budget(batch.subject, eps, norm)
+    victim, allowed = Victim.of(model), Budget.of(eps, x, norm, bounds)
+    draws = Draws.of(seed, len(x))
 
-    def attack(rows: Tensor, restart: int) -> dict[str, Tensor]:
-        start = batch.uniform(restart, batch.x.shape[1:])[rows] if random_start else None
-        aim = goal(batch.subject, batch.x[rows], batch.y[rows])
-        return as_evidence(
-            ascent(
-                aim.logits,
-                batch.x[rows],
-                aim.y,
-                allowed,
-                steps=steps,
-                step=2.5 / steps,
-                start=start,
-            ),
-            aim,
+    def attack(rows: Tensor, restart: int) -> Ascended:
+        start = draws.uniform(restart, x.shape[1:], x)[rows] if random_start else None
+        return ascent(
+            lambda point: victim.logits(point, rows),
+            x[rows],
+            y[rows],
+            allowed,
+            steps=steps,
+            step=2.5 / steps,
+            start=start,
         )
 
-    return restarted(batch, restarts if random_start else 1, attack)
+    return as_valid(victim, restarted(len(x), x.device, restarts if random_start else 1, attack))
+
+
+def as_valid(victim: Victim, found: Ascended) -> Ascended:
+    """The points found as valid samples."""
+    return replace(found, x=victim.valid(found.x))
 
 
 def restarted(
-    batch: Batch, restarts: int, attack: Callable[[Tensor, int], dict[str, Tensor]]
-) -> dict[str, Tensor]:
-    """An attack again and again, each time on what still stands.
+    n: int, device: torch.device, restarts: int, attack: Callable[[Tensor, int], Ascended]
+) -> Ascended:
+    """An attack on `n` samples again and again, each time on what still stands.
 
     Args:
-        attack: (rows [m] of the batch, number of the start) → its evidence on them.
+        attack: (rows [m] of the batch, number of the start) → what it did to them.
     """
-    open_ = torch.arange(len(batch.x), device=batch.x.device)
-    found = attack(open_, 0)
+    found = attack(torch.arange(n, device=device), 0)
     for restart in range(1, restarts):
-        open_ = (~found["broken"]).nonzero()[:, 0]
+        open_ = (~found.broken).nonzero()[:, 0]
         if len(open_) == 0:
             break
         made = attack(open_, restart)
-        better = made["broken"]
-        found["x"][open_[better]] = made["x"][better]
-        found["broken"][open_[better]] = True
+        found.x[open_[made.broken]] = made.x[made.broken]
+        found.broken[open_[made.broken]] = True
     return found
-
-
-@producer(version=2)
-def free_pgd(batch: Batch, *, steps: int) -> dict[str, Tensor]:
-    """PGD with the budget removed: a diagnostic of the attack, not a threat.
-
-    A sound gradient attack that may change everything leaves nothing right (Carlini et al. 2019,
-    3.1).
-
-    Returns:
-        broken [n].
-    """
-    allowed = budget(batch.subject, 0.0, free=True)
-    start = batch.uniform(0, batch.x.shape[1:])
-    aim = goal(batch.subject, batch.x, batch.y)
-    made = ascent(aim.logits, batch.x, aim.y, allowed, steps=steps, step=2.5 / steps, start=start)
-    return {"broken": made.broken}

@@ -4,24 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from audit.methods.attacks.goals import goal
-from audit.subject import Subject
-
 Norm = Literal["linf", "l2"]
+Bounds = tuple[float, float]  # the lowest and the highest value that an input may have
 TINY = 1e-30
-# An L2 budget for the eps of every value: this share of the longest change that eps allows. It meets
-# the field's habits: 0.4 on 3x32x32 pixels for 8/255, 1.4 on 28x28 for 0.2.
-L2_SHARE = 0.25
 
 
 def expand(per_sample: Tensor, like: Tensor) -> Tensor:
+    """A value a sample [n], in the form of inputs [n, ...]."""
     return per_sample.reshape(-1, *([1] * (like.ndim - 1)))
 
 
@@ -43,6 +37,32 @@ class Budget:
     norm: Norm = "linf"
     whole: Tensor | None = None
     fixed: Callable[[Tensor], Tensor | None] | None = None
+
+    @classmethod
+    def of(
+        cls, eps: float | Budget, x: Tensor, norm: Norm = "linf", bounds: Bounds | None = None
+    ) -> Budget:
+        """The budget of a change of `eps` of samples [n, ...]; a budget stays as it is.
+
+        Args:
+            eps: largest change of each value (Linf), or of all together (L2), in the inputs' units.
+            bounds: none where None. A sample outside of them may stay where it is.
+
+        Raises:
+            ValueError: eps is negative, the norm is neither 'linf' nor 'l2', or the bounds are the wrong
+                way round.
+        """
+        if isinstance(eps, Budget):
+            return eps
+        low, high = bounds or (-torch.inf, torch.inf)
+        if not eps >= 0:
+            raise ValueError(f"eps is {eps}, and is a size: 0 or more")
+        if norm not in get_args(Norm):
+            raise ValueError(f"the norm is {norm!r}, not one of {', '.join(get_args(Norm))}")
+        if not low < high:
+            raise ValueError(f"the bounds are {low} and {high}: the lower comes first")
+        like = torch.ones_like(x[:1])
+        return cls(eps * like, low * like, high * like, norm)
 
     def around(self, x: Tensor) -> Ball:
         """The points that samples [n, ...] may be moved to."""
@@ -128,44 +148,3 @@ class Ball:
             return self.project(self.x + (2 * uniform - 1) * self.radius)
         normal = torch.erfinv((2 * uniform - 1).clamp(-1 + 1e-6, 1 - 1e-6))
         return self.project(self.x + self.direction(normal))
-
-
-def budget(subject: Subject, eps: float, norm: Norm = "linf", *, free: bool = False) -> Budget:
-    """The budget that `eps` means for a subject, by what a small change is of its kind of inputs:
-    on every value (Linf), or on the root of the sum of squares (L2).
-
-    Whole numbers stay whole. Bounds that were only guessed bound nothing.
-
-    Args:
-        free: the diagnostic of a budget removed: every input, anywhere in its range.
-    """
-    reach = subject.kind.reach(subject, eps)
-    if free:
-        return Budget(reach.high - reach.low, reach.low, reach.high)
-    allowed = Budget(
-        reach.radius,
-        reach.low,
-        reach.high,
-        norm,
-        subject.whole,
-        subject.padding,
-    )
-    return allowed.open() if subject.kind.bounds_are_guessed(subject) else allowed
-
-
-def still_broken(subject: Subject, samples: NDArray[np.intp], points: Tensor) -> Tensor:
-    """[n] are adversarial points of some samples wrong too once they are put back into the range?"""
-    assert subject.range is not None
-    found = []
-    with torch.no_grad():
-        for start in range(0, len(samples), subject.batch_size):
-            x, y = subject.batch(samples[start : start + subject.batch_size])
-            aim = goal(subject, x, y)
-            point = points[start : start + subject.batch_size].to(x).clamp(*subject.range)
-            found.append(aim.logits(point).argmax(1) != aim.y)
-    return torch.cat(found).cpu()
-
-
-def l2_eps(subject: Subject, eps: float) -> float:
-    """The L2 budget that belongs to an Linf budget of `eps`."""
-    return float(f"{L2_SHARE * eps * subject.inputs[0].numel() ** 0.5:.12g}")

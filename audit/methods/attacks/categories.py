@@ -2,46 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
-from audit.evidence import Batch, producer
-from audit.meta import Feature
-from audit.methods.attacks.ascent import as_evidence, ascent
-from audit.methods.attacks.budgets import budget
-from audit.methods.attacks.goals import Goal, goal, margin
-from audit.subject import Subject
+from audit.methods.attacks.ascent import Ascended, as_valid, ascent
+from audit.methods.attacks.budgets import Bounds, Budget
+from audit.methods.attacks.goals import Model, Victim, margin
+
+Categories = Sequence[
+    Sequence[int]
+]  # the columns of each feature, one of which is 1 and the others 0
 
 
-def choosable(subject: Subject) -> list[Feature]:
-    """Categories that an adversary may choose: those that were said to be mutable."""
-    return [f for f in subject.features if f.kind == "categorical" and f.mutable]
+def recategorised(
+    model: Model | Victim, x: Tensor, y: Tensor, categories: Categories, changes: int
+) -> Tensor:
+    """The worst categories of rows [n, columns] one after the other.
 
-
-def chosen(aim: Goal, x: Tensor, changes: int) -> Tensor:
-    """The worst categories of rows [n, columns] one after the other, each the choice that hurts most
-    (a greedy search as of Yang et al. 2020).
+    Each the choice that hurts most (a greedy search as of Yang et al. 2020).
 
     Every row on the way is valid: exactly one category of each feature.
 
     Args:
+        model: rows [n, columns] → scores [n, classes]. y: [n] the class that each has to leave.
         changes: features of a row that may be others at once; one that is already may change again.
+
+    Example:
+        >>> recategorised(lambda x: x[:, 1:], torch.tensor([[0.0, 1.0, 0.0]]), torch.tensor([0]),
+        ...               [[0, 1, 2]], 1).tolist()
+        [[0.0, 0.0, 1.0]]
     """
-    given, features = x, choosable(aim.subject)
+    victim, given = Victim.of(model), x
     with torch.no_grad():
-        best = margin(aim.logits(x), aim.y)
-        for _ in range(changes + 1 if features else 0):
-            differs = torch.stack(
-                [(x[:, f.columns] != given[:, f.columns]).any(1) for f in features], 1
-            )
+        best = margin(victim.logits(x), y)
+        for _ in range(changes + 1 if categories else 0):
+            differs = torch.stack([(x[:, c] != given[:, c]).any(1) for c in categories], 1)
             free = differs | (differs.sum(1, keepdim=True) < changes)
             found = x
-            for at, feature in enumerate(features):
-                for column in feature.columns:
+            for at, columns in enumerate(categories):
+                for column in columns:
                     other = x.clone()
-                    other[:, feature.columns] = 0.0
+                    other[:, columns] = 0.0
                     other[:, column] = 1.0
-                    lead = margin(aim.logits(other), aim.y)
+                    lead = margin(victim.logits(other), y)
                     better = free[:, at] & (lead > best)
                     best = torch.where(better, lead, best)
                     found = torch.where(better[:, None], other, found)
@@ -51,19 +56,33 @@ def chosen(aim: Goal, x: Tensor, changes: int) -> Tensor:
     return x
 
 
-@producer(version=2, private=("x",))
-def recategorised(batch: Batch, *, eps: float, steps: int, changes: int) -> dict[str, Tensor]:
+def mixed(
+    model: Model | Victim,
+    x: Tensor,
+    y: Tensor,
+    eps: float | Budget,
+    *,
+    categories: Categories,
+    changes: int,
+    steps: int = 40,
+    bounds: Bounds | None = None,
+) -> Ascended:
     """The worst categories, and from there projected gradient ascent on the numbers.
 
     Args:
-        changes: categories of a row that may be others at once.
+        model: rows [n, columns] → scores [n, classes].
+        x: [n, columns]. y: [n] the class that each has to leave.
+        eps: largest change of each value from its new row; a budget keeps categories from moving.
+        changes: features of a row that may be others at once.
 
-    Returns:
-        as `fgsm`.
+    Raises:
+        ValueError: eps or the bounds are none.
+
+    Example:
+        >>> mixed(lambda x: x[:, 1:], torch.tensor([[0.0, 1.0, 0.0]]), torch.tensor([0]), 0.0,
+        ...       categories=[[0, 1, 2]], changes=1).broken.tolist()
+        [True]
     """
-    subject = batch.subject
-    aim = goal(subject, batch.x, batch.y)
-    x = chosen(aim, batch.x, changes)
-    return as_evidence(
-        ascent(aim.logits, x, aim.y, budget(subject, eps), steps=steps, step=2.5 / steps), aim
-    )
+    victim, allowed = Victim.of(model), Budget.of(eps, x, bounds=bounds)
+    begin = recategorised(victim, x, y, categories, changes)
+    return as_valid(victim, ascent(victim.logits, begin, y, allowed, steps=steps, step=2.5 / steps))

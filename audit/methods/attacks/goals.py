@@ -1,57 +1,73 @@
-"""What an attack has to achieve, and what it drives up to get there."""
+"""What an attack works against, and what it drives up to get there."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
-
-from audit.subject import Subject
-from audit.tasks import View
+from torch import Tensor, nn
 
 Loss = Literal["ce", "dlr", "targeted"]
+Model = Callable[[Tensor], Tensor]  # points [n, ...] → scores [n, classes]
+View = Callable[[Tensor, Tensor | None], Tensor]  # (scores, which rows of the batch) → [m, classes]
+
+
+def as_it_is(scores: Tensor, _: Tensor | None) -> Tensor:
+    """The scores themselves: a classification needs no other view."""
+    return scores
 
 
 @dataclass(frozen=True)
-class Goal:
-    """What an attack has to achieve on a batch, as a classification to be made wrong.
+class Victim:
+    """A model under attack, its answers seen as a classification to be made wrong.
 
     Attributes:
-        y: [n] the class that the attack has to leave.
-        view: the subject's scores as those of that classification.
-        margin: by how much another class must lead; above zero where doubtful answers are refused.
+        scores: points [m, ...] → what the model returns.
+        view: that, and which rows of the batch the points stand for (all where None) → [m, classes].
+        whole: [1, ...] values that stay whole numbers; None: no value has to.
+        network: whose inner gradients can be mended where they are masked; None: nothing is mended.
     """
 
-    subject: Subject
-    y: Tensor
-    view: View
-    margin: float = 0.0
+    scores: Model
+    view: View = as_it_is
+    whole: Tensor | None = None
+    network: nn.Module | None = None
+
+    @classmethod
+    def of(cls, model: Model | Victim) -> Victim:
+        """Any callable, points [n, ...] → [n, classes]; what is a victim already stays as it is."""
+        if isinstance(model, Victim):
+            return model
+        return cls(model, network=model if isinstance(model, nn.Module) else None)
 
     def valid(self, point: Tensor) -> Tensor:
         """Points as valid samples: what counts in whole numbers is whole."""
-        whole = self.subject.whole
-        return point if whole is None else torch.where(whole, point.round(), point)
+        return point if self.whole is None else torch.where(self.whole, point.round(), point)
 
     def logits(self, point: Tensor, rows: Tensor | None = None) -> Tensor:
-        """[n, classes] at points that stand for all samples of the batch, or for some `rows`.
+        """[m, classes] at points that stand for all samples of the batch, or for some `rows`.
 
         The answer is that of the valid sample; the gradient passes through as if it were the point.
         """
-        if self.subject.whole is not None:
+        if self.whole is not None:
             point = point + (self.valid(point) - point).detach()
-        scores = self.view(self.subject.logits(point), rows)
-        if not self.margin:
-            return scores
-        y = self.y if rows is None else self.y[rows]
-        return scores + self.margin * F.one_hot(y, scores.shape[1])
+        return self.view(self.scores(point), rows)
 
 
-def goal(subject: Subject, x: Tensor, y: Tensor, margin: float = 0.0) -> Goal:
-    """What is to be achieved on a batch, by the subject's task."""
-    return Goal(subject, *subject.task.as_decision(subject, x, y), margin)
+@dataclass(frozen=True)
+class Attacked:
+    """What an attack did to a batch.
+
+    Attributes:
+        x: [n, ...] the worst points found, as valid samples.
+        broken: [n] is the answer there wrong?
+    """
+
+    x: Tensor
+    broken: Tensor
 
 
 def gradient_of(loss: Tensor, point: Tensor, *, keep: bool = False) -> Tensor:

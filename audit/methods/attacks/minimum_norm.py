@@ -5,16 +5,17 @@ DeepFool is ours because ART's costs 45–100 times its own passes (`benchmarks/
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from audit.evidence import Batch, producer
+from audit.draws import Draws
 from audit.methods.attacks.apgd import ascend
-from audit.methods.attacks.budgets import Ball, budget, expand
-from audit.methods.attacks.categories import chosen
-from audit.methods.attacks.goals import goal, gradient_of, margin
+from audit.methods.attacks.budgets import Ball, Bounds, Budget, expand
+from audit.methods.attacks.goals import Model, Victim, gradient_of, margin
 from audit.methods.attacks.unmasking import open_scores
 
 OVERSHOOT = 0.02
@@ -136,97 +137,133 @@ def closer(logits: Answer, ball: Ball, y: Tensor, point: Tensor) -> Tensor:
         return between(high)
 
 
-@producer(version=1, private=("x",))
+@dataclass(frozen=True)
+class Smallest:
+    """The smallest change that a search broke each sample with; an upper bound of the true one.
+
+    Attributes:
+        x: [n, ...] the points, as valid samples.
+        eps: [n] how far they are: 0 of what is wrong already, infinite of what was not broken.
+    """
+
+    x: Tensor
+    eps: Tensor
+
+
 def smallest_l2(
-    batch: Batch,
+    model: Model | Victim,
+    x: Tensor,
+    y: Tensor,
     *,
-    steps: int,
-    nearest: int,
-    rounds: int = 0,
+    steps: int = 50,
+    nearest: int = 3,
+    rounds: int = 2,
     refining: int = 30,
     around: bool = False,
-) -> dict[str, Tensor]:
-    """The smallest L2 change that these attacks break each sample with; an upper bound of the true.
+    bounds: Bounds | Budget | None = None,
+) -> Smallest:
+    """The smallest L2 change that DeepFool and the attack of Carlini and Wagner break each sample with.
 
     Args:
+        model: points [n, ...] → scores [n, classes].
+        x: [n, ...] samples. y: [n] the class that each has to leave.
         steps, nearest: of DeepFool.
         rounds, refining: of Carlini and Wagner: values of c, and steps for each; none where 0.
         around: masked gradients, by `unmasking`.
+        bounds: the lowest and the highest value that an input may have, none where None; or a budget,
+            whose radius says what may be touched.
 
-    Returns:
-        x [n, ...], eps [n]: 0 of what is wrong already, infinite of what was not broken.
+    Raises:
+        ValueError: the bounds are the wrong way round.
+
+    Example:
+        >>> found = smallest_l2(lambda x: torch.stack([-x.sum(1), x.sum(1)], 1),
+        ...                     torch.tensor([[0.3, 0.1]]), torch.tensor([1]))
+        >>> round(float(found.eps), 2)  # 0.4 / sqrt(2)
+        0.28
     """
-    aim = goal(batch.subject, batch.x, batch.y)
-    allowed = budget(batch.subject, 1.0, free=True)
-    if batch.subject.range_is_inferred:
-        allowed = allowed.open()
-    ball = allowed.around(batch.x)
+    victim = Victim.of(model)
+    allowed = bounds if isinstance(bounds, Budget) else Budget.of(math.inf, x, "l2", bounds)
+    ball = allowed.around(x)
     with torch.no_grad():
-        wrong = aim.logits(batch.x).argmax(1) != aim.y
-    x, eps = batch.x.clone(), torch.where(wrong, 0.0, torch.inf)
+        wrong = victim.logits(x).argmax(1) != y
+    found, eps = x.clone(), torch.where(wrong, 0.0, torch.inf)
     rows = (~wrong).nonzero()[:, 0]
     if len(rows):
-        scores = open_scores(aim) if around else aim.logits
+        scores = open_scores(victim) if around else victim.logits
 
         def logits(points: Tensor, at: Tensor) -> Tensor:
             return scores(points, rows[at])
 
-        here, y = ball[rows], aim.y[rows]
-        point = deepfool(logits, here, y, steps=steps, nearest=nearest)
+        here, left = ball[rows], y[rows]
+        point = deepfool(logits, here, left, steps=steps, nearest=nearest)
         with torch.no_grad():
-            broken = aim.logits(point, rows).argmax(1) != y
-        rows, here, y, point = rows[broken], here[broken], y[broken], point[broken]
+            broken = victim.logits(point, rows).argmax(1) != left
+        rows, here, left, point = rows[broken], here[broken], left[broken], point[broken]
         if len(rows):
-            point = closer(logits, here, y, point)
+            point = closer(logits, here, left, point)
             if rounds:
-                point = carlini_wagner(logits, here, y, point, rounds=rounds, steps=refining)
-                point = closer(logits, here, y, point)
-            x[rows] = point
-            eps[rows] = (point - batch.x[rows]).flatten(1).norm(dim=1).to(eps)
-    return {"x": aim.valid(x), "eps": eps}
+                point = carlini_wagner(logits, here, left, point, rounds=rounds, steps=refining)
+                point = closer(logits, here, left, point)
+            found[rows] = point
+            eps[rows] = (point - x[rows]).flatten(1).norm(dim=1).to(eps)
+    return Smallest(victim.valid(found), eps)
 
 
-@producer(version=3, private=("x",))
 def minimum_eps(
-    batch: Batch,
-    *,
+    model: Model | Victim,
+    x: Tensor,
+    y: Tensor,
     highest: float,
-    halvings: int,
-    steps: int,
+    *,
+    halvings: int = 7,
+    steps: int = 20,
     around: bool = False,
-    changes: int = 0,
-) -> dict[str, Tensor]:
+    begin: Tensor | None = None,
+    bounds: Bounds | Budget | None = None,
+    seed: int | Draws = 0,
+) -> Smallest:
     """The smallest Linf budget that a bisection with Auto-PGD breaks each sample with.
 
-    An upper bound of the true one, as every attack's. A sample that is wrong already needs none; one
-    that survives `highest` gets infinity. One search gives robust accuracy at every eps.
+    A sample that is wrong already needs none; one that survives `highest` gets infinity. One search gives
+    robust accuracy at every eps.
 
     Args:
+        model: points [n, ...] → scores [n, classes].
+        x: [n, ...] samples. y: [n] the class that each has to leave.
         highest: where the search starts.
         halvings: how often the interval is halved: the answer is `highest` / 2 ** halvings fine.
         steps: of Auto-PGD in each.
         around: masked gradients, by `unmasking`.
-        changes: categories of a table's row that are others, the worst, before the numbers move.
+        begin: [n, ...] where it begins instead of at the samples.
+        bounds: the lowest and the highest value that an input may have, none where None; or the budget of
+            eps 1.
 
-    Returns:
-        x [n, ...], eps [n].
+    Raises:
+        ValueError: the bounds are the wrong way round.
+
+    Example:
+        >>> found = minimum_eps(lambda x: torch.cat([-x, x], 1), torch.tensor([[0.3]]),
+        ...                     torch.tensor([1]), 0.8, halvings=10)
+        >>> round(float(found.eps), 2)
+        0.3
     """
-    aim = goal(batch.subject, batch.x, batch.y)
-    scores = open_scores(aim) if around else aim.logits
-    unit = budget(batch.subject, 1.0)
-    start = batch.uniform(0, batch.x.shape[1:])
-    x = chosen(aim, batch.x, changes) if changes else batch.x.clone()
-    begin = x.clone()
+    victim, draws = Victim.of(model), Draws.of(seed, len(x))
+    scores = open_scores(victim) if around else victim.logits
+    unit = bounds if isinstance(bounds, Budget) else Budget.of(1.0, x, bounds=bounds)
+    start = draws.uniform(0, x.shape[1:], x)
+    begin = x if begin is None else begin
+    found = begin.clone()
     with torch.no_grad():
-        wrong = aim.logits(begin).argmax(1) != aim.y
+        wrong = victim.logits(begin).argmax(1) != y
 
     def breaks(eps: Tensor) -> Tensor:
-        found = ascend(scores, begin, aim.y, unit.times(eps), steps=steps, kind="ce", start=start)
-        nearer = found.broken & ~wrong
-        x[nearer] = found.x[nearer]
-        return found.broken
+        made = ascend(scores, begin, y, unit.times(eps), steps=steps, kind="ce", start=start)
+        nearer = made.broken & ~wrong
+        found[nearer] = made.x[nearer]
+        return made.broken
 
-    top = torch.full((len(batch.x),), highest, device=batch.x.device)
+    top = torch.full((len(x),), highest, device=x.device)
     never = ~breaks(top) & ~wrong
     low, high = torch.zeros_like(top), top
     for _ in range(halvings):
@@ -234,4 +271,4 @@ def minimum_eps(
         hit = breaks(middle)
         high, low = torch.where(hit, middle, high), torch.where(hit, low, middle)
     eps = torch.where(wrong, 0.0, high)
-    return {"x": aim.valid(x), "eps": torch.where(never, torch.inf, eps)}
+    return Smallest(victim.valid(found), torch.where(never, torch.inf, eps))

@@ -7,14 +7,24 @@ import functools
 import torch
 from torch import Tensor
 
-from audit.evidence import Batch, producer
+from audit.draws import Draws
 from audit.methods.attacks.ascent import ascent
-from audit.methods.attacks.budgets import Budget, expand
-from audit.methods.attacks.goals import goal, gradient_of, margin
+from audit.methods.attacks.budgets import Bounds, Budget, expand
+from audit.methods.attacks.goals import Attacked, Model, Victim, gradient_of, margin
 
 
-@producer(version=1, private=("x",))
-def patch(batch: Batch, *, area: float, places: int, steps: int) -> dict[str, Tensor]:
+def patch(
+    model: Model | Victim,
+    x: Tensor,
+    y: Tensor,
+    area: float,
+    *,
+    places: int = 8,
+    steps: int = 40,
+    bounds: Bounds = (0.0, 1.0),
+    channels_last: bool = False,
+    seed: int | Draws = 0,
+) -> Attacked:
     """The worst patch for each picture: gradient ascent on its content where it promises most.
 
     A patch per picture is the strongest form of Brown et al. 2017, who make one for all. The squares
@@ -22,40 +32,44 @@ def patch(batch: Batch, *, area: float, places: int, steps: int) -> dict[str, Te
     then, of what stands, the next.
 
     Args:
+        model: pictures [n, ...] → scores [n, classes].
+        x: [n, channels, height, width] pictures. y: [n] the class that each has to leave.
         area: of the square, as a share of the picture.
         places: how many squares are tried.
+        bounds: the lowest and the highest value of a pixel.
+        channels_last: are pictures [n, height, width, channels]?
 
-    Returns:
-        x [n, ...], broken [n].
+    Example:
+        >>> corner = lambda x: torch.stack([-x[:, 0, 0, 0], x[:, 0, 0, 0]], 1) + torch.tensor([0.5, -0.5])
+        >>> patch(corner, torch.ones(1, 1, 4, 4), torch.tensor([1]), 0.1).broken.tolist()
+        [True]
     """
-    subject, x = batch.subject, batch.x
-    assert subject.range is not None
-    aim = goal(subject, x, batch.y)
-    low, high = (torch.full_like(x[:1], bound) for bound in subject.range)
-    masks = squares(x, subject.channels_last, area)  # [places, ...]
+    victim, draws = Victim.of(model), Draws.of(seed, len(x))
+    low, high = (torch.full_like(x[:1], bound) for bound in bounds)
+    masks = squares(x, channels_last, area)  # [places, ...]
     point = x.detach().clone().requires_grad_(True)
-    scores = aim.logits(point)
-    gradient = gradient_of(margin(scores, aim.y).sum(), point).abs()
+    scores = victim.logits(point)
+    gradient = gradient_of(margin(scores, y).sum(), point).abs()
     promise = gradient.flatten(1) @ masks.flatten(1).to(gradient).T
     order = promise.argsort(1, descending=True)
-    result, broken = x.clone(), scores.detach().argmax(1) != aim.y
+    result, broken = x.clone(), scores.detach().argmax(1) != y
     for rank in range(min(places, len(masks))):
         rows = (~broken).nonzero()[:, 0]
         if len(rows) == 0:
             break
         radius = (high - low) * masks[order[rows, rank]]
         found = ascent(
-            functools.partial(aim.logits, rows=rows),
+            functools.partial(victim.logits, rows=rows),
             x[rows],
-            aim.y[rows],
+            y[rows],
             Budget(radius, low, high),
             steps=steps,
             step=4 / steps,
-            start=batch.uniform(rank, x.shape[1:])[rows],
+            start=draws.uniform(rank, x.shape[1:], x)[rows],
         )
         result[rows] = torch.where(expand(found.broken, x), found.x, result[rows])
         broken[rows] = found.broken
-    return {"x": result, "broken": broken}
+    return Attacked(result, broken)
 
 
 def squares(x: Tensor, channels_last: bool, area: float) -> Tensor:

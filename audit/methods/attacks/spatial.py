@@ -2,42 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import torch
 from torch import Tensor
 
-from audit.evidence import Batch, producer
 from audit.methods.attacks.budgets import expand
-from audit.methods.attacks.goals import goal, margin
+from audit.methods.attacks.goals import Attacked, Model, Victim, margin
 
 
-@producer(version=1, private=("x",))
-def spatial(batch: Batch, *, degrees: float, shift: float, grid: int) -> dict[str, Tensor]:
-    """The worst of a grid of rotations and shifts (Engstrom et al. 2019, section 3: a grid search
-    finds what gradients do not); of a series, the worst of its shifts in time.
+def spatial(
+    model: Model | Victim, x: Tensor, y: Tensor, moves: Sequence[Callable[[Tensor], Tensor]]
+) -> Attacked:
+    """The worst of a grid of rotations and shifts (Engstrom et al. 2019, section 3.
+
+    A grid search finds what gradients do not); of a series, the worst of its shifts in time.
 
     Args:
-        degrees: largest rotation either way.
-        shift: largest shift either way, as a share of the picture's width and height or the series'
-            length.
-        grid: values tried of each, an odd number, the middle one is no change.
+        model: points [n, ...] → scores [n, classes].
+        x: [n, ...] samples. y: [n] the class that each has to leave.
+        moves: samples [m, ...] → the same, turned or shifted; what breaks most comes first.
 
-    Returns:
-        x [n, ...], broken [n].
+    Example:
+        >>> later = lambda x: torch.roll(x, 1, 1)
+        >>> spatial(lambda x: x[:, :2], torch.eye(2), torch.tensor([0, 1]), [later]).broken.tolist()
+        [True, True]
     """
-    subject, x = batch.subject, batch.x
-    aim = goal(subject, x, batch.y)
+    victim = Victim.of(model)
     with torch.no_grad():
-        scores = aim.logits(x)
-        result, broken = x.clone(), scores.argmax(1) != aim.y
-        best = margin(scores, aim.y)
-        for move in subject.kind.displacements(subject, degrees, shift, grid):
+        scores = victim.logits(x)
+        result, broken = x.clone(), scores.argmax(1) != y
+        best = margin(scores, y)
+        for move in moves:
             rows = (~broken).nonzero()[:, 0]
             if len(rows) == 0:
                 break
             point = move(x[rows])
-            lead = margin(aim.logits(point, rows), aim.y[rows])
+            lead = margin(victim.logits(point, rows), y[rows])
             better = lead > best[rows]
             result[rows] = torch.where(expand(better, x), point, result[rows])
             best[rows] = torch.maximum(lead, best[rows])
             broken[rows] = lead > 0
-    return {"x": result, "broken": broken}
+    return Attacked(result, broken)

@@ -6,20 +6,19 @@ import torch
 from torch import Tensor, nn
 
 from audit.data import Dataset
-from audit.evidence import Batch, producer
+from audit.draws import Draws
 from audit.meta import SubjectMeta
 from audit.methods.attacks.ascent import ascent
-from audit.methods.attacks.budgets import Norm, budget
-from audit.methods.attacks.goals import goal
+from audit.methods.attacks.budgets import Bounds, Budget, Norm, expand
+from audit.methods.attacks.goals import Attacked, Model, Victim
 from audit.methods.training import fit
-from audit.outputs import full
-from audit.subject import Subject
 
-MOST = 1000  # samples that the surrogate learns from
 EPOCHS = 8
 
 
 class Standardised(nn.Module):
+    """A network behind the standardisation of its inputs."""
+
     mean: Tensor
     std: Tensor
 
@@ -34,33 +33,37 @@ class Standardised(nn.Module):
         return body
 
 
-def surrogate(subject: Subject) -> nn.Module:
-    """A small network that answers as the subject does on its data (Papernot et al. 2017).
+def surrogate(
+    x: Tensor, said: Tensor, classes: int, *, std: Tensor | None = None, channels_last: bool = False
+) -> nn.Module:
+    """A small network that answers as a model did (Papernot et al. 2017).
 
     Two strided convolutions for pictures of eight pixels and more, else two hidden layers; trained on the
-    model's decisions for at most `MOST` samples, each with fresh noise in every epoch.
+    model's decisions, each sample with fresh noise in every epoch.
+
+    Args:
+        x: [n, ...] samples. said: [n] the class that the model answered.
+        std: one standard deviation of the inputs, [] or [1, ...]; of all values together where None.
+        channels_last: are pictures [n, height, width, channels]?
+
+    Example:
+        >>> x = torch.linspace(-1, 1, 2000)[:, None]
+        >>> surrogate(x, (x[:, 0] > 0).long(), 2)(torch.tensor([[-0.5], [0.5]])).argmax(1)
+        tensor([0, 1])
     """
-    return subject.derived("surrogate", lambda: taught(subject))
-
-
-def taught(subject: Subject) -> nn.Module:
-    """The network, after its training."""
-    x = full(subject.inputs[:MOST]).to(subject.device)
-    with torch.no_grad():
-        y = torch.cat([subject.logits(part).argmax(1) for part in x.split(subject.batch_size)])
-    std = subject.kind.spread(subject)
+    spread = x.std() if std is None else std
 
     def build() -> nn.Module:
-        body = architecture(x, subject.channels_last, max(len(subject.classes), 2))
-        return Standardised(x.mean(0, keepdim=True), std, body).to(subject.device)
+        body = architecture(x, channels_last, max(classes, 2))
+        return Standardised(x.mean(0, keepdim=True), spread, body).to(x.device)
 
     def noisy(_: nn.Module, inputs: Tensor, __: Tensor) -> Tensor:
-        return inputs + 0.1 * std * torch.randn_like(inputs)
+        return inputs + 0.1 * spread * torch.randn_like(inputs)
 
     with torch.enable_grad():
         model = fit(
             build,
-            Dataset(x, y),
+            Dataset(x, said),
             SubjectMeta(),
             seed=0,
             epochs=EPOCHS,
@@ -71,6 +74,7 @@ def taught(subject: Subject) -> nn.Module:
 
 
 def architecture(x: Tensor, channels_last: bool, classes: int) -> nn.Module:
+    """Two strided convolutions for pictures of eight pixels and more, else two hidden layers."""
     size = x[0].numel()
     if x.ndim != 4 or channels_last or min(x.shape[2:]) < 8:
         return nn.Sequential(
@@ -91,28 +95,39 @@ def architecture(x: Tensor, channels_last: bool, classes: int) -> nn.Module:
     )
 
 
-@producer(version=1, private=("x",))
-def transfer(batch: Batch, *, eps: float, steps: int, norm: Norm = "linf") -> dict[str, Tensor]:
-    """PGD on the surrogate; the model is asked once, whether it falls for the result.
+def transfer(
+    model: Model | Victim,
+    learnt: Model,
+    x: Tensor,
+    y: Tensor,
+    eps: float | Budget,
+    *,
+    steps: int = 20,
+    norm: Norm = "linf",
+    bounds: Bounds | None = None,
+    seed: int | Draws = 0,
+) -> Attacked:
+    """PGD on a surrogate; the model is asked once, whether it falls for the result.
 
-    Returns:
-        x [n, ...], broken [n].
+    Args:
+        model: points [n, ...] → scores [n, classes]. learnt: the same of the surrogate.
+        x: [n, ...] samples. y: [n] the class that each has to leave.
+        eps: largest change of each value (Linf) or of all together (L2), in the units of `x`; or a budget.
+        bounds: the lowest and the highest value that an input may have; none where None.
+
+    Raises:
+        ValueError: eps, the norm or the bounds are none.
+
+    Example:
+        >>> line, steep = (lambda x: torch.cat([-x, x], 1)), (lambda x: torch.cat([-9 * x, 9 * x], 1))
+        >>> transfer(line, steep, torch.tensor([[0.1], [0.9]]), torch.tensor([1, 1]),
+        ...          eps=0.2).broken.tolist()
+        [True, False]
     """
-    subject = batch.subject
-    aim = goal(subject, batch.x, batch.y)
-    model = surrogate(subject)
-    start = batch.uniform(0, batch.x.shape[1:])
-    found = ascent(
-        model,
-        batch.x,
-        batch.y,
-        budget(subject, eps, norm),
-        steps=steps,
-        step=2.5 / steps,
-        start=start,
-    ).final.detach()
+    victim, allowed = Victim.of(model), Budget.of(eps, x, norm, bounds)
+    start = Draws.of(seed, len(x)).uniform(0, x.shape[1:], x)
+    found = ascent(learnt, x, y, allowed, steps=steps, step=2.5 / steps, start=start).final.detach()
     with torch.no_grad():
-        x = aim.valid(found)
-        already = aim.logits(batch.x).argmax(1) != aim.y
-        x = torch.where(already.reshape(-1, *[1] * (x.ndim - 1)), batch.x, x)
-        return {"x": x, "broken": aim.logits(x).argmax(1) != aim.y}
+        already = victim.logits(x).argmax(1) != y
+        point = torch.where(expand(already, x), x, victim.valid(found))
+        return Attacked(point, victim.logits(point).argmax(1) != y)

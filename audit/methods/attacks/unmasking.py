@@ -17,18 +17,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from audit.evidence import Batch, producer
+from audit.draws import Draws
 from audit.methods.attacks.apgd import ascend
-from audit.methods.attacks.ascent import as_evidence
-from audit.methods.attacks.budgets import Norm, budget
-from audit.methods.attacks.goals import Goal, Loss, goal
-from audit.subject import Subject
+from audit.methods.attacks.ascent import Ascended, as_valid
+from audit.methods.attacks.budgets import Bounds, Budget, Norm
+from audit.methods.attacks.goals import Loss, Model, Victim
 
 STEPS = {"round", "floor", "ceil", "trunc", "fix", "sign", "sgn", "detach"}
 OUTSIDE = {"numpy", "__array__", "tolist"}
@@ -78,6 +78,7 @@ def flows(result: Tensor, source: Tensor) -> bool:
 
 
 def floats(value: Any) -> Tensor | None:
+    """The first tensor of numbers with fractions that a layer was given or gave."""
     first = value[0] if isinstance(value, tuple) and value else value
     return first if isinstance(first, Tensor) and first.is_floating_point() else None
 
@@ -124,12 +125,13 @@ def tied(network: nn.Module, point: Tensor, known: Ties) -> Iterator[None]:
             handle.remove()
 
 
-def repaired(subject: Subject, point: Tensor, draws: int, known: Ties) -> Tensor:
+def repaired(victim: Victim, point: Tensor, means: int, known: Ties) -> Tensor:
     """[n, classes] scores whose greatest is the model's answer and whose gradient is not hidden."""
     total: Tensor | None = None
-    for _ in range(draws):
-        with tied(subject.model, point, known), _Repairing() as mode:
-            scores = subject.logits(point)
+    assert victim.network is not None
+    for _ in range(means):
+        with tied(victim.network, point, known), _Repairing() as mode:
+            scores = victim.scores(point)
         inner = mode.squashed
         if inner is not None and inner.shape == scores.shape:
             # Saturated answers are tied; there any order among the ties is the model's.
@@ -143,52 +145,75 @@ def repaired(subject: Subject, point: Tensor, draws: int, known: Ties) -> Tensor
     return total / (total.detach().std(1).mean() / APART).clamp_min(1.0)
 
 
-def open_scores(aim: Goal, draws: int = 1) -> Callable[[Tensor, Tensor], Tensor]:
-    """The scores of a goal with gradients that are not hidden: (points, rows) → [m, classes]."""
+def open_scores(victim: Victim, means: int = 1) -> Callable[[Tensor, Tensor], Tensor]:
+    """A victim's scores with gradients that are not hidden: (points, rows) → [m, classes].
+
+    Args:
+        means: forward passes that an answer is the mean of.
+    """
     known: Ties = {}
 
     def scores(point: Tensor, rows: Tensor) -> Tensor:
-        if not aim.subject.task.decides or not point.requires_grad:
-            return aim.logits(point, rows)
+        if victim.network is None or not point.requires_grad:
+            return victim.logits(point, rows)
         with torch.enable_grad():
-            return repaired(aim.subject, point, draws, known)
+            return repaired(victim, point, means, known)
 
     return scores
 
 
-@producer(version=1, private=("x",))
 def unmasked(
-    batch: Batch, *, eps: float, steps: int, loss: Loss, draws: int = 1, norm: Norm = "linf"
-) -> dict[str, Tensor]:
+    model: Model | Victim,
+    x: Tensor,
+    y: Tensor,
+    eps: float | Budget,
+    *,
+    loss: Loss = "ce",
+    steps: int = 40,
+    means: int = 1,
+    norm: Norm = "linf",
+    bounds: Bounds | None = None,
+    seed: int | Draws = 0,
+) -> Ascended:
     """Auto-PGD around masked gradients.
 
     Args:
-        draws: forward passes that an answer is the mean of, for a model that draws lots.
+        model: a network, points [n, ...] → scores [n, classes]; of another callable only what PyTorch
+            computes in the open is mended.
+        x: [n, ...] samples. y: [n] the class that each has to leave.
+        eps: largest change of each value (Linf) or of all together (L2), in the units of `x`; or a budget.
+        means: forward passes that an answer is the mean of, for a model that draws lots; broken is then
+            what the mean answer says.
+        bounds: the lowest and the highest value that an input may have; none where None.
 
-    Returns:
-        as `apgd`; of several draws, broken is what the mean answer says.
+    Raises:
+        ValueError: eps, the norm or the bounds are none.
+
+    Example:
+        >>> class Rounded(torch.nn.Module):
+        ...     def forward(self, x):
+        ...         z = (100 * x).round()
+        ...         return torch.cat([-z, z], 1)
+        >>> unmasked(Rounded(), torch.tensor([[0.1], [0.9]]), torch.tensor([1, 1]), 0.2).broken.tolist()
+        [True, False]
     """
-    subject = batch.subject
-    aim = goal(subject, batch.x, batch.y)
+    victim, allowed = Victim.of(model), Budget.of(eps, x, norm, bounds)
+    draws = Draws.of(seed, len(x))
 
     def answers(point: Tensor) -> Tensor:
         with torch.no_grad():
-            return torch.stack([aim.logits(point) for _ in range(draws)]).mean(0)
+            return torch.stack([victim.logits(point) for _ in range(means)]).mean(0)
 
-    start = batch.uniform(0, batch.x.shape[1:])
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(batch.seeds[0] % (1 << 62)))
-        made = as_evidence(
-            ascend(
-                open_scores(aim, draws),
-                batch.x,
-                aim.y,
-                budget(subject, eps, norm),
-                steps=steps,
-                kind=loss,
-                start=start,
-            ),
-            aim,
+        torch.manual_seed(int(draws.seeds[0] % (1 << 62)))
+        found = ascend(
+            open_scores(victim, means),
+            x,
+            y,
+            allowed,
+            steps=steps,
+            kind=loss,
+            start=draws.uniform(0, x.shape[1:], x),
         )
-        made["broken"] &= answers(made["x"]).argmax(1) != aim.y
-    return made
+        made = as_valid(victim, found)
+        return replace(made, broken=made.broken & (answers(made.x).argmax(1) != y))

@@ -72,10 +72,10 @@ def test_what_has_no_bounds_is_refused_by_name():
 
 def test_a_proof_that_an_attack_breaks_settles_nothing(images, monkeypatch):
     """The check can fail: proofs that are too good are contradicted by the attack."""
-    from audit.methods.certificates import search
+    from audit.methods.certificates import certified_radius
 
-    real = search.margins
-    monkeypatch.setattr(search, "margins", lambda *given: real(*given).abs() + 1)
+    real = certified_radius.margins
+    monkeypatch.setattr(certified_radius, "margins", lambda *given: real(*given).abs() + 1)
     record = audit.run(
         images, ["robustness.certified"], parameters={"robustness.certified": {"eps": 0.3}}
     )

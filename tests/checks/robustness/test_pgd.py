@@ -6,7 +6,10 @@ import torch
 from torch import nn
 
 import audit
+from audit.checking import Context
+from audit.evidence import Store
 from audit.judge import Policy
+from audit.plan import build_check
 
 from ...conftest import image_data, table_data
 
@@ -222,6 +225,71 @@ def test_a_size_that_is_asked_for_is_measured(images, name, key, asked):
     check = audit.check(f"robustness.{name}", samples=20).asking([{key: asked}, {"sex": "*"}, {}])
     size = 16 / 255 if asked == "16/255" else asked
     assert check.measure(subject).metric("robust_accuracy", **{key: size}).n == 20
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "key", "metric"),
+    [
+        ("universal", "images", "eps", "fooled_by_one"),
+        ("noise", "table", "noise", "loss"),
+        ("certified", "images", "eps", "certified_accuracy"),
+    ],
+)
+def test_a_size_that_is_asked_of_a_check_of_its_own_is_measured(
+    images, table, name, kind, key, metric
+):
+    subject = images if kind == "images" else table
+    check = audit.check(f"robustness.{name}", samples=20).asking([{key: "1/20"}, {key: "*"}, {}])
+    found = check.measure(subject)
+    assert found.metric(metric, **{key: 0.05}).n > 0
+    assert found.metrics[0].slice != {key: 0.05} or name == "noise"
+    plain = audit.check(f"robustness.{name}", samples=20).measure(subject)
+    assert {m.name for m in plain.metrics} == {m.name for m in found.metrics}
+    if name != "noise":
+        assert found.metrics[0] == plain.metrics[0]  # the size that is judged stays the headline
+
+
+def passes(measurement):
+    """What for → passes, forward and backward together."""
+    table = next(t for t in measurement.tables if t.title.startswith("What it cost"))
+    return {what: forward + backward for what, forward, backward in table.rows}
+
+
+@pytest.mark.parametrize("profile", ["quick", "standard"])
+def test_the_evidence_costs_no_more_than_twice_what_it_vouches_for(profile):
+    subject = audit.load("zoo:digits-cnn")
+    context = Context(subject, Store(subject), profile=profile)
+    check = build_check("robustness.pgd", profile)
+    found = check.measure(context)
+    spent = passes(found)
+    assert set(spent) - {"the curve"} == {
+        "PGD",
+        *(v.name for v in found.validity if v.name not in ("gradients", "loss rose")),
+    }
+    n = min(check.samples, subject.n)
+    assert spent["PGD"] == n * (2 * check.steps + 1)
+    assert all(spent.values())
+    assert sum(spent.values()) <= 3 * spent["PGD"]
+
+
+def test_what_was_spent_is_told_again_when_it_is_asked_again(images):
+    context = Context.of(images)
+    check = audit.check("robustness.pgd", eps=0.3, samples=60)
+    first = passes(check.measure(context))
+    made = context.store.computed
+    assert passes(check.measure(context)) == first
+    assert context.store.computed == made
+
+
+def test_the_curve_falls_and_is_what_attacks_on_all_samples_leave(images):
+    check = audit.check("robustness.pgd", eps=0.22, curve=[0.5, 1, 1.5])
+    found = check.measure(images)
+    left = [found.metric("robust_accuracy", eps=e * 0.22).value for e in (0.5, 1, 1.5)]
+    assert left == sorted(left, reverse=True)
+    context = Context.of(images)
+    for e, value in zip((0.5, 1, 1.5), left, strict=True):
+        alone = check.outcome(context, e * 0.22).robust.value
+        assert value == pytest.approx(alone, abs=0.02)
 
 
 def test_budget_removed_unlocks_immutable_features():

@@ -53,11 +53,11 @@ def test_what_each_attack_broke_is_shown_broken(cnn):
     context = audit.checking.Context.of(subject)
     check = audit.check("robustness.worst_case", samples=100, steps=3, queries=300)
     chosen = context.samples(100)
-    found = check.attack(context, chosen, check.size(subject), ["broken", "x"])
-    blind = 2 + len(check.gradient_stages(context, 0.1)) + len(check.nearly_stages(context, 0.1))
-    assert int((found["stage"] == blind).sum()) > 0
-    wrong = subject.logits(found["x"]).argmax(1) != subject.labels[chosen]
-    assert torch.equal(wrong, found["broken"])
+    found = check.run(context, chosen, check.size(subject), points=True)
+    (blind,) = (at for at, name in found.ran.items() if name == "search without gradients")
+    assert int((found.stage == blind).sum()) > 0
+    wrong = subject.logits(found.x).argmax(1) != subject.labels[chosen]
+    assert torch.equal(wrong, found.broken)
 
 
 def test_what_nearly_fell_is_attacked_for_longer():
@@ -66,12 +66,13 @@ def test_what_nearly_fell_is_attacked_for_longer():
     context = audit.checking.Context.of(subject)
     check = audit.check("robustness.worst_case", eps=0.2, samples=500, queries=10)
     outcome = check.outcome(context, 0.2)
-    broke = {name: hits for name, hits in check.steps_taken(context, outcome) if "nearly" in name}
-    assert set(broke) == {name for name, _, _ in check.nearly_stages(context, 0.2)}
+    steps = outcome.found.steps(outcome.clean)
+    broke = {name: hits for name, _, hits in steps if "nearly" in name}
+    assert len(broke) == 1 + 9  # the difference of logits, and each of the other classes
     assert sum(broke.values()) > 0
-    found = check.attack(context, outcome.samples, 0.2, ["broken", "x"])
-    wrong = subject.logits(found["x"]).argmax(1) != subject.labels[outcome.samples]
-    assert torch.equal(wrong, found["broken"])
+    found = check.run(context, outcome.samples, 0.2, points=True)
+    wrong = subject.logits(found.x).argmax(1) != subject.labels[outcome.samples]
+    assert torch.equal(wrong, found.broken)
 
 
 def test_the_curve_falls_and_passes_through_the_cascade(measured):

@@ -9,10 +9,10 @@ from art.estimators.classification import PyTorchClassifier
 import audit
 from audit.checking import Context
 from audit.evidence import Store
-from audit.methods.attacks.apgd import apgd, checkpoints
-from audit.methods.attacks.budgets import budget
+from audit.methods.attacks.apgd import checkpoints
 from audit.methods.attacks.goals import losses
-from audit.methods.attacks.minimum_norm import minimum_eps
+from audit.producers.attacks import apgd, minimum_eps
+from audit.producers.budgets import budget
 
 
 def test_checkpoints_are_the_papers():

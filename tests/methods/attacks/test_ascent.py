@@ -9,9 +9,10 @@ from art.estimators.classification import PyTorchClassifier
 import audit
 from audit.checking import Context
 from audit.evidence import Batch
-from audit.methods.attacks.ascent import ascent, pgd
-from audit.methods.attacks.budgets import Budget, budget
-from audit.methods.attacks.search import square
+from audit.methods.attacks.ascent import ascent
+from audit.methods.attacks.budgets import Budget
+from audit.producers.attacks import pgd, square
+from audit.producers.budgets import budget
 
 
 @pytest.fixture

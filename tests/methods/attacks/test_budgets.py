@@ -7,11 +7,10 @@ from torch import nn
 
 import audit
 from audit.checking import Context
-from audit.methods.attacks.apgd import apgd
-from audit.methods.attacks.ascent import pgd
-from audit.methods.attacks.budgets import Budget, budget, l2_eps
-from audit.methods.attacks.categories import recategorised
-from audit.methods.attacks.search import square
+from audit.methods.attacks.budgets import Budget
+from audit.producers.attacks import apgd, pgd, recategorised, square
+from audit.producers.budgets import budget
+from audit.threats.threat import l2_eps
 
 
 def unit(norm, radius=0.5, shape=(3, 4)):

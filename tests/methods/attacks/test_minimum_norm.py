@@ -7,7 +7,7 @@ from art.attacks.evasion import DeepFool
 from art.estimators.classification import PyTorchClassifier
 
 from audit.checking import Context
-from audit.methods.attacks.minimum_norm import smallest_l2
+from audit.producers.attacks import smallest_l2
 
 from .test_budgets import WEIGHT, linear
 

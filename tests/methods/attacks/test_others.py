@@ -12,12 +12,21 @@ from audit.checking import Context
 from audit.errors import NotApplicable
 from audit.inputs._series import delayed
 from audit.inputs.image.corruptions import turned
-from audit.methods.attacks.patch import patch, squares
-from audit.methods.attacks.search import hop_skip_jump, square, window
-from audit.methods.attacks.spatial import spatial
-from audit.methods.attacks.transfer import surrogate, transfer
-from audit.methods.attacks.universal import shifted, universal
-from audit.methods.attacks.words import candidates, one_edit_away, reworded, typos
+from audit.methods.attacks.patch import squares
+from audit.methods.attacks.square import window
+from audit.methods.attacks.word_substitution import one_edit_away, typos
+from audit.producers.attacks import (
+    candidates,
+    hop_skip_jump,
+    patch,
+    reworded,
+    shifted,
+    spatial,
+    square,
+    surrogate,
+    transfer,
+    universal,
+)
 
 N = 100
 

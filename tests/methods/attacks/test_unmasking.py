@@ -7,8 +7,7 @@ from torch import nn
 
 import audit
 from audit.checking import Context
-from audit.methods.attacks.apgd import apgd
-from audit.methods.attacks.unmasking import unmasked
+from audit.producers.attacks import apgd, unmasked
 
 from ...conftest import image_data
 
@@ -94,12 +93,16 @@ def test_a_model_that_draws_lots_is_broken_on_the_mean(cnn):
 @pytest.mark.parametrize("how", [*HOW, "plain"])
 def test_what_is_called_broken_is_and_the_model_is_unharmed(cnn, how):
     subject = masked(cnn, how)
-    before = [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in subject.model.modules()]
+    before = [
+        len(m._forward_hooks) + len(m._forward_pre_hooks) for m in subject.network.model.modules()
+    ]
     found = Context.of(subject).evidence(unmasked, np.arange(N), eps=EPS, steps=10, loss="ce")
     with torch.no_grad():
         wrong = subject.logits(found["x"]).argmax(1) != subject.labels[:N]
     assert torch.equal(wrong, found["broken"])
     assert float((found["x"] - subject.inputs[:N]).abs().max()) <= EPS + 1e-6
-    after = [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in subject.model.modules()]
+    after = [
+        len(m._forward_hooks) + len(m._forward_pre_hooks) for m in subject.network.model.modules()
+    ]
     assert before == after
     assert torch.is_grad_enabled()

@@ -6,25 +6,19 @@ import functools
 from collections import defaultdict
 from collections.abc import Callable
 from itertools import islice
-from typing import Literal
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
-from audit.errors import NotApplicable
-from audit.evidence import Batch, producer
-from audit.methods.attacks.goals import goal, margin
-from audit.subject import Subject
+from audit.draws import Draws
+from audit.methods.attacks.goals import Attacked, Model, Victim, margin
 
-Kind = Literal["typos", "substitutions"]
 UNKNOWN = ("<unk>", "[UNK]", "<oov>", "<UNK>", "UNK")
 CANDIDATES = 8  # words that may take the place of one
 MARKS = 16  # of a family of equals, those that stand for one another
 PLACES = 6  # of a text, those that matter most, are tried for each edit
 ROWS = 4096  # texts answered at once
 WORDS = 512  # compared with all others at once
-_substitutes: WeakKeyDictionary[Subject, Tensor] = WeakKeyDictionary()
 
 
 def is_special(word: str) -> bool:
@@ -33,12 +27,14 @@ def is_special(word: str) -> bool:
 
 
 def unknown(vocabulary: list[str]) -> int | None:
+    """The number of the word that stands for those unknown, where there is one."""
     return next((vocabulary.index(u) for u in UNKNOWN if u in vocabulary), None)
 
 
 def one_edit_away(vocabulary: tuple[str, ...]) -> Callable[[str], set[int]]:
-    """word → the words of the vocabulary, the first of many, that one letter inserted, left out,
-    replaced, or swapped with its neighbour makes of it.
+    """A function that gives, of a word, those of the vocabulary that are one edit away.
+
+    One letter inserted, left out, replaced, or swapped with its neighbour; of many the first.
     """
     words = [(number_, word) for number_, word in enumerate(vocabulary) if not is_special(word)]
     known: dict[str, list[int]] = defaultdict(list)
@@ -68,9 +64,10 @@ def one_edit_away(vocabulary: tuple[str, ...]) -> Callable[[str], set[int]]:
 
 @functools.lru_cache(maxsize=4)
 def typos(vocabulary: tuple[str, ...]) -> Tensor:
-    """[words, CANDIDATES] what a typing error makes of each word: another word of the vocabulary one
-    edit away, the word in another case, of a punctuation mark another one, or the unknown word; itself
-    where there is no more.
+    """[words, CANDIDATES] what a typing error makes of each word.
+
+    Another word of the vocabulary one edit away, the word in another case, of a punctuation mark another
+    one, or the unknown word; itself where there is no more.
     """
     near: dict[int, set[int]] = defaultdict(set)
     alike: dict[str, list[int]] = defaultdict(list)  # the same but for case; marks, all of them
@@ -92,74 +89,59 @@ def typos(vocabulary: tuple[str, ...]) -> Tensor:
     return table
 
 
-def substitutes(subject: Subject, vocabulary: list[str]) -> Tensor:
-    """[words, CANDIDATES] the words nearest to each in the model's own embedding; itself for those that
-    the data do not hold.
+def substitutes(embedding: Tensor, vocabulary: list[str], words: Tensor | None = None) -> Tensor:
+    """[words, CANDIDATES] the words nearest to each in an embedding [words or more, width].
 
-    Raises:
-        NotApplicable: the model embeds no words.
+    Args:
+        words: those that are looked up, each once; all where None. Itself stands for any other.
     """
-    if subject in _substitutes:
-        return _substitutes[subject]
-    weight = next(
-        (
-            m.weight
-            for m in subject.core.modules()
-            if isinstance(m, nn.Embedding) and m.num_embeddings >= len(vocabulary)
-        ),
-        None,
-    )
-    if weight is None:
-        raise NotApplicable("the model has no embedding of the vocabulary to find near words in")
-    unit = nn.functional.normalize(weight[: len(vocabulary)].float().cpu(), dim=1)
+    unit = nn.functional.normalize(embedding[: len(vocabulary)].float().cpu(), dim=1)
     special = torch.tensor([is_special(w) for w in vocabulary])
     table = torch.arange(len(vocabulary))[:, None].repeat(1, min(CANDIDATES, len(vocabulary) - 1))
-    for words in subject.inputs.unique().long().split(WORDS):
-        near = unit[words] @ unit.T
+    asked = torch.arange(len(vocabulary)) if words is None else words
+    for part in asked.split(WORDS):
+        near = unit[part] @ unit.T
         near[:, special] = -2
-        near[torch.arange(len(words)), words] = -2
-        table[words] = near.topk(table.shape[1], 1).indices
+        near[torch.arange(len(part)), part] = -2
+        table[part] = near.topk(table.shape[1], 1).indices
     table[special] = torch.arange(len(vocabulary))[special][:, None]
-    _substitutes[subject] = table
     return table
 
 
-def candidates(subject: Subject, kind: Kind) -> Tensor:
-    """[words, CANDIDATES] what may take each word's place.
-
-    Raises:
-        NotApplicable: no vocabulary is known, or no candidate.
-    """
-    vocabulary = subject.meta.input.vocabulary
-    if vocabulary is None:
-        raise NotApplicable("the words are not known ([subject.input] vocabulary)")
-    if len(vocabulary) <= int(subject.inputs.max()):
-        raise NotApplicable(
-            f"the vocabulary has {len(vocabulary)} words and the data hold the number "
-            f"{int(subject.inputs.max())}"
-        )
-    return typos(tuple(vocabulary)) if kind == "typos" else substitutes(subject, vocabulary)
-
-
-@producer(version=2, private=("x",))
-def reworded(batch: Batch, *, kind: Kind, edits: int, greedy: bool = True) -> dict[str, Tensor]:
+def word_substitution(
+    model: Model | Victim,
+    x: Tensor,
+    y: Tensor,
+    table: Tensor,
+    *,
+    edits: int = 2,
+    greedy: bool = True,
+    blank: int = 0,
+    seed: int | Draws = 0,
+) -> Attacked:
     """Change one word after the other, where and as it hurts most (Li et al. 2019; Jin et al. 2020).
 
     The words that matter most are those without which the true class loses most; of their candidates
     the one that hurts most is taken. No place is changed twice.
 
     Args:
+        model: texts [n, length] of word numbers → scores [n, classes].
+        x: [n, length] texts. y: [n] the class that each has to leave.
+        table: [words, candidates] the words that may take each one's place; itself for none.
         edits: words that may be changed.
         greedy: false for random places and candidates, as many: what a search has to beat.
+        blank: the word that stands for one left out.
 
-    Returns:
-        x [n, length], broken [n].
+    Example:
+        >>> words = torch.tensor([0.0, 1.0, -1.0])
+        >>> model = lambda x: torch.stack([-words[x].sum(1), words[x].sum(1)], 1)
+        >>> word_substitution(model, torch.tensor([[0, 1]]), torch.tensor([1]),
+        ...                   torch.tensor([[0], [2], [2]]), edits=1).x.tolist()
+        [[0, 2]]
     """
-    subject = batch.subject
-    aim = goal(subject, batch.x, batch.y)
-    table = candidates(subject, kind).to(batch.x.device)
+    victim, given, draws = Victim.of(model), x, Draws.of(seed, len(x))
+    table = table.to(x.device)
     changeable = (table != torch.arange(len(table), device=table.device)[:, None]).any(1)
-    blank = unknown(subject.meta.input.vocabulary or []) or 0
 
     def lead(texts: Tensor, rows: Tensor) -> Tensor:
         """[m, options] margins of options [m, options, length]."""
@@ -167,15 +149,15 @@ def reworded(batch: Batch, *, kind: Kind, edits: int, greedy: bool = True) -> di
         at = rows.repeat_interleave(options)
         flat = texts.flatten(0, 1)
         parts = [
-            margin(aim.logits(flat[i : i + ROWS], at[i : i + ROWS]), aim.y[at[i : i + ROWS]])
+            margin(victim.logits(flat[i : i + ROWS], at[i : i + ROWS]), y[at[i : i + ROWS]])
             for i in range(0, len(flat), ROWS)
         ]
         return torch.cat(parts).reshape(m, options)
 
     with torch.no_grad():
-        x = batch.x.clone()
+        x = given.clone()
         length = x.shape[1]
-        best = margin(aim.logits(x), aim.y)
+        best = margin(victim.logits(x), y)
         free = changeable[x]
         for edit in range(edits):
             rows = ((best <= 0) & free.any(1)).nonzero()[:, 0]
@@ -188,13 +170,13 @@ def reworded(batch: Batch, *, kind: Kind, edits: int, greedy: bool = True) -> di
                 without[:, index, index] = blank
                 weight = lead(without, rows)
             else:
-                weight = batch.uniform(edit, (length,))[rows]
+                weight = draws.uniform(edit, (length,), x)[rows]
             weight = torch.where(open_, weight, -torch.inf)
             count = PLACES if greedy else 1
             order = weight.topk(min(count, length), 1).indices
             words = table[here.gather(1, order)]
             if not greedy:
-                pick = batch.uniform(edits + edit, (1, CANDIDATES))[rows][:, :, : table.shape[1]]
+                pick = draws.uniform(edits + edit, (1, CANDIDATES), x)[rows][:, :, : table.shape[1]]
                 words = words.gather(2, pick.argmax(2, keepdim=True))
             options = here[:, None, None].repeat(1, words.shape[1], words.shape[2], 1)
             places = order[:, :, None, None].expand(*words.shape, 1)
@@ -210,4 +192,4 @@ def reworded(batch: Batch, *, kind: Kind, edits: int, greedy: bool = True) -> di
             best[rows] = torch.where(better, value, best[rows])
             spot = order.gather(1, (which // words.shape[2])[:, None])
             free[rows] = open_.scatter(1, spot, False)
-        return {"x": x, "broken": best > 0}
+        return Attacked(x, best > 0)

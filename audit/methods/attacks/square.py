@@ -1,16 +1,13 @@
-"""Attacks that see only answers: scores (Square), or the bare decision (HopSkipJump)."""
+"""Square: an attack that sees scores alone, by random search."""
 
 from __future__ import annotations
 
-import warnings
-
-import numpy as np
 import torch
 from torch import Tensor
 
-from audit.evidence import Batch, producer
-from audit.methods.attacks.budgets import Ball, Norm, budget, expand
-from audit.methods.attacks.goals import goal, margin
+from audit.draws import Draws
+from audit.methods.attacks.budgets import Ball, Bounds, Budget, Norm, expand
+from audit.methods.attacks.goals import Attacked, Model, Victim, margin
 
 # After which share of the queries the windows are halved, and how much of the input the first
 # covers (Andriushchenko et al. 2020, section 5.1; AutoAttack's start).
@@ -18,8 +15,18 @@ HALVED = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
 FIRST = 0.8
 
 
-@producer(version=4, private=("x",))
-def square(batch: Batch, *, eps: float, queries: int, norm: Norm = "linf") -> dict[str, Tensor]:
+def square(
+    model: Model | Victim,
+    x: Tensor,
+    y: Tensor,
+    eps: float | Budget,
+    *,
+    queries: int = 200,
+    norm: Norm = "linf",
+    bounds: Bounds | None = None,
+    channels_last: bool = False,
+    seed: int | Draws = 0,
+) -> Attacked:
     """Square attack (Andriushchenko et al. 2020): random changes of a window, kept where they help.
 
     Needs no gradient, so it sees through masked ones. Linf: the window goes to the edge of the
@@ -27,21 +34,33 @@ def square(batch: Batch, *, eps: float, queries: int, norm: Norm = "linf") -> di
     another (algorithm 3, with random signs instead of its fixed pattern). Windows are squares of an
     image, stretches of a series, and of a table any of its columns.
 
-    Returns:
-        x [n, ...], broken [n].
+    Args:
+        model: points [n, ...] → scores [n, classes].
+        x: [n, ...] samples: images [n, channels, height, width], series [n, time, channels], rows [n,
+            columns]. y: [n] the class that each has to leave.
+        eps: largest change of each value (Linf) or of all together (L2), in the units of `x`; or a budget.
+        queries: of each sample, at most.
+        bounds: the lowest and the highest value that an input may have; none where None.
+        channels_last: are images [n, height, width, channels]?
+
+    Raises:
+        ValueError: eps, the norm or the bounds are none.
+
+    Example:
+        >>> square(lambda x: torch.cat([-x, x], 1), torch.tensor([[0.1], [0.9]]), torch.tensor([1, 1]),
+        ...        eps=0.2, queries=20).broken.tolist()
+        [True, False]
     """
-    aim = goal(batch.subject, batch.x, batch.y)
-    ball = budget(batch.subject, eps, norm).around(batch.x)
-    last = batch.subject.channels_last
+    victim, ball = Victim.of(model), Budget.of(eps, x, norm, bounds).around(x)
+    draws, norm = Draws.of(seed, len(x)), ball.norm
     with torch.no_grad():
-        wrong = aim.logits(batch.x).argmax(1) != aim.y  # already; such a sample stays as it is
-        result, broken = batch.x.clone(), wrong.clone()
+        wrong = victim.logits(x).argmax(1) != y  # already; such a sample stays as it is
+        result, broken = x.clone(), wrong.clone()
         rows = (~wrong).nonzero()[:, 0]
         ball = ball[rows]
-        stripes = first_change(batch.uniform(0, batch.x.shape[1:])[rows], last)
+        stripes = first_change(draws.uniform(0, x.shape[1:], x)[rows], channels_last)
         current = edge(ball, stripes)
-        scores = aim.logits(current, rows)
-        best = margin(scores, aim.y[rows])
+        best = margin(victim.logits(current, rows), y[rows])
         for query in range(1, queries):
             hit = best > 0
             if bool(hit.any()):
@@ -51,22 +70,22 @@ def square(batch: Batch, *, eps: float, queries: int, norm: Norm = "linf") -> di
             if len(rows) == 0:
                 break
             share = FIRST / 2 ** sum(query > at * queries for at in HALVED)
-            numbers = batch.uniform(query, (numbers_needed(batch.x),))[rows]
-            place, signs = window(current, share, numbers, last)
+            numbers = draws.uniform(query, (numbers_needed(x),), x)[rows]
+            place, signs = window(current, share, numbers, channels_last)
             if norm == "linf":
                 proposal = torch.where(place, edge(ball, signs), current)
                 # What lies at that edge already would cost a query and change nothing.
                 same = expand((proposal == current).flatten(1).all(1), current)
                 proposal = torch.where(same & place, edge(ball, -signs), proposal)
             else:
-                other, _ = window(current, share, numbers.flip(1), last)
+                other, _ = window(current, share, numbers.flip(1), channels_last)
                 proposal = moved(ball, current, place, other & ~place, signs)
-            gained = margin(aim.logits(proposal, rows), aim.y[rows])
+            gained = margin(victim.logits(proposal, rows), y[rows])
             better = gained > best
             current = torch.where(expand(better, current), proposal, current)
             best = torch.where(better, gained, best)
         result[rows], broken[rows] = current, best > 0
-    return {"x": aim.valid(result), "broken": broken}
+    return Attacked(victim.valid(result), broken)
 
 
 def edge(ball: Ball, signs: Tensor) -> Tensor:
@@ -135,62 +154,3 @@ def moved(ball: Ball, current: Tensor, place: Tensor, other: Tensor, signs: Tens
     fresh = torch.where(place, ball.direction(torch.where(place, signs, 0.0)), 0.0)
     push = inside + fresh
     return ball.project(ball.x + kept + push * left / ball.length(push).clamp_min(1e-9))
-
-
-@producer(version=1, private=("x",))
-def hop_skip_jump(batch: Batch, *, iterations: int, evaluations: int) -> dict[str, Tensor]:
-    """HopSkipJump (Chen et al. 2020, by ART) under Linf: sees the decision alone.
-
-    The search is for the smallest change, so one run answers for every eps.
-
-    Returns:
-        x [n, ...], distance [n]: largest change of a value, in units of the input's range (for
-        tables in its standard deviations); infinite where no change of the answer was met.
-    """
-    from art.attacks.evasion import HopSkipJump
-    from art.estimators.classification import BlackBoxClassifierNeuralNetwork
-
-    subject = batch.subject
-    unit = budget(subject, 1.0)
-    ball = unit.around(batch.x)
-    touchable = (unit.radius > 0).expand_as(batch.x)
-    aim = goal(subject, batch.x, batch.y)
-    k = aim.logits(batch.x[:2]).shape[1]
-    low, high = float(unit.low.min()), float(unit.high.max())
-
-    def decide(points: np.ndarray) -> np.ndarray:
-        with torch.no_grad():
-            point = torch.as_tensor(points, dtype=batch.x.dtype, device=batch.x.device)
-            return torch.nn.functional.one_hot(subject.logits(point).argmax(1), k).cpu().numpy()
-
-    classifier = BlackBoxClassifierNeuralNetwork(
-        decide, tuple(batch.x.shape[1:]), k, clip_values=(low, high), channels_first=True
-    )
-    attack = HopSkipJump(
-        classifier,
-        norm=np.inf,
-        max_iter=iterations,
-        max_eval=evaluations,
-        init_eval=min(100, evaluations),
-        init_size=100,
-        batch_size=subject.batch_size,
-        verbose=False,
-    )
-    state = np.random.get_state()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            np.random.seed(int(batch.seeds[0] % (1 << 32)))  # ART draws from the global generator
-            made = attack.generate(
-                batch.x.cpu().numpy(),
-                y=np.eye(k, dtype=np.float32)[aim.y.cpu().numpy()],
-                mask=touchable.cpu().numpy().astype(np.float32),
-            )
-        finally:
-            np.random.set_state(state)
-    x = torch.as_tensor(made, dtype=batch.x.dtype, device=batch.x.device)
-    with torch.no_grad():
-        wrong = subject.logits(x).argmax(1) != aim.y
-    change = torch.where(ball.radius > 0, (x - batch.x).abs() / ball.radius.clamp_min(1e-30), 0.0)
-    distance = change.flatten(1).amax(1)
-    return {"x": x, "distance": torch.where(wrong, distance, torch.inf)}

@@ -1,0 +1,79 @@
+"""What is proven of a subject's answers. It keeps the name that its evidence had first."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from audit.errors import NotApplicable
+from audit.evidence import Batch, producer
+from audit.methods.attacks.budgets import Norm
+from audit.methods.certificates.certified_radius import certified_radius
+from audit.methods.certificates.intervals import intervals
+from audit.methods.certificates.linear import EFFORT, Bounds, margins
+from audit.methods.certificates.network import network_of
+from audit.producers.budgets import budget
+from audit.subject import Subject
+from audit.subject.wrapping import computing_in
+
+FEW = 15  # samples that what was read off a network is compared on
+
+
+@producer(3, name="audit.methods.certificates.search.certified_eps")
+def certified_eps(
+    batch: Batch,
+    *,
+    highest: float,
+    per_octave: int,
+    at: float = 0.0,
+    norm: Norm = "linf",
+    effort: float = EFFORT,
+) -> dict[str, Tensor]:
+    """The largest budget within which each sample's right answer is proven.
+
+    Eps [n], 0 where the answer is wrong or nothing is proven.
+    """
+    subject = batch.subject
+    with torch.no_grad():
+        right = subject.logits(batch.x).argmax(1) == batch.y
+    result = torch.zeros(len(batch.x), device=batch.x.device)
+    if bool(right.any()):
+        result[right] = certified_radius(
+            network_of(subject),
+            batch.x[right],
+            batch.y[right],
+            budget(subject, 1.0, norm),
+            highest,
+            classes=len(subject.classes),
+            per_octave=per_octave,
+            at=at,
+            effort=effort,
+        ).to(result)
+    return {"eps": result}
+
+
+def linear_forms(subject: Subject) -> int:
+    """Linear forms that are at most followed back for one sample at one budget."""
+    network = network_of(subject)
+    with torch.no_grad():
+        known = intervals(network, budget(subject, 0.0).around(subject.batch([0])[0]))
+    bent = [s.inputs[0] for s in network.steps if s.curved][1:]
+    return len(subject.classes) + 2 * sum(known[node][0].numel() for node in bent)
+
+
+def boundable(subject: Subject) -> None:
+    """Raise NotApplicable, with the layer's name, where the network's answers cannot be bounded."""
+    network = network_of(subject)
+    with torch.no_grad(), computing_in(subject.inputs.dtype):
+        x, y = subject.batch(range(min(subject.n, FEW)))
+        ball = budget(subject, 0.0).around(x)
+        low, high = intervals(network, ball)[network.output]
+        # Of a budget of nothing the bounds are the scores, or the network was read wrongly.
+        single = low[0].numel() == 1
+        found = (low.flatten() > network.zero).long() if single else low.argmax(1)
+        if not torch.allclose(low, high, rtol=1e-3, atol=1e-4) or not bool(
+            (found == subject.logits(x).argmax(1)).all()
+        ):
+            raise NotApplicable("what was read off the network answers otherwise than the network")
+        few = torch.arange(min(len(x), 2))
+        margins(Bounds.of(network, ball[few]), y[few])
