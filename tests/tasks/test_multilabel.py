@@ -9,7 +9,7 @@ from torch import nn
 import audit
 from audit.checking import Context
 from audit.errors import AuditError
-from audit.methods.attacks.ascent import pgd
+from audit.producers.attacks import pgd
 
 NAMES = ["red", "round", "striped"]
 
