@@ -6,8 +6,8 @@ import base64
 import functools
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 import numpy as np
@@ -69,10 +69,15 @@ class Expectation(Part):
 
 @dataclass(frozen=True)
 class Cost:
-    """Passes through the model, each of one sample."""
+    """Passes through the model, each of one sample.
+
+    Attributes:
+        shared: of these, by the id of another check, what that one asks for too: whoever is first pays.
+    """
 
     forward: int = 0
     backward: int = 0
+    shared: Mapping[str, Cost] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -110,6 +115,8 @@ class Context:
     seed: int = 0
     profile: str = "standard"
     examples: bool = True
+    # Samples that the check which is measured is given at most; None: as many as it asks for.
+    most: int | None = None
     # Of the check that is measured: producer → samples that the model answered with no number.
     unanswered: dict[str, int] = field(default_factory=dict)
 
@@ -139,6 +146,8 @@ class Context:
 
     def samples(self, n: int | None = None) -> NDArray[np.intp]:
         """Indices of at most `n` samples, the same for every check that asks, nested in `n`."""
+        if n is not None and self.most is not None:
+            n = min(n, self.most)
         if n is None or n >= self.subject.n:
             return np.arange(self.subject.n)
         digests = self.subject.sample_digests()
@@ -181,7 +190,7 @@ class Context:
         assert part is not None
         store = Store(part, self.store.seed, self.store.folder, self.store.examples)
         store.progress = self.store.progress
-        return Context(part, store, self.seed, self.profile, self.examples, self.unanswered)
+        return replace(self, subject=part, store=store, most=None)
 
     def variant(self, name: str, core: nn.Module, before: nn.Module | None = None) -> Context:
         """The same data with another network in the model's place: a remedy tried out.
@@ -196,7 +205,7 @@ class Context:
         twin = self.subject.with_network(name, core, before)
         store = Store(twin, self.store.seed, self.store.folder, self.store.examples)
         store.progress = self.store.progress
-        return Context(twin, store, self.seed, self.profile, self.examples, self.unanswered)
+        return replace(self, subject=twin, store=store)
 
     def progress(self, what: str, done: int, of: int) -> None:
         """Tell whoever watches how far something is that is no evidence of a producer."""

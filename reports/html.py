@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -14,7 +15,7 @@ from audit.judge.findings import OPERATOR_WORDS
 from audit.judge.verdict import speaks
 from audit.record import SEVERITIES, STATES, AuditRecord, CheckRecord, Metric, Validity
 from audit.reports.console import WORDS, by_cause, counts_text
-from audit.reports.drawing import draw
+from audit.reports.drawing import draw, keep_in
 from audit.reports.escaping import reveal
 from audit.words import number, slice_text, value_text
 
@@ -93,6 +94,11 @@ def environment() -> Environment:
         SIGNS=SIGNS, WORDS=WORDS, OPERATORS=OPERATOR_WORDS, STATES=STATES, LIMITS=LIMITS
     )
     return env
+
+
+def keep_drawings(folder: Path) -> None:
+    """Keep the figures of reports in a folder: what is there is not drawn again."""
+    keep_in(folder)
 
 
 def areas(checks: Iterable[CheckRecord]) -> dict[str, list[CheckRecord]]:

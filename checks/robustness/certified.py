@@ -38,7 +38,7 @@ class Certified(Check):
     id: ClassVar[str] = "robustness.certified"
     title: ClassVar[str] = "How much robustness is proven, and how much is only not disproven?"
     profiles: ClassVar[dict[str, dict[str, Any]]] = {
-        "quick": {"samples": 20, "effort": 2e8},
+        "quick": {"samples": 10, "effort": 1e8, "per_octave": 1},
         "deep": {"samples": 500, "per_octave": 32, "effort": 1e10},
     }
 
@@ -75,13 +75,15 @@ class Certified(Check):
         boundable(subject)
 
     def cost(self, subject: Subject) -> Cost:
-        from audit.methods.certificates.search import OCTAVES, linear_forms
+        from audit.methods.certificates.search import multiplications
 
-        budgets = min(self.samples, subject.n) * (OCTAVES * self.per_octave).bit_length()
-        other = self.attack("standard").cost(subject)  # the other side: what an attack leaves
+        attack = self.attack("standard")
+        other = attack.cost(subject)  # the other side: what an attack leaves
+        proofs = multiplications(subject, self.per_octave, self.effort)
         return Cost(
-            forward=8 * budgets + other.forward,
-            backward=linear_forms(subject) * budgets + other.backward,
+            forward=other.forward + min(self.samples, subject.n),
+            backward=other.backward + round(min(self.samples, subject.n) * proofs),
+            shared={attack.id: other},
         )
 
     def examine(self, context: Context) -> Measurement:

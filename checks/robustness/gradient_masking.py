@@ -13,6 +13,7 @@ hides nothing from the attack, and is found in none. No false alarm on 20 clean 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -45,7 +46,8 @@ class GradientMasking(Check):
         PGD().applies(subject)
 
     def cost(self, subject: Subject) -> Cost:
-        return PGD().cost(subject)
+        cost = PGD().cost(subject)
+        return replace(cost, shared={PGD.id: cost})
 
     def examine(self, context: Context) -> Measurement:
         from audit.methods.attacks.search import square

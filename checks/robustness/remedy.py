@@ -55,7 +55,8 @@ class Remedy(Check):
         self.attack("standard").applies(subject)
 
     def cost(self, subject: Subject) -> Cost:
-        return self.attack("standard").cost(subject)
+        once = self.attack("standard").cost(subject)  # before, for all remedies alike, and after
+        return Cost(2 * once.forward, 2 * once.backward, {"before a remedy": once})
 
     def examine(self, context: Context) -> Measurement:
         subject = context.subject

@@ -35,7 +35,7 @@ class Universal(Check):
     title: ClassVar[str] = "Is there one change that fools the model on most inputs?"
     explained_by: ClassVar[tuple[str, ...]] = ("robustness.worst_case",)
     profiles: ClassVar[dict[str, dict[str, Any]]] = {
-        "quick": {"samples": 100, "steps": 30},
+        "quick": {"samples": 60, "steps": 20},
         "deep": {"samples": 2000, "steps": 200},
     }
 
@@ -54,8 +54,12 @@ class Universal(Check):
                 f"{subject.n} samples are too few to search on some and try on others"
             )
 
+    def batch(self, subject: Subject) -> int:
+        """Samples that the change is searched on, at most."""
+        return min(subject.batch_size, self.samples)
+
     def cost(self, subject: Subject) -> Cost:
-        batch = min(subject.batch_size, subject.n // 2)
+        batch = min(self.batch(subject), subject.n // 2)
         return Cost(
             forward=batch * self.steps + 2 * min(self.samples, subject.n),
             backward=batch * self.steps,
@@ -67,8 +71,9 @@ class Universal(Check):
         subject = context.subject
         attack = PGD(eps=self.eps)
         eps = attack.size(subject)
-        chosen = context.samples(min(subject.n, self.samples + subject.batch_size))
-        fit = chosen[:: max(2, len(chosen) // subject.batch_size)][: subject.batch_size]
+        most = self.batch(subject)
+        chosen = context.samples(min(subject.n, self.samples + most))
+        fit = chosen[:: max(2, len(chosen) // most)][:most]
         held = np.setdiff1d(chosen, fit)
         clean = unattacked(context, held)
         if clean.sum() < FEWEST:
