@@ -49,19 +49,50 @@ class Batch:
         They depend on the audit's seed, the producer, the sample and `stream` alone: not on which
         samples are asked for, in which order, or in what batch.
         """
-        per_sample = int(np.prod(shape))
-        with np.errstate(over="ignore"):
-            counter = np.arange(per_sample, dtype=np.uint64) + np.uint64(stream << 32)
-            state = self.seeds[:, None] + (counter[None, :] + np.uint64(1)) * np.uint64(
-                0x9E3779B97F4A7C15
-            )
-            # splitmix64 (Steele, Lea and Flood 2014): a counter-based generator, vectorised.
-            state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-            state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-            state = state ^ (state >> np.uint64(31))
-        unit = (state >> np.uint64(40)).astype(np.float32) / np.float32(1 << 24)
-        made = torch.from_numpy(unit.reshape(len(self.seeds), *shape))
-        return made.to(self.x if self.x.is_floating_point() else self.x.device)
+        make = on_host if self.x.device.type == "cpu" else on_device
+        made = make(self.seeds, stream, int(np.prod(shape)), self.x.device)
+        made = made.reshape(len(self.seeds), *shape)
+        return made.to(self.x) if self.x.is_floating_point() else made
+
+
+# splitmix64 (Steele, Lea and Flood 2014): a counter-based generator, vectorised.
+GOLDEN, FIRST, SECOND = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
+
+
+def on_host(
+    seeds: NDArray[np.uint64], stream: int, per_sample: int, device: torch.device
+) -> Tensor:
+    """[n, per_sample] uniform numbers, made by numpy."""
+    with np.errstate(over="ignore"):
+        counter = np.arange(per_sample, dtype=np.uint64) + np.uint64(stream << 32)
+        state = seeds[:, None] + (counter[None, :] + np.uint64(1)) * np.uint64(GOLDEN)
+        state = (state ^ (state >> np.uint64(30))) * np.uint64(FIRST)
+        state = (state ^ (state >> np.uint64(27))) * np.uint64(SECOND)
+        state = state ^ (state >> np.uint64(31))
+    unit = (state >> np.uint64(40)).astype(np.float32) / np.float32(1 << 24)
+    return torch.from_numpy(unit).to(device)
+
+
+def on_device(
+    seeds: NDArray[np.uint64], stream: int, per_sample: int, device: torch.device
+) -> Tensor:
+    """The same bits, made where they are needed: only the seeds travel."""
+
+    def signed(word: int) -> int:
+        """64 bits as torch holds them."""
+        return word - (1 << 64) if word >> 63 else word
+
+    def shifted(state: Tensor, by: int) -> Tensor:
+        """A shift of unsigned numbers: what torch fills in from the sign is taken away."""
+        return (state >> by) & ((1 << (64 - by)) - 1)
+
+    own = torch.from_numpy(seeds.view(np.int64)).to(device)
+    counter = torch.arange(1, per_sample + 1, device=device) + signed((stream << 32) % (1 << 64))
+    state = own[:, None] + counter[None, :] * signed(GOLDEN)
+    state = (state ^ shifted(state, 30)) * signed(FIRST)
+    state = (state ^ shifted(state, 27)) * signed(SECOND)
+    state = state ^ shifted(state, 31)
+    return shifted(state, 40).to(torch.float32) / (1 << 24)
 
 
 class Producer(Protocol):

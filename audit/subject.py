@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from audit.arrays import as_inputs, has_channels_last
+from audit.batching import fitting, found_size
 from audit.copies import copies
 from audit.errors import AuditError, NotApplicable
 from audit.inference import UNUSABLE, complete, probe, probe_rows
@@ -31,9 +32,6 @@ from audit.rooms import INPUTS, TASKS, room
 from audit.tasks import LACKS, Task
 from audit.text import clean_name
 from audit.wrapping import Logits, Network, PreprocessModule, accepts, evaluating, precision
-
-BATCH_SIZE = 128
-BATCH_VALUES = 1 << 22  # in a batch, at most: large pictures go in smaller batches
 
 
 @dataclass(frozen=True)
@@ -60,7 +58,8 @@ class Subject:
         meta: what is known; keywords below override it. `**known` takes the fields of
             `audit.meta.SubjectMeta`: task, output, input, classes, features, ...
         device: 'cpu', 'cuda' or 'auto'.
-        batch_size: 128, or fewer where samples are large, where None.
+        batch_size: how many samples are answered together; found by what one of them takes up in the
+            network where None (`audit.batching`).
 
     Raises:
         AuditError: data and model do not fit together; the sentence says how.
@@ -111,14 +110,14 @@ class Subject:
         self.groups: NDArray[np.str_] | None = None
         self.train: tuple[Tensor, Tensor | None] | None = None
         self.meta = meta
-        self.batch_size = batch_size or BATCH_SIZE
+        self.batch_size = batch_size or fitting(0, self.device)
         self.x: Tensor | None = None
         self.y: Tensor | None = None
         if x is None:
             return
         exact = precision(self.core)
         self.x = as_inputs(x, exact)
-        self.batch_size = batch_size or max(8, min(BATCH_SIZE, BATCH_VALUES // self.x[0].numel()))
+        self.batch_size = batch_size or fitting(self.x[0].numel(), self.device)
         self.y = None if y is None else as_labels(y, len(self.x), meta.classes)
         if train is not None:
             self.train = self.training_samples(*train)
@@ -135,6 +134,8 @@ class Subject:
             self.x = self.x.to(
                 floating(exact)
             )  # bytes of a picture, whole numbers of a table: not tokens
+        if batch_size is None:
+            self.batch_size = found_size(network, self.x, self.device)
         found = complete(
             meta,
             network,
