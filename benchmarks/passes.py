@@ -3,22 +3,34 @@
     .venv/bin/python benchmarks/passes.py [NAME ...]
 
 A pass is 200 rows through the network, forward or backward; of evidence that checks share, the first
-one pays. Certificates follow bounds and not samples: their multiplications are counted, in those of
-a forward pass. What looks at every row, whatever the profile, is counted apart.
+one pays. Certificates follow bounds and not samples: what they declare is about the multiplications of
+as many passes. What looks at every row, whatever the profile, is counted apart.
 """
 
 from __future__ import annotations
 
+import sys
 import time
-from collections import Counter
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 import audit
+from audit.watching import Tick
 
 ROWS = 200
-EVERY_ROW = ("performance", "calibration", "behaviour.determinism", "generalisation", "privacy")
+SUBJECTS = ("digits-cnn", "vowels-gru", "adult-mlp", "snippets-transformer", "resnet18-64px")
+EVERY_ROW = (
+    "performance",
+    "calibration",
+    "behaviour.determinism",
+    "generalisation",
+    "privacy",
+    "data",
+)
 
 
 class Block(nn.Module):
@@ -75,36 +87,73 @@ def subject_of(name: str) -> audit.Subject:
     return resnet() if name == "resnet18-64px" else audit.load(f"zoo:{name}")
 
 
-def counted(subject: audit.Subject, profile: str = "quick") -> dict[str, dict[str, float]]:
-    """check → rows forward and backward, as declared, and the multiplications beyond those rows."""
-    forward: Counter[str] = Counter()
-    backward: Counter[str] = Counter()
-    seconds: Counter[str] = Counter()
-    now = ["plan", time.perf_counter()]
+@dataclass
+class Counted:
+    """Of one check: rows through the network, and what it declares."""
 
-    def watch(tick: audit.watching.Tick) -> None:
-        seconds[str(now[0])] += time.perf_counter() - float(now[1])
-        now[:] = [tick.check, time.perf_counter()]
+    forward: int = 0
+    backward: int = 0
+    declared: int = 0
+    seconds: float = 0.0
 
-    def answered(module: nn.Module, given: tuple[Tensor, ...], answers: Tensor) -> None:
+    @property
+    def passes(self) -> float:
+        return (self.forward + self.backward) / ROWS
+
+
+def counted(subject: audit.Subject, profile: str = "quick") -> dict[str, Counted]:
+    """check → what it costs in an audit; copies of the network that are made meanwhile count too."""
+    found: defaultdict[str, Counted] = defaultdict(Counted)
+    now, since = "", time.perf_counter()
+
+    def watch(tick: Tick) -> None:
+        nonlocal now, since
+        found[now].seconds += time.perf_counter() - since
+        now, since = tick.check, time.perf_counter()
+
+    def answered(_module: nn.Module, given: tuple[Any, ...], answers: Any) -> None:
         if not (given and isinstance(given[0], Tensor)):
             return  # who only traces the network asks it nothing
-        n = len(given[0])
-        forward[str(now[0])] += n
+        check, n = found[now], len(given[0])
+        check.forward += n
         if isinstance(answers, Tensor) and answers.requires_grad:
-            answers.register_hook(lambda _: backward.update({str(now[0]): n}))
+
+            def back(_gradient: Tensor) -> None:
+                check.backward += n
+
+            answers.register_hook(back)
 
     handle = subject.core.register_forward_hook(answered)
-    record = audit.run(subject, profile=profile, watch=watch)
-    watch(audit.watching.Tick("end", 0, 0))
-    handle.remove()
-    return {
-        c.id: {
-            "forward": forward[c.id],
-            "backward": backward[c.id],
-            "declared forward": c.cost.get("forward", 0),
-            "declared backward": c.cost.get("backward", 0),
-            "seconds": seconds[c.id],
-        }
-        for c in record.checks
-    }
+    try:
+        record = audit.run(subject, profile=profile, watch=watch)
+    finally:
+        handle.remove()
+    watch(Tick("", 0, 0))
+    for check in record.checks:
+        found[check.id].declared = sum(check.cost.values())
+    return {check.id: found[check.id] for check in record.checks}
+
+
+def every_row(check: str) -> bool:
+    return check.startswith(EVERY_ROW)
+
+
+def tell(name: str) -> None:
+    found = counted(subject_of(name))
+    searching = {c: f for c, f in found.items() if not every_row(c) and f.forward + f.backward}
+    total, rest = (
+        sum(f.passes for c, f in found.items() if every_row(c) == apart) for apart in (False, True)
+    )
+    print(f"\n### {name}: {total:,.0f} passes, and {rest:,.0f} of every row\n")
+    print("| check | forward | backward | declared | seconds |\n|---|---|---|---|---|")
+    for check, f in sorted(searching.items(), key=lambda item: -item[1].passes):
+        numbers = (f.forward / ROWS, f.backward / ROWS, f.declared / ROWS)
+        print(
+            f"| {check} | {' | '.join(f'{n:,.1f}' for n in numbers)} | {f.seconds:.1f} |",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    for chosen in sys.argv[1:] or SUBJECTS:
+        tell(chosen)
