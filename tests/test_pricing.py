@@ -10,6 +10,7 @@ from audit.budget import parse_budget
 from audit.checking import Check, Cost, Expectation, Measurement
 from audit.cli import main
 from audit.config import read_config
+from audit.entrypoints import reporter
 from audit.errors import AuditError
 from audit.judge import Policy
 from audit.plan import Planned
@@ -109,6 +110,18 @@ def test_a_budget_lowers_the_samples_and_says_so(subject):
         m.high - m.low for m in (r.check("test.searching").metrics[0] for r in (free, record))
     ]
     assert widths[1] > widths[0]
+
+
+def test_the_reports_say_what_was_thinned(subject):
+    record = audit.run(subject, [Searching()], budget="15 passes")
+    n = sampled(record)
+    page, summary = (reporter(name).render(record) for name in ("html", "markdown"))
+    assert "What the budget thinned" in page
+    assert f"<td>400</td><td>{n}</td>" in page
+    assert '--budget "15 passes"' in page.replace("&#34;", '"')
+    assert f"`test.searching`: {n} instead of 400 samples, intervals about" in summary
+    free = audit.run(subject, [Searching()])
+    assert "What the budget thinned" not in reporter("html").render(free)
 
 
 def test_core_questions_are_asked_of_everything(subject):
