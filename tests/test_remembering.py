@@ -1,4 +1,4 @@
-"""What a check measured is measured once; of another model, other data, another seed or source it is not read."""
+"""What a check measured is measured once; of another model, seed or source it is not read."""
 
 import copy
 import json

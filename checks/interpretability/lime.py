@@ -34,7 +34,7 @@ class Lime(Attribution):
     )
     name: ClassVar[str] = "LIME"
     profiles: ClassVar[dict[str, dict[str, Any]]] = {
-        "quick": {"samples": 16, "draws": 100},
+        "quick": {"samples": 16, "draws": 75},
         "deep": {"samples": 256, "draws": 3000},
     }
 

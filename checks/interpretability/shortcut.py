@@ -43,7 +43,7 @@ class Shortcut(Check):
         "Does a small part of the input settle the answer, whatever the rest shows?"
     )
     profiles: ClassVar[dict[str, dict[str, Any]]] = {
-        "quick": {"most": 5000},
+        "quick": {"most": 4000},
         "deep": {"samples": 5000},
     }
 

@@ -103,7 +103,7 @@ class Backdoor(Check):
         "Is there a small patch that makes the model answer one class, whatever is shown?"
     )
     profiles: ClassVar[dict[str, dict[str, Any]]] = {
-        "quick": {"samples": 120, "steps": 25, "finalists": 2, "scanned": 12},
+        "quick": {"samples": 120, "sought": 32, "steps": 30, "finalists": 2, "scanned": 10},
         "deep": {"samples": 1000, "steps": 200},
     }
 
@@ -114,6 +114,9 @@ class Backdoor(Check):
         ge=2,
         description="answers that are searched for in full, after a short search for each; all where "
         "not given",
+    )
+    sought: int | None = Field(
+        default=None, ge=FEWEST, description="samples searched on at most; half where not given"
     )
     scanned: int = Field(default=48, ge=1, description="samples that squares are tried on")
     patch_share: Number = Field(
@@ -135,7 +138,7 @@ class Backdoor(Check):
         x, _ = subject.batch([0])
         squares = 4 * len(Canvas(subject, x.float(), self.patch_share).places())
         full = goals if self.finalists is None else min(goals, self.finalists)
-        searches = full * 3 * self.steps * half
+        searches = full * 3 * self.steps * min(half, self.sought or half)
         if full < goals:
             searches += goals * SHORT_STEPS * min(SHORT, half)
         scanned = squares * min(self.scanned, half)
@@ -298,7 +301,7 @@ class Backdoor(Check):
         seek, test = chosen[first & (answered != goal)], chosen[~first & (answered != goal)]
         if min(len(seek), len(test)) < FEWEST:
             return None
-        x, _ = subject.batch(seek)
+        x, _ = subject.batch(seek[: self.sought])
         trigger = reconstruct(
             Canvas(subject, x.float(), self.patch_share), goal, start, steps=self.steps, seed=seed
         )

@@ -67,6 +67,18 @@ class Certified(Check):
         assert isinstance(attack, WorstCase)
         return attack
 
+    @property
+    def profile(self) -> str:
+        """The profile whose parameters it has."""
+        return next(
+            (
+                name
+                for name, given in self.profiles.items()
+                if all(getattr(self, field) == value for field, value in given.items())
+            ),
+            "standard",
+        )
+
     def applies(self, subject: Subject) -> None:
         from audit.methods.certificates.search import boundable
 
@@ -77,7 +89,7 @@ class Certified(Check):
     def cost(self, subject: Subject) -> Cost:
         from audit.methods.certificates.search import multiplications
 
-        attack = self.attack("standard")
+        attack = self.attack(self.profile)
         other = attack.cost(subject)  # the other side: what an attack leaves
         proofs = multiplications(subject, self.per_octave, self.effort)
         return Cost(
