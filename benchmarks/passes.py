@@ -94,6 +94,7 @@ class Counted:
     forward: int = 0
     backward: int = 0
     declared: int = 0
+    measured: bool = False
     seconds: float = 0.0
 
     @property
@@ -131,6 +132,7 @@ def counted(subject: audit.Subject, profile: str = "quick") -> dict[str, Counted
     watch(Tick("", 0, 0))
     for check in record.checks:
         found[check.id].declared = sum(check.cost.values())
+        found[check.id].measured = bool(check.metrics)
     return {check.id: found[check.id] for check in record.checks}
 
 

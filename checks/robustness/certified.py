@@ -18,7 +18,7 @@ from pydantic import Field
 
 from audit import figures, statistics
 from audit.checking import Check, Context, Cost, Expectation, Measurement, pack
-from audit.checks.robustness.evasion import TAGS, NormBounded
+from audit.checks.robustness.evasion import TAGS
 from audit.checks.robustness.worst_case import REACH, WorstCase
 from audit.meta import Number
 from audit.record import Figure, Guidance, Validity
@@ -58,14 +58,21 @@ class Certified(Check):
         description="steps of a doubling, in the search for the largest proven budget",
     )
 
-    attack_class: ClassVar[type[NormBounded]] = WorstCase
+    attack_class: ClassVar[type[WorstCase]] = WorstCase
 
     def attack(self, profile: str) -> WorstCase:
         """The cascade that gives the other side, as its own check runs it."""
         cls = self.attack_class
-        attack = cls(**{**cls.profiles.get(profile, {}), "eps": self.eps, "changes": 0})
-        assert isinstance(attack, WorstCase)
-        return attack
+        return cls(**{**cls.profiles.get(profile, {}), "eps": self.eps, "changes": 0})
+
+    def other_side(self, subject: Subject, profile: str) -> WorstCase:
+        """The attack on this subject: on no more samples than are proven where its own check also sets
+        categories, and nothing is shared with it.
+        """
+        attack = self.attack(profile)
+        if not self.attack_class().chosen(subject):
+            return attack
+        return attack.model_copy(update={"samples": min(attack.samples, self.samples)})
 
     @property
     def profile(self) -> str:
@@ -89,20 +96,20 @@ class Certified(Check):
     def cost(self, subject: Subject) -> Cost:
         from audit.methods.certificates.search import multiplications
 
-        attack = self.attack(self.profile)
+        attack = self.other_side(subject, self.profile)
         other = attack.cost(subject)  # the other side: what an attack leaves
         proofs = multiplications(subject, self.per_octave, self.effort)
         return Cost(
             forward=other.forward + min(self.samples, subject.n),
             backward=other.backward + round(min(self.samples, subject.n) * proofs),
-            shared={attack.id: other},
+            shared={} if self.attack_class().chosen(subject) else {attack.id: other},
         )
 
     def examine(self, context: Context) -> Measurement:
         from audit.methods.certificates.search import certified_eps
 
         subject = context.subject
-        attack = self.attack(context.profile)
+        attack = self.other_side(subject, context.profile)
         eps = attack.size(subject)
         empirical = attack.outcome(context, eps)
         chosen = context.samples(min(self.samples, len(empirical.samples)))

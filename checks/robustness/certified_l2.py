@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from audit.checks.robustness.certified import Certified
-from audit.checks.robustness.evasion import NormBounded
+from audit.checks.robustness.worst_case import WorstCase
 from audit.checks.robustness.worst_case_l2 import WorstCaseL2
 
 
@@ -18,4 +18,4 @@ class CertifiedL2(Certified):
 
     id: ClassVar[str] = "robustness.certified_l2"
     title: ClassVar[str] = "How much robustness against changes of all values together is proven?"
-    attack_class: ClassVar[type[NormBounded]] = WorstCaseL2
+    attack_class: ClassVar[type[WorstCase]] = WorstCaseL2

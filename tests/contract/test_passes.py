@@ -3,6 +3,7 @@ it says.
 """
 
 import importlib.util
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,8 +20,10 @@ CERTIFICATES = ("robustness.certified",)  # whose work is bounds, and no rows
 def passes():
     spec = importlib.util.spec_from_file_location("passes", PASSES)
     module = importlib.util.module_from_spec(spec)
+    sys.modules["passes"] = module
     spec.loader.exec_module(module)
-    return module
+    yield module
+    del sys.modules["passes"]
 
 
 # Passes of 200 samples, of all but the attacks (and what bounds them); they may only fall.
@@ -35,5 +38,5 @@ def test_a_quick_audit_asks_little_and_says_how_much(kind, most, request, passes
     assert sum(c.passes for c in ours.values()) <= most, {c: f.passes for c, f in ours.items()}
     for check, c in ours.items():
         made = c.forward + c.backward
-        if made > passes.ROWS:  # less is not worth declaring
+        if c.measured and made > passes.ROWS:  # less is not worth declaring
             assert c.declared / 1.5 <= made <= 1.5 * c.declared, (check, made, c.declared)
