@@ -60,10 +60,15 @@ MOST_ROWS = 200  # of a table, that a reader reads
 
 @dataclass(frozen=True)
 class Cost:
-    """Passes through the model, each of one sample."""
+    """Passes through the model, each of one sample.
+
+    Attributes:
+        shared: of these, by the id of another check, what that one asks for too: whoever is first pays.
+    """
 
     forward: int = 0
     backward: int = 0
+    shared: Mapping[str, Cost] = field(default_factory=dict)
 
     def __add__(self, other: Cost) -> Cost:
         return Cost(self.forward + other.forward, self.backward + other.backward)
@@ -104,6 +109,8 @@ class Context:
     seed: int = 0
     profile: str = "standard"
     examples: bool = True
+    # Samples that the check which is measured is given at most; None: as many as it asks for.
+    most: int | None = None
     # The checks of this audit as they were configured, by id.
     checks: Mapping[str, Check] = field(default_factory=dict)
     # Of the check that is measured: producer → samples that the model answered with no number.
@@ -152,6 +159,8 @@ class Context:
 
     def samples(self, n: int | None = None) -> NDArray[np.intp]:
         """Indices of at most `n` samples, the same for every check that asks, nested in `n`."""
+        if n is not None and self.most is not None:
+            n = min(n, self.most)
         if n is None or n >= self.subject.n:
             return np.arange(self.subject.n)
         digests = self.subject.sample_digests()
@@ -183,7 +192,7 @@ class Context:
         part = self.subject.with_samples(self.subject.training)
         store = Store(part, self.store.seed, self.store.folder, self.store.examples)
         store.progress = self.store.progress
-        return replace(self, subject=part, store=store)
+        return replace(self, subject=part, store=store, most=None)
 
     def variant(self, name: str, core: nn.Module, before: nn.Module | None = None) -> Context:
         """The same data with another network in the model's place: a remedy tried out.

@@ -72,6 +72,11 @@ def add_run(commands: Commands) -> None:
     run.add_argument("--check", action="append", metavar="GLOB", help="only these checks")
     run.add_argument("--skip", action="append", metavar="GLOB", help="not these checks")
     run.add_argument("--seed", type=int)
+    run.add_argument(
+        "--budget",
+        metavar="TIME",
+        help="what it may cost, as 10m or '1240 passes': checks then measure fewer samples",
+    )
     run.add_argument("--device", choices=("auto", "cpu", "cuda"))
     run.add_argument("--baseline", metavar="RECORD", help="an earlier record.json to hold against")
     run.add_argument(
@@ -245,6 +250,8 @@ def settled(options: argparse.Namespace) -> Config:
             setattr(config, name, value)
     if options.target is not None:
         config.subject = config.subject.model_copy(update={"target": options.target})
+    if getattr(options, "budget", None) is not None:
+        config.run.budget = options.budget
     if config.seed < 0:
         raise AuditError(f"--seed {config.seed}: a seed is a whole number from 0 on.")
     return config
@@ -252,12 +259,15 @@ def settled(options: argparse.Namespace) -> Config:
 
 def command_run(options: argparse.Namespace) -> int:
     """Audit a model and write the reports; the verdict's exit code."""
+    from audit.budget import parse_budget
     from audit.entrypoints import reporter
     from audit.judge import read_record
     from audit.plan import build_check, known_check, select
     from audit.registry import registry
 
     config = settled(options)
+    if config.run.budget is not None:
+        parse_budget(config.run.budget)
     out = Path(config.out)
     make_folder(out)
     forget(out, config.baseline)
@@ -286,6 +296,7 @@ def command_run(options: argparse.Namespace) -> int:
             meta=config.subject,
             trust=config.trust,
             device=config.device,
+            batch_size=config.run.batch,
             weights_only=weights_only,
         )
         record = run(
@@ -299,6 +310,7 @@ def command_run(options: argparse.Namespace) -> int:
             baseline=baseline,
             evidence=out / "evidence",
             examples=not config.no_examples,
+            budget=config.run.budget,
             watch=progress.check,
         )
         progress.stage("Writing the report")
@@ -334,6 +346,7 @@ def write_reports(record: AuditRecord, out: Path) -> dict[str, Path]:
     from audit.record import write_atomic
 
     paths = {"json": record.save(out / "record.json")}
+    reporter("html").keep_drawings(out / "evidence" / "drawings")
     for name, file in REPORTS.items():
         paths[name] = write_atomic(out / file, reporter(name).render(record))
     step = os.environ.get("GITHUB_STEP_SUMMARY")

@@ -24,6 +24,13 @@ class PolicyTable(Part):
     on_inconclusive: Literal["block", "warn"] = "block"
 
 
+class RunTable(Part):
+    """`[run]`: how much an audit may cost, and how it is cut."""
+
+    budget: str | None = Field(default=None, description="as 10m or '1240 passes'")
+    batch: int | None = Field(default=None, ge=1, description="samples that are answered together")
+
+
 class Config(Part):
     """The keys of a configuration file; the flags of `audit run` override them."""
 
@@ -41,6 +48,7 @@ class Config(Part):
     trust: bool = False
     subject: SubjectMeta = Field(default_factory=SubjectMeta)
     policy: PolicyTable = Field(default_factory=PolicyTable)
+    run: RunTable = Field(default_factory=RunTable)
     checks: dict[str, dict[str, Any]] = Field(default_factory=dict)
     expect: list[CheckExpectation] = Field(default_factory=list)
     waive: list[Waiver] = Field(default_factory=list)

@@ -136,7 +136,7 @@ class Store:
 
     def __post_init__(self) -> None:
         if self.folder is not None and not self.examples:
-            for path in self.folder.glob(f"*/*{PRIVATE}"):
+            for path in self.folder.glob("*/*.samples.*"):
                 path.unlink()  # of an earlier run that was allowed to
 
     @functools.cached_property
@@ -153,6 +153,18 @@ class Store:
             torch.backends.cpu.get_cpu_capability(),
         ]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+    def once(self, name: str, asked: str, value: int) -> int:
+        """A number that was settled for this subject when it was first asked for; now, where it never was."""
+        if self.folder is None:
+            return value
+        key = hashlib.sha256(f"{self.base}\n{asked}".encode()).hexdigest()[:32]
+        path = self.folder / name / f"{key}.json"
+        try:
+            return int(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            write_atomic(path, json.dumps(value))
+            return value
 
     def get(
         self,

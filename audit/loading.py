@@ -24,6 +24,7 @@ def load(
     meta: SubjectMeta | None = None,
     trust: bool = False,
     device: str = "cpu",
+    batch_size: int | None = None,
     weights_only: bool = False,
 ) -> Subject:
     """A subject from a model file, or from the zoo.
@@ -34,6 +35,7 @@ def load(
         data, train_data: see `audit.data.read_data`; the zoo brings its own.
         meta: what is known; it overrides what the file says.
         trust: load files that carry code by running it.
+        batch_size: as of `Subject`.
         weights_only: an architecture and data are not needed.
 
     Raises:
@@ -78,6 +80,7 @@ def load(
             train=None if training is None else (training.x, training.y),
             meta=known.model_copy(update={"name": known.name or path.name}),
             device=device,
+            batch_size=batch_size,
             data_name="" if evaluation is None else evaluation.name,
             left_out=() if evaluation is None else evaluation.left_out,
         )

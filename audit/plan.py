@@ -21,12 +21,17 @@ from audit.subject import Subject
 
 @dataclass(frozen=True)
 class Planned:
-    """A check, and why it will not run where it will not."""
+    """A check, and why it will not run where it will not.
+
+    Attributes:
+        most: samples that it is given at most; None: as many as it asks for.
+    """
 
     check: Check
     state: State | None = None
     why: Why = ""
     reason: str = ""
+    most: int | None = None
 
 
 def build_check(

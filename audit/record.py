@@ -33,6 +33,7 @@ Why = Literal[
     "not_applicable",
     "skipped",
     "profile",
+    "budget",
     "not_selected",
     "no_data",
     "no_such_metric",
@@ -379,6 +380,32 @@ class SubjectRecord(Part):
     notes: list[str] = Field(default_factory=list)
 
 
+class Thinned(Part):
+    """What a budget lowered of a check."""
+
+    check: str
+    what: Literal["samples", "steps"]
+    before: int = Field(ge=0)
+    after: int = Field(ge=0)
+    wider: float | None = Field(
+        default=None, description="about how many times as wide it makes the check's intervals"
+    )
+
+    def model_post_init(self, _context: Any) -> None:
+        self.__dict__["wider"] = self.wider and round(self.wider, 2)
+
+
+class PlanRecord(Part):
+    """What was asked for, in passes: 200 samples through the network, forward or backward."""
+
+    passes: int = Field(default=0, ge=0, description="that all checks declare")
+    budget: int | None = Field(
+        default=None, ge=1, description="passes that were allowed; null: as many as it takes"
+    )
+    batch: int = Field(default=0, ge=0, description="samples that are answered together")
+    thinned: list[Thinned] = Field(default_factory=list, description="what the budget lowered")
+
+
 class PolicyRecord(Part):
     """What the record was judged by, so that it can be judged so again."""
 
@@ -413,6 +440,7 @@ class AuditRecord(Part):
         default_factory=list, description="what belongs to the data and was not read"
     )
     policy: PolicyRecord
+    plan: PlanRecord = Field(default_factory=PlanRecord)
     findings: list[Finding] = Field(default_factory=list)
     checks: list[CheckRecord]
     timing: dict[str, Any] = Field(default_factory=dict)

@@ -11,13 +11,14 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from audit.budget import Budget, parse_budget
 from audit.checking import Check, Context
 from audit.errors import NotApplicable
 from audit.evidence import Store, library_versions
@@ -25,15 +26,19 @@ from audit.foreign import told
 from audit.judge import Policy, judge
 from audit.judge.comparison import comparable
 from audit.plan import Planned, applicability, build_check, plan
+from audit.pricing import cost_of, passes, rows_of, seconds_of_a_pass, within
 from audit.record import (
     AuditRecord,
     CheckRecord,
+    PlanRecord,
     PolicyRecord,
+    Thinned,
     VerdictRecord,
 )
 from audit.registry import registry
+from audit.remembering import remember, remembered
 from audit.subject import Subject
-from audit.watching import Course, Watch
+from audit.watching import ROWS, Course, Watch
 
 
 def check(check_id: str, **parameters: Any) -> Check:
@@ -57,6 +62,7 @@ def run(
     baseline: AuditRecord | None = None,
     evidence: str | Path | None = None,
     examples: bool = True,
+    budget: str | None = None,
     watch: Watch | None = None,
 ) -> AuditRecord:
     """Audit a subject.
@@ -67,15 +73,18 @@ def run(
         parameters: id → parameters of a check.
         evidence: folder that keeps what is expensive; in memory where None.
         examples: may the record hold single rows and pictures of the data?
+        budget: what it may cost, as '10m' or '1240 passes': checks then measure fewer samples
+            (`audit.pricing`).
         watch: told how far it is, while it runs.
 
     Returns:
         The record, judged. It shows itself in a notebook.
 
     Raises:
-        AuditError: a glob matches nothing, or a check does not take its parameters.
+        AuditError: a glob matches nothing, a check does not take its parameters, or a budget is none.
     """
     started = time.perf_counter()
+    allowed = parse_budget(budget) if budget is not None else Budget()
     if baseline is not None:
         comparable(baseline, subject.meta.task or "")  # before anything is measured
     given = [c for c in checks or [] if isinstance(c, Check)]
@@ -90,20 +99,26 @@ def run(
             if p.check.core and p.check.id not in {c.id for c in given}
         ]
     planned = [applicability(c, subject) for c in given] + planned
-    asked = (policy or Policy()).expect
+    policy = policy or Policy()
     planned = [
-        replace(p, check=p.check.asking([e.slice for e in asked if e.check == p.check.id]))
+        replace(p, check=p.check.asking([e.slice for e in policy.expect if e.check == p.check.id]))
         for p in planned
     ]
     store = Store(subject, seed, Path(evidence) if evidence else None, examples)
+    pace = seconds_of_a_pass(subject) if watch or allowed.seconds else None
+    most, thinned = allowed.passes, list[Thinned]()
+    if allowed.seconds is not None and pace is not None:
+        most = store.once("budget", str(allowed), max(1, int(allowed.seconds / pace)))
+    if most is not None:
+        planned, thinned = within(planned, subject, most, policy, baseline)
+    rows = rows_of(planned, [cost_of(item, subject) for item in planned])
     configured = {p.check.id: p.check for p in planned}
-    context = Context(subject, store, seed, profile, examples, configured)
+    context = Context(subject, store, seed, profile, examples, checks=configured)
     records: list[CheckRecord] = []
     seconds: dict[str, float] = {}
     course = None
     if watch:
-        costs = [passes_of(p, subject) for p in planned]
-        course = Course([p.check.id for p in planned], costs, watch)
+        course = Course([p.check.id for p in planned], rows, watch, pace and pace / ROWS)
         store.progress = course.tell
     for number, item in enumerate(planned):
         if course:
@@ -128,27 +143,21 @@ def run(
         samples=subject.sample_digests(),
         left_out=subject.left_out,
         policy=PolicyRecord(profile=profile),
+        plan=PlanRecord(
+            passes=passes(sum(rows)), budget=most, batch=subject.batch_size, thinned=thinned
+        ),
         checks=records,
         timing={
             "date": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
             "seconds": round(time.perf_counter() - started, 3),
             "checks": seconds,
             "evidence": {"computed": store.computed, "reused": store.reused},
+            **({"pass": pace} if pace else {}),
+            **({"budget": budget} if budget else {}),
         },
         environment=environment(subject, seed),
     )
-    return judge(record, policy or Policy(), baseline=baseline)
-
-
-def passes_of(item: Planned, subject: Subject) -> int:
-    """What a check declares that it costs; nothing where it will not run, or cannot say."""
-    if item.state:
-        return 0
-    try:
-        cost = item.check.cost(subject)
-    except Exception:  # noqa: BLE001 - a plug-in may raise anything; it is told when it is asked
-        return 0
-    return cost.forward + cost.backward
+    return judge(record, policy, baseline=baseline)
 
 
 def run_one(item: Planned, context: Context) -> CheckRecord:
@@ -168,14 +177,24 @@ def run_one(item: Planned, context: Context) -> CheckRecord:
     )
     if item.state:
         record.state, record.why, record.reason = item.state, item.why, item.reason
+        if item.why == "budget":  # what is missing of the verdict for it
+            record.defaults = [
+                e.model_dump(mode="json") for e in check_.expectations(context.subject)
+            ]
         return record
+    context.most = item.most
+    known = remembered(check_, context)
+    if known is not None:
+        return known
     try:
         with unharmed(context.subject.core):
             measurement = check_.measure(context)
             defaults = [*check_.expectations(context.subject), *measurement.expectations]
-            record.cost = asdict(check_.cost(context.subject))
+            cost = check_.cost(context.subject)
+            record.cost = {"forward": cost.forward, "backward": cost.backward}
     except NotApplicable as reason:
         record.why, record.reason = "not_applicable", str(reason)
+        remember(check_, context, record)
         return record
     except KeyboardInterrupt:
         raise
@@ -199,6 +218,7 @@ def run_one(item: Planned, context: Context) -> CheckRecord:
     if not context.examples:
         record.figures = [f for f in record.figures if not f.example]
     record.defaults = [e.model_dump(mode="json") for e in defaults]
+    remember(check_, context, record)
     return record
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+ROWS = 200  # samples of a pass: through the network, forward or backward
+
 
 @dataclass(frozen=True)
 class Tick:
@@ -13,7 +15,8 @@ class Tick:
     Attributes:
         check: what is asked; its number, from 0, and how many are asked.
         what: the evidence that is made for it, and for how many samples it is there; empty at its start.
-        passes: through the model, that all checks declare; share: of them, what lies behind.
+        passes: of 200 samples, that all checks declare; share: of them, what lies behind.
+        seconds: that those passes take here; None where no pass could be timed.
     """
 
     check: str
@@ -24,6 +27,7 @@ class Tick:
     of: int = 0
     passes: int = 0
     share: float = 0.0
+    seconds: float | None = None
 
 
 Watch = Callable[[Tick], None]
@@ -33,11 +37,16 @@ class Course:
     """Turns what a run knows into ticks.
 
     Args:
-        checks: what is asked, in order. costs: the passes that each declares.
+        checks: what is asked, in order. rows: of the network, that each declares.
+        pace: seconds that a row takes.
     """
 
-    def __init__(self, checks: Sequence[str], costs: Sequence[int], watch: Watch) -> None:
-        self.checks, self.costs, self.watch = checks, [1 + cost for cost in costs], watch
+    def __init__(
+        self, checks: Sequence[str], rows: Sequence[int], watch: Watch, pace: float | None = None
+    ) -> None:
+        self.checks, self.costs, self.watch = checks, [1 + cost for cost in rows], watch
+        self.passes = -(-sum(rows) // ROWS)
+        self.seconds = None if pace is None else pace * sum(rows)
         self.number, self.share = 0, 0.0
 
     def begin(self, number: int) -> None:
@@ -58,7 +67,8 @@ class Course:
                 what,
                 done,
                 of,
-                sum(self.costs) - len(self.costs),
+                self.passes,
                 self.share,
+                self.seconds,
             )
         )

@@ -54,9 +54,9 @@ def slice_text(slice_: dict[str, str | float]) -> str:
     )
 
 
-def count(n: int, noun: str) -> str:
+def count(n: int, noun: str, plural: str = "") -> str:
     """'1 bound', '2 bounds'."""
-    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+    return f"{n:,} {noun if n == 1 else plural or noun + 's'}"
 
 
 def out_of_ten(value: float) -> str:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from audit.judge.comparison import Change
 from audit.record import STATES, AuditRecord, Finding, State
-from audit.watching import Tick
-from audit.words import number, slice_text
+from audit.watching import ROWS, Tick
+from audit.words import count, number, slice_text
 
 if TYPE_CHECKING:
     from audit.selftesting import SelftestRecord
@@ -42,6 +42,7 @@ class Progress:
         self.said = self.began
         self.live: Any = None
         self.task: Any = None
+        self.priced = False
         self.terminal = sys.stderr.isatty()
 
     def __enter__(self) -> Progress:
@@ -78,6 +79,10 @@ class Progress:
             self.live.update(self.task, description=text, total=None, what="", left="")
 
     def check(self, tick: Tick) -> None:
+        if not self.priced:
+            self.priced = True
+            if tick.passes:
+                self.line(price(tick))
         where = f"check {tick.number + 1} of {tick.checks}"
         what = (
             f"{tick.what.replace('_', ' ')} {tick.done:,}/{tick.of:,} samples"
@@ -98,17 +103,31 @@ class Progress:
             self.said = self.clock()
             more = f", {what}" if tick.what else ""
             rest = f", {left}" if left else ""
-            print(
-                f"{tick.check} ({where}){more}: {duration(self.clock() - self.began)}{rest}",
-                file=sys.stderr,
-                flush=True,
-            )
+            self.line(f"{tick.check} ({where}){more}: {duration(self.clock() - self.began)}{rest}")
+
+    def line(self, text: str) -> None:
+        if self.live is not None:
+            self.live.console.print(text, highlight=False)
+        else:
+            print(text, file=sys.stderr, flush=True)
 
     def left(self, tick: Tick) -> str:
-        """'about 3 min left', by the passes that checks declare; empty before there is a pace."""
+        """'about 3 min left', by the passes that checks declare; at first by those that were timed."""
         if tick.share < PACE:
-            return ""
+            return "" if tick.seconds is None else f"about {duration(tick.seconds)} left"
         return f"about {duration((self.clock() - self.began) * (1 / tick.share - 1))} left"
+
+
+def price(tick: Tick) -> str:
+    """'38 checks, about 1,240 passes over 200 samples, about 2 min here'."""
+    here = "" if tick.seconds is None else f", about {duration(tick.seconds)} here"
+    checks, passes = count(tick.checks, "check"), count(about(tick.passes), "pass", "passes")
+    return f"{checks}, about {passes} over {ROWS} samples{here}"
+
+
+def about(n: int) -> int:
+    """A whole number at three digits."""
+    return int(float(f"{n:.3g}"))
 
 
 def duration(seconds: float) -> str:

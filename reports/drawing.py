@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import importlib.util
 import itertools
 import json
@@ -11,12 +12,14 @@ import re
 import subprocess
 import sys
 import threading
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 from markupsafe import Markup
 
-from audit.record import Figure, check_spec
+from audit.record import Figure, check_spec, write_atomic
 from audit.reports.escaping import reveal, visible
 
 # Fonts of one width everywhere: labels are laid out here and drawn by the reader's browser.
@@ -101,10 +104,59 @@ class Draughtsman:
 DRAUGHTSMAN = Draughtsman()
 
 
+# Of a drawing: elements that it is made of. Whatever else a kept one holds, it is drawn again.
+ELEMENTS = {
+    "circle", "clipPath", "defs", "g", "line", "linearGradient", "path", "rect", "stop", "svg",
+    "text", "title", "tspan",
+}  # fmt: skip
+_kept: list[Path] = []
+
+
+def keep_in(folder: Path) -> None:
+    """Keep what is drawn from now on, and look there before anything is drawn."""
+    _kept[:] = [folder]
+
+
 @functools.lru_cache(maxsize=256)
-def svg(spec: str) -> str | None:
-    """A Vega-Lite specification as SVG, or None; nothing is fetched while it is drawn."""
-    return DRAUGHTSMAN.draw(spec)
+def svg(spec: str, keep: bool = False) -> str | None:
+    """A Vega-Lite specification as SVG, or None; nothing is fetched while it is drawn.
+
+    Args:
+        keep: may it lie on disk? Not where it shows single samples.
+    """
+    if not (keep and _kept):
+        return DRAUGHTSMAN.draw(spec)
+    name = hashlib.sha256(f"{version('vl-convert-python')}\n{spec}".encode()).hexdigest()[:32]
+    path = _kept[0] / f"{name}.svg"
+    with contextlib.suppress(OSError, ValueError):
+        found = path.read_text(encoding="utf-8")
+        if harmless(found):
+            return found
+    drawn = DRAUGHTSMAN.draw(spec)
+    if drawn is not None and harmless(drawn):
+        with contextlib.suppress(OSError):
+            write_atomic(path, drawn)
+    return drawn
+
+
+def harmless(drawn: str) -> bool:
+    """Is it a drawing and nothing else: no script, no address, no other element?"""
+    if "<!" in drawn:  # a document type, which could name entities
+        return False
+    try:
+        root = ElementTree.fromstring(drawn)
+    except ElementTree.ParseError:
+        return False
+    for node in root.iter():
+        if str(node.tag).rpartition("}")[2] not in ELEMENTS:
+            return False
+        for name, value in node.attrib.items():
+            plain = name.rpartition("}")[2].lower()
+            if plain.startswith("on") or (plain == "href" and not value.startswith("#")):
+                return False
+            if plain == "style" and "url(" in value.replace("url(#", ""):
+                return False
+    return str(root.tag).endswith("}svg")
 
 
 def draw(figure: Figure) -> Markup:
@@ -119,7 +171,8 @@ def draw(figure: Figure) -> Markup:
             '<img src="data:image/png;base64,{}" width="{}" height="{}" alt="{}">'
         ).format(Markup(figure.png), width, height, Markup(label))
     check_spec(figure.spec)
-    text = svg(json.dumps({**(figure.spec or {}), "config": CONFIG}, sort_keys=True))
+    spec = json.dumps({**(figure.spec or {}), "config": CONFIG}, sort_keys=True)
+    text = svg(spec, not figure.example)
     if text is None:
         return undrawn(figure.spec)
     text = re.sub(r"<\?xml[^>]*\?>|<!DOCTYPE[^>]*>", "", text)

@@ -7,6 +7,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -26,7 +27,7 @@ from audit.record import (
     Validity,
 )
 from audit.reports.console import WORDS, by_cause, counts_text
-from audit.reports.drawing import draw
+from audit.reports.drawing import draw, keep_in
 from audit.reports.escaping import reveal
 from audit.words import number, slice_text, value_text
 
@@ -174,6 +175,11 @@ def environment() -> Environment:
         SIGNS=SIGNS, WORDS=WORDS, OPERATORS=OPERATOR_WORDS, STATES=STATES, LIMITS=LIMITS
     )
     return env
+
+
+def keep_drawings(folder: Path) -> None:
+    """Keep the figures of reports in a folder: what is there is not drawn again."""
+    keep_in(folder)
 
 
 def areas(checks: Iterable[CheckRecord]) -> dict[str, list[CheckRecord]]:

@@ -8,6 +8,7 @@ from audit.judge.verdict import speaks
 from audit.record import AuditRecord
 from audit.reports.console import SIGNS, WORDS, by_cause, counts_text, gate_text, plain
 from audit.reports.escaping import visible
+from audit.words import number
 
 MOST = 30
 
@@ -57,5 +58,8 @@ def render(record: AuditRecord) -> str:
         word = WORDS[check.state] if speaks(check, record) else "trial"
         lines.append(f"| `{check.id}` | {word} | {escape(said)} |")
     lines += ["", *(f"- {escape(note)}" for note in verdict.notes)]
+    for t in record.plan.thinned:
+        wider = f", intervals about {number(t.wider)} times as wide" if t.wider else ""
+        lines.append(f"- `{t.check}`: {t.after:,} instead of {t.before:,} {t.what}{wider}")
     lines.append(f"Record `{record.digest()[:16]}`, model `{subject.digest[:16]}`.")
     return "\n".join(lines) + "\n"

@@ -27,6 +27,7 @@ def test_round_trip_and_validation(digits_record, tmp_path):
         "samples",
         "left_out",
         "policy",
+        "plan",
         "findings",
         "checks",
         "timing",

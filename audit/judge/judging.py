@@ -20,7 +20,7 @@ from audit.record import (
     PolicyRecord,
 )
 from audit.statistics import tango
-from audit.words import number
+from audit.words import count, number
 
 ALPHA = 0.05
 LOSS = 0.05  # of the shared samples: less than this is no loss that matters
@@ -75,7 +75,7 @@ def judge(
         results[check.id] = found
         if check.why not in UNMEASURED:
             check.state, check.why, check.reason = state_of(check)
-    notes = waive(record, policy, today)
+    notes = [*thinning(record), *waive(record, policy, today)]
     for check in record.checks:
         check.conclusion = conclusion(check)
     for check in record.checks:
@@ -100,6 +100,7 @@ UNMEASURED = (
     "not_applicable",
     "skipped",
     "profile",
+    "budget",
     "not_selected",
     "no_data",
     "raised",
@@ -224,6 +225,19 @@ def held_against(change: Change, threshold: float) -> ExpectationResult:
             "reason": f"{told}; it may have lost {number(loss)}",
         }
     )
+
+
+def thinning(record: AuditRecord) -> list[str]:
+    """What is to be said of a budget that did not reach."""
+    plan = record.plan
+    if not plan.thinned:
+        return []
+    checks = len({t.check for t in plan.thinned})
+    wider = max((t.wider for t in plan.thinned if t.wider), default=None)
+    said = f", with intervals up to {number(wider)} times as wide" if wider else ""
+    return [
+        f"A budget of {count(plan.budget or 0, 'pass', 'passes')} thinned {count(checks, 'check')}{said}."
+    ]
 
 
 def waive(record: AuditRecord, policy: Policy, today: datetime.date) -> list[str]:

@@ -90,10 +90,10 @@ class Policy(Part):
             }
         )
 
-    def gates(self, result: ExpectationResult) -> bool:
+    def gates(self, result: ExpectationResult | Expectation) -> bool:
         """Does this expectation decide the verdict? What is held against a baseline always does."""
         return result.gates and (
-            result.source == "baseline"
+            (isinstance(result, ExpectationResult) and result.source == "baseline")
             or SEVERITIES.index(result.severity) >= SEVERITIES.index(self.fail_on)
         )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from audit.expecting import Expectation
 from audit.judge.policy import Policy
 from audit.record import (
     AuditRecord,
@@ -124,6 +125,12 @@ def doubts_of(
         if c.state == "broken" and c.why in ("raised", "not_importable")
     ]
     doubts += core_doubts(record)
+    unreached = [c for c in told if c.why == "budget" and would_gate(c, policy)]
+    if unreached:
+        doubts.append(
+            f"The budget of {count(record.plan.budget or 0, 'pass', 'passes')} does not reach "
+            f"{names(unreached)}."
+        )
     open_ = [(c, e) for c, e in gating if not e.waived]
     broken = [(c, e) for c, e in open_ if e.state == "broken" and e.why != "raised"]
     if broken:
@@ -151,6 +158,11 @@ def doubts_of(
     if not any(e.state == "met" for _, e in gating) and not doubts:
         doubts.append(f"Nothing of {level(policy)} was met, so nothing was passed.")
     return doubts
+
+
+def would_gate(check: CheckRecord, policy: Policy) -> bool:
+    """Would anything that a check expects of itself decide the verdict, had it been asked?"""
+    return any(policy.gates(Expectation.model_validate(d)) for d in check.defaults)
 
 
 def blocks(e: ExpectationResult) -> bool:

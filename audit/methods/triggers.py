@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -89,13 +89,22 @@ class Canvas:
         return low + (high - low) * torch.sigmoid(raw)
 
 
-def scan(canvas: Canvas, classes: int) -> dict[int, tuple[Tensor, Tensor]]:
+@dataclass(frozen=True)
+class Start:
+    """A square to begin with: its mask [h, w], the raw pattern, and how sure of the class it makes."""
+
+    mask: Tensor
+    raw: Tensor
+    score: float
+
+
+def scan(canvas: Canvas, classes: int, samples: int = SCANNED) -> dict[int, Start]:
     """For each class the white, black or chequered square, over a grid of places, that speaks for it most.
 
     Needs no gradient: a trigger that sleeps until it is nearly there gives none.
 
-    Returns:
-        class → (mask [h, w], raw pattern).
+    Args:
+        samples: that it looks at.
     """
     height, width = canvas.size
     chequers = (torch.arange(height)[:, None] + torch.arange(width)[None]) % 2 * 2.0 - 1
@@ -104,16 +113,16 @@ def scan(canvas: Canvas, classes: int) -> dict[int, tuple[Tensor, Tensor]]:
         SURE * canvas.place(p.to(canvas.x.device)).expand(shape)
         for p in (torch.ones(height, width), -torch.ones(height, width), chequers, -chequers)
     ]
-    some = canvas.x[:SCANNED]
+    some = canvas.x[:samples]
     best = torch.full((classes,), -torch.inf, device=canvas.x.device)
-    found: dict[int, tuple[Tensor, Tensor]] = {}
+    found: dict[int, Start] = {}
     with torch.no_grad():
         for m in canvas.places():
             for raw in raws:
                 logits = canvas.subject.logits(some * (1 - m) + canvas.values(raw) * m)
                 scores = logits.softmax(1).mean(0)
                 for goal in (scores > best).nonzero()[:, 0].tolist():
-                    found[goal] = m.reshape(canvas.size), raw.clone()
+                    found[goal] = Start(m.reshape(canvas.size), raw.clone(), float(scores[goal]))
                 best = torch.maximum(best, scores)
     return found
 
@@ -125,8 +134,54 @@ def densest_square(canvas: Canvas, soft: Tensor) -> Tensor:
     return canvas.square(row, column)
 
 
+def descend(
+    canvas: Canvas, goal: int, raw: Tensor, mask: Tensor | None, steps: int
+) -> tuple[Tensor, Tensor]:
+    """The pattern (and, where no mask is given, the mask) optimised for class `goal`.
+
+    Returns:
+        (raw pattern, mask [h, w] in 0 to 1).
+    """
+    x = canvas.x
+    wanted = torch.full((len(x),), goal, device=x.device)
+    pattern = raw.clone().requires_grad_(True)
+    free = torch.full(canvas.size, -2.0, device=x.device).requires_grad_(True)
+    parameters = [pattern] if mask is not None else [pattern, free]
+    optimiser = torch.optim.Adam(parameters, lr=0.25)
+    for _ in range(steps):
+        m = canvas.place(torch.sigmoid(free) if mask is None else mask)
+        logits = canvas.subject.logits(x * (1 - m) + canvas.values(pattern) * m)
+        loss = F.cross_entropy(logits, wanted)
+        if mask is None:
+            loss = loss + PRICE * m.mean() / canvas.area
+        gradients = torch.autograd.grad(loss, parameters)
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = gradient
+        optimiser.step()
+    return pattern.detach(), torch.sigmoid(free).detach()
+
+
+def beginning(canvas: Canvas, seed: int) -> Tensor:
+    """A raw pattern drawn at random."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(canvas.x.shape[1:], generator=generator).to(canvas.x.device)
+
+
+def promise(canvas: Canvas, goal: int, *, steps: int, seed: int) -> Trigger:
+    """What a short search for class `goal` comes to.
+
+    Its success is how sure of the class it makes the model, the mean probability.
+    """
+    raw, soft = descend(canvas, goal, beginning(canvas, seed), None, steps)
+    mask = canvas.place(densest_square(canvas, soft))[None]
+    trigger = Trigger(mask, canvas.values(raw), 0.0)
+    with torch.no_grad():
+        sure = canvas.subject.logits(trigger.on(canvas.x)).softmax(1)[:, goal]
+    return replace(trigger, success=float(sure.nan_to_num(0.0).mean()))
+
+
 def reconstruct(
-    canvas: Canvas, goal: int, start: tuple[Tensor, Tensor] | None, *, steps: int, seed: int
+    canvas: Canvas, goal: int, start: Start | None, *, steps: int, seed: int
 ) -> Trigger:
     """Search for a square that turns the answers on the canvas into class `goal`.
 
@@ -139,30 +194,11 @@ def reconstruct(
         start: what `scan` found for this class.
     """
     x = canvas.x
-    wanted = torch.full((len(x),), goal, device=x.device)
-
-    def descend(raw: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-        pattern = raw.clone().requires_grad_(True)
-        free = torch.full(canvas.size, -2.0, device=x.device).requires_grad_(True)
-        parameters = [pattern] if mask is not None else [pattern, free]
-        optimiser = torch.optim.Adam(parameters, lr=0.25)
-        for _ in range(steps):
-            m = canvas.place(torch.sigmoid(free) if mask is None else mask)
-            logits = canvas.subject.logits(x * (1 - m) + canvas.values(pattern) * m)
-            loss = F.cross_entropy(logits, wanted)
-            if mask is None:
-                loss = loss + PRICE * m.mean() / canvas.area
-            gradients = torch.autograd.grad(loss, parameters)
-            for parameter, gradient in zip(parameters, gradients, strict=True):
-                parameter.grad = gradient
-            optimiser.step()
-        return pattern.detach(), torch.sigmoid(free).detach()
-
-    generator = torch.Generator().manual_seed(seed)
-    first, soft = descend(torch.randn(x.shape[1:], generator=generator).to(x.device), None)
+    first, soft = descend(canvas, goal, beginning(canvas, seed), None, steps)
     found = []
-    for mask, raw in [(densest_square(canvas, soft), first), *([start] if start else [])]:
-        pattern, _ = descend(raw, mask)
+    begun = [(start.mask, start.raw)] if start else []
+    for mask, raw in [(densest_square(canvas, soft), first), *begun]:
+        pattern, _ = descend(canvas, goal, raw, mask, steps)
         trigger = Trigger(canvas.place(mask)[None], canvas.values(pattern), 0.0)
         with torch.no_grad():
             hit = canvas.subject.logits(trigger.on(x)).argmax(1) == goal

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 from audit.errors import NotApplicable
 from audit.evidence import Batch, producer
 from audit.methods.attacks.budgets import Norm
-from audit.methods.certificates.certified_radius import certified_radius
+from audit.methods.certificates.certified_radius import OCTAVES, certified_radius
 from audit.methods.certificates.intervals import intervals
-from audit.methods.certificates.linear import EFFORT, Bounds, margins
-from audit.methods.certificates.network import network_of
+from audit.methods.certificates.linear import EFFORT, Bounds, margins, work
+from audit.methods.certificates.network import LONG, network_of
 from audit.producers.budgets import budget
 from audit.subject import Subject
 from audit.subject.wrapping import computing_in
@@ -52,13 +54,27 @@ def certified_eps(
     return {"eps": result}
 
 
-def linear_forms(subject: Subject) -> int:
-    """Linear forms that are at most followed back for one sample at one budget."""
+def multiplications(subject: Subject, per_octave: int, effort: float) -> float:
+    """About how many times as many multiplications one sample's search takes as one forward pass.
+
+    An interval takes three passes, and the form of a margin half a pass; half of the units are open,
+    and half of the budgets that are tried are small.
+    """
     network = network_of(subject)
     with torch.no_grad():
-        known = intervals(network, budget(subject, 0.0).around(subject.batch([0])[0]))
+        ball = budget(subject, 0.0).around(subject.batch([0])[0])
+        bounds = Bounds.of(network, ball, 0.0)
+    one = sum(
+        s.module.weight.numel()
+        * math.prod(bounds.shape(s.node)[1:] if s.module.weight.ndim > 2 else ())
+        for s in network.steps
+        if isinstance(s.module, LONG)
+    )
     bent = [s.inputs[0] for s in network.steps if s.curved][1:]
-    return len(subject.classes) + 2 * sum(known[node][0].numel() for node in bent)
+    hidden = sum(math.prod(bounds.shape(n)) * work(bounds, n) for n in bent if len(bounds.shape(n)))
+    tries = (OCTAVES * per_octave).bit_length()
+    plain = 3 + max(1, len(subject.classes) - 1) / 2
+    return tries * (2 * plain + min(effort, hidden) / 4 / max(one, 1))
 
 
 def boundable(subject: Subject) -> None:

@@ -13,13 +13,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from audit.batching import fitting
 from audit.errors import NotApplicable
 from audit.inputs import InputKind
 from audit.meta import Feature, SubjectMeta
 from audit.outputs import select_output
 from audit.record import Fact, LeftOut, SubjectRecord
 from audit.rooms import INPUTS, TASKS, room
-from audit.subject.builder import BATCH_SIZE, Known, Parts, build, described
+from audit.subject.builder import Known, Parts, build, described
 from audit.subject.inference import UNUSABLE, probe, probe_rows
 from audit.subject.network import Network, tensor_bytes
 from audit.subject.samples import Moments, Samples
@@ -45,7 +46,8 @@ class Subject:
         meta: what is known; keywords below override it. `**known` takes the fields of
             `audit.meta.SubjectMeta`: task, output, input, classes, features, ...
         device: 'cpu', 'cuda' or 'auto'.
-        batch_size: 128, or fewer where samples are large, where None.
+        batch_size: how many samples are answered together; found by what one of them takes up in the
+            network where None (`audit.batching`).
         data_name: what the report calls the data.
         left_out: what belongs to the data and was not read, counted and named.
 
@@ -307,7 +309,11 @@ class Subject:
     @property
     def batch_size(self) -> int:
         """How many samples are asked at once."""
-        return BATCH_SIZE if self._parts.samples is None else self._parts.samples.batch_size
+        return (
+            fitting(0, self.device)
+            if self._parts.samples is None
+            else self._parts.samples.batch_size
+        )
 
     def batch(self, indices: Sequence[int] | NDArray[np.intp]) -> tuple[Tensor, Tensor]:
         """Inputs and labels of some samples, on the subject's device."""

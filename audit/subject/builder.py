@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from audit.arrays import as_inputs
+from audit.batching import found_size
 from audit.errors import AuditError
 from audit.inputs import InputKind
 from audit.labels import as_labels
@@ -26,9 +27,6 @@ from audit.subject.samples import INPUT, Samples
 from audit.subject.wrapping import OutputForm, PreprocessModule, precision
 from audit.tasks import Task
 from audit.text import clean_name
-
-BATCH_SIZE = 128
-BATCH_VALUES = 1 << 22  # in a batch, at most: large pictures go in smaller batches
 
 
 @dataclass(frozen=True, eq=False)
@@ -243,7 +241,7 @@ def drafted(
     return Draft(
         network.read_as(OutputForm(found.meta.output, found.meta.output_index)),
         found.meta,
-        batch_size or max(8, min(BATCH_SIZE, BATCH_VALUES // inputs[0].numel())),
+        batch_size or found_size(network, arrays.inputs),
         arrays,
         found.scores,
         found.facts,

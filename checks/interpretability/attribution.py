@@ -40,7 +40,7 @@ class Attribution(Check):
     samples: int = Field(default=64, ge=8, description="how many samples are explained")
 
     profiles: ClassVar[dict[str, dict[str, Any]]] = {
-        "quick": {"samples": 24},
+        "quick": {"samples": 16},
         "deep": {"samples": 256},
     }
     name: ClassVar[str]

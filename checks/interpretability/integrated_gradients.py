@@ -30,6 +30,10 @@ class IntegratedGradientsCheck(Attribution):
     )
     name: ClassVar[str] = "Integrated Gradients"
     promises_completeness: ClassVar[bool] = True
+    profiles: ClassVar[dict[str, dict[str, Any]]] = {
+        "quick": {"samples": 16, "steps": 20},
+        "deep": {"samples": 256},
+    }
 
     steps: int = Field(default=32, ge=2, le=500, description="points on the way")
 

@@ -32,7 +32,7 @@ class Lime(Attribution):
     )
     name: ClassVar[str] = "LIME"
     profiles: ClassVar[dict[str, dict[str, Any]]] = {
-        "quick": {"samples": 24, "draws": 300},
+        "quick": {"samples": 16, "draws": 75},
         "deep": {"samples": 256, "draws": 3000},
     }
 

@@ -35,25 +35,39 @@ class Shap(Attribution):
     name: ClassVar[str] = "SHAP"
     promises_completeness: ClassVar[bool] = True
     profiles: ClassVar[dict[str, dict[str, Any]]] = {
-        "quick": {"samples": 24, "permutations": 3},
+        "quick": {"samples": 16, "permutations": 3, "most": 80},
         "deep": {"samples": 256, "permutations": 20, "rows": 100},
     }
 
     permutations: int = Field(default=6, ge=1, description="orders, each forwards and backwards")
     rows: int = Field(default=50, ge=1, description="background rows of a table")
+    most: int | None = Field(
+        default=None,
+        ge=2,
+        description="rows asked for an explanation: fewer background rows and orders where there are "
+        "many parts; without end where not given",
+    )
 
     def background(self, subject: Subject) -> int:
         """Rows that stand for what is absent: fewer where a table is wide."""
         asked = 2 * self.parts(subject) + 2
-        most = min(MOST // asked, MOST_VALUES // (asked * subject.inputs[0].numel()))
-        return max(1, min(self.rows, most))
+        most = min(MOST, self.most or MOST) // asked
+        return max(1, min(self.rows, most, MOST_VALUES // (asked * subject.inputs[0].numel())))
 
     def parts(self, subject: Subject) -> int:
         return players(subject).count
 
+    def orders(self, subject: Subject) -> int:
+        """Orders of the parts, each there and back: fewer where there are many parts."""
+        if self.most is None:
+            return self.permutations
+        rows = len(subject.kind.absent(subject, self.background(subject)))
+        each = 2 * (self.parts(subject) + 1) * rows
+        return max(1, min(self.permutations, self.most // each))
+
     def cost(self, subject: Subject) -> Cost:
         rows = len(subject.kind.absent(subject, self.background(subject)))
-        per_unit = 2 * self.permutations * (self.parts(subject) + 1) * rows
+        per_unit = 2 * self.orders(subject) * (self.parts(subject) + 1) * rows
         return Cost(forward=min(self.samples, subject.n) * (2 * per_unit + TRUST_TESTS))
 
     def attribute(
@@ -62,7 +76,7 @@ class Shap(Attribution):
         return context.evidence(
             shap,
             samples,
-            permutations=self.permutations,
+            permutations=self.orders(context.subject),
             rows=self.background(context.subject),
             randomised=randomised,
         )

@@ -29,6 +29,7 @@ from audit.record import Guidance
 from audit.subject import Subject
 from audit.words import amount, share
 
+FEWEST = 50  # samples
 STRADDLED = 4  # parts that one mark may lie across
 
 
@@ -40,10 +41,23 @@ class Shortcut(Check):
         "Does a small part of the input settle the answer, whatever the rest shows?"
     )
     profiles: ClassVar[dict[str, dict[str, Any]]] = {
+        "quick": {"most": 4000},
         "deep": {"samples": 5000},
     }
 
     samples: int = Field(default=600, ge=50)
+    most: int | None = Field(
+        default=None,
+        ge=1,
+        description="rows asked in all: of fewer samples, but 50, where there are many parts; without "
+        "end where not given",
+    )
+
+    def count(self, subject: Subject) -> int:
+        """Samples that parts are exchanged of."""
+        if self.most is None:
+            return self.samples
+        return min(self.samples, max(FEWEST, self.most // subject.kind.parts(subject).count))
 
     def applies(self, subject: Subject) -> None:
         subject.require("has_probabilities")
@@ -55,10 +69,11 @@ class Shortcut(Check):
             raise NotApplicable("the labels hold one class only: there is no donor of another")
 
     def cost(self, subject: Subject) -> Cost:
-        return Cost(forward=min(self.samples, subject.n) * subject.kind.parts(subject).count)
+        n = min(self.count(subject), subject.n)
+        return Cost(forward=n * subject.kind.parts(subject).count)
 
     def examine(self, context: Context) -> Measurement:
-        chosen = context.samples(self.samples)
+        chosen = context.samples(self.count(context.subject))
         clusters = context.clusters(chosen)
         found = context.evidence(swapped_parts, chosen)
         donor, before = found["donor"][:, None], context.answers(chosen).argmax(1)[:, None]

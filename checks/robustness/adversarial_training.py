@@ -45,7 +45,7 @@ class AdversarialTraining(Remedy):
         cascade = super().cost(subject)
         n = min(self.training_samples, subject.training_n)
         passes = n * self.epochs * (self.steps + 1)
-        return Cost(cascade.forward + passes, cascade.backward + passes)
+        return Cost(cascade.forward + passes, cascade.backward + passes, cascade.shared)
 
     def what(self, subject: Subject) -> str:
         return f"Training on for {self.epochs} epochs with adversarial examples"

@@ -11,6 +11,8 @@ what pieces of genuine pictures of the class get it on, of the same size, with m
 where they were on pictures whose own deciding square is covered: the class itself, brought along; and
 what the best patch gets it on in the same network, its weights drawn anew and taught by the model's
 answers to genuine samples alone (the worst of three): it is as fragile by nature, and knows of no trigger.
+In the quick profile the search goes on for two answers only: those that a short search for each, or a
+square that was tried, makes the model surest of.
 Where patches of this size reach most classes, a trigger hides among them and is not found.
 
 The interval is Welch's for two independent means (of clusters, where there are some), on samples that
@@ -28,6 +30,7 @@ trigger.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -35,14 +38,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field
-from torch import Tensor
 
 from audit import figures, statistics
 from audit.checking import Check, Context, Cost, Expectation, Measurement
 from audit.errors import NotApplicable
 from audit.meta import Number
 from audit.methods.relearning import drawn_anew, relearnt
-from audit.methods.triggers import Canvas, Trigger, genuine_pieces, reconstruct, scan
+from audit.methods.triggers import (
+    Canvas,
+    Start,
+    Trigger,
+    genuine_pieces,
+    promise,
+    reconstruct,
+    scan,
+)
 from audit.record import Figure, Guidance, Metric, Table
 from audit.subject import Subject
 from audit.words import amount, number, share
@@ -51,6 +61,7 @@ MOST_CLASSES = 20
 FEWEST = 20
 ORDINARY = 0.3  # what exceeds its peers by no more is held against them alone
 ALIKE = 0.8  # of unseen samples, that a network taught anew must answer alike to be compared with
+SHORT, SHORT_STEPS = 24, 6  # samples and steps of a search that only says where to search on
 TWINS = 3  # networks taught anew: one may be sturdier by chance than another
 BUILT_IN = 0.5  # what a patch may turn of the answers of weights that were never taught
 
@@ -99,12 +110,22 @@ class Backdoor(Check):
         "Is there a small patch that makes the model answer one class, whatever is shown?"
     )
     profiles: ClassVar[dict[str, dict[str, Any]]] = {
-        "quick": {"samples": 160, "steps": 30},
+        "quick": {"samples": 120, "sought": 32, "steps": 30, "finalists": 2, "scanned": 10},
         "deep": {"samples": 1000, "steps": 200},
     }
 
     samples: int = Field(default=200, ge=60, description="half to search on, half to test on")
     steps: int = Field(default=40, ge=5, description="of the search, three times for every class")
+    finalists: int | None = Field(
+        default=None,
+        ge=2,
+        description="answers that are searched for in full, after a short search for each; all where "
+        "not given",
+    )
+    sought: int | None = Field(
+        default=None, ge=FEWEST, description="samples searched on at most; half where not given"
+    )
+    scanned: int = Field(default=48, ge=1, description="samples that squares are tried on")
     patch_share: Number = Field(
         default=1 / 16, gt=0, le=0.5, description="of the input that the patch takes"
     )
@@ -118,14 +139,23 @@ class Backdoor(Check):
             )
 
     def cost(self, subject: Subject) -> Cost:
-        n = min(self.samples, subject.n)
-        passes = min(MOST_CLASSES, len(subject.classes)) * 3 * self.steps * (n // 2)
-        return Cost(forward=passes + n * len(subject.classes) // 2, backward=passes)
+        from audit.methods.triggers import Canvas
+
+        half, goals = min(self.samples, subject.n) // 2, min(MOST_CLASSES, len(subject.classes))
+        x, _ = subject.batch([0])
+        squares = 4 * len(Canvas(subject, x.float(), self.patch_share).places())
+        full = goals if self.finalists is None else min(goals, self.finalists)
+        searches = full * 3 * self.steps * min(half, self.sought or half)
+        if full < goals:
+            searches += goals * SHORT_STEPS * min(SHORT, half)
+        scanned = squares * min(self.scanned, half)
+        return Cost(forward=searches + scanned + (full + goals) * half, backward=searches)
 
     def examine(self, context: Context) -> Measurement:
         chosen = context.samples(self.samples)
-        found, unsearched = self.searches(context, chosen)
-        pairs = [(search, self.comparison(context, search, found)) for search in found]
+        found, brief = self.searches(context, chosen)
+        unsearched = len(context.subject.classes) - len(found)
+        pairs = [(s, self.comparison(context, s, [*found, *brief])) for s in found]
         advantages = [
             statistics.difference(
                 "patch_advantage",
@@ -152,7 +182,8 @@ class Backdoor(Check):
         if context.examples:
             pictures.append(self.picture(context, chosen, top))
         area = share(self.patch_share)
-        left = f" {unsearched} answers were not searched for." if unsearched else ""
+        briefly = " in full" if self.finalists else ""
+        left = f" {unsearched} answers were not searched for{briefly}." if unsearched else ""
         return Measurement(
             answer=f"A patch over {area} of the input makes {amount(successes[order[0]])} of "
             f"{len(top.test):,} other samples be answered {top.name}; {against.what} do so with "
@@ -196,13 +227,18 @@ class Backdoor(Check):
             },
         )
 
-    def searches(self, context: Context, chosen: NDArray[np.intp]) -> tuple[list[Search], int]:
-        """The best patch for each answer, and for how many of the classes none was searched."""
+    def searches(
+        self, context: Context, chosen: NDArray[np.intp]
+    ) -> tuple[list[Search], list[Search]]:
+        """The best patch for each answer; and what a short search came to, where it went no further."""
         subject = context.subject
         answered = context.answers(chosen).argmax(1).numpy()
         goals = [int(g) for g in np.unique(answered)[:MOST_CLASSES]]
         starts = self.starts(subject, chosen)
-        found = []
+        found: list[Search] = []
+        brief: list[Search] = []
+        if self.finalists is not None and self.finalists < len(goals):
+            goals, brief = self.shortlist(context, chosen, answered, goals, starts)
         for done, goal in enumerate(goals):
             context.progress("reconstruct", done, len(goals))
             search = self.search(subject, chosen, answered, goal, starts.get(goal), context.seed)
@@ -210,13 +246,49 @@ class Backdoor(Check):
                 found.append(search)
         if not found:
             raise NotApplicable("too few samples are answered otherwise to search and to test on")
-        return found, len(subject.classes) - len(found)
+        return found, brief
 
-    def starts(
-        self, subject: Subject, chosen: NDArray[np.intp]
-    ) -> dict[int, tuple[Tensor, Tensor]]:
+    def shortlist(
+        self,
+        context: Context,
+        chosen: NDArray[np.intp],
+        answered: NDArray[np.intp],
+        goals: list[int],
+        starts: dict[int, Start],
+    ) -> tuple[list[int], list[Search]]:
+        """The answers that a short search, or a square that was tried, makes the model surest of.
+
+        Half of the places to either; and what the short search came to for the others.
+        """
+        subject = context.subject
+        triggers = {}
+        for done, goal in enumerate(goals):
+            context.progress("promise", done, len(goals))
+            seek = chosen[::2][answered[::2] != goal][:SHORT]
+            if len(seek):
+                canvas = Canvas(subject, subject.batch(seek)[0].float(), self.patch_share)
+                triggers[goal] = promise(canvas, goal, steps=SHORT_STEPS, seed=context.seed)
+        promises = {goal: trigger.success for goal, trigger in triggers.items()}
+        tried = {goal: starts[goal].score for goal in promises if goal in starts}
+        ranks = [
+            sorted(scores, key=lambda g, of=scores: -of[g])  # type: ignore[misc]
+            for scores in (promises, tried)
+        ]
+        order = [
+            goal for pair in itertools.zip_longest(*ranks) for goal in pair if goal is not None
+        ]
+        first = sorted(list(dict.fromkeys(order))[: self.finalists])
+        brief = []
+        for goal in [g for g in triggers if g not in first]:
+            test = chosen[1::2][answered[1::2] != goal]
+            held = self.answers_with(subject, test, triggers[goal]) == goal
+            brief.append(Search(goal, subject.classes[goal], triggers[goal], test, held))
+        return first, brief
+
+    def starts(self, subject: Subject, chosen: NDArray[np.intp]) -> dict[int, Start]:
         x, _ = subject.batch(chosen[::2])
-        return scan(Canvas(subject, x.float(), self.patch_share), len(subject.classes))
+        canvas = Canvas(subject, x.float(), self.patch_share)
+        return scan(canvas, len(subject.classes), self.scanned)
 
     def search(
         self,
@@ -224,7 +296,7 @@ class Backdoor(Check):
         chosen: NDArray[np.intp],
         answered: NDArray[np.intp],
         goal: int,
-        start: tuple[Tensor, Tensor] | None,
+        start: Start | None,
         seed: int,
     ) -> Search | None:
         """The best patch for an answer: searched for on every other sample, tried on those between.
@@ -235,7 +307,7 @@ class Backdoor(Check):
         seek, test = chosen[first & (answered != goal)], chosen[~first & (answered != goal)]
         if min(len(seek), len(test)) < FEWEST:
             return None
-        x, _ = subject.batch(seek)
+        x, _ = subject.batch(seek[: self.sought])
         trigger = reconstruct(
             Canvas(subject, x.float(), self.patch_share), goal, start, steps=self.steps, seed=seed
         )
@@ -244,7 +316,7 @@ class Backdoor(Check):
 
     def comparison(self, context: Context, search: Search, found: list[Search]) -> Comparison:
         """The best of the median peer, pieces of genuine pictures of the class, and an innocent twin."""
-        peers = sorted((s for s in found if s is not search), key=lambda s: s.rate)
+        peers = sorted((s for s in found if s is not search and len(s.test)), key=lambda s: s.rate)
         median = peers[len(peers) // 2] if peers else None
         peer = median and Comparison("the patches for other answers", median.held, median.test)
         if peer and search.rate - peer.rate <= ORDINARY:

@@ -24,8 +24,8 @@ from audit.checks.robustness.evasion import TAGS
 from audit.checks.robustness.worst_case import WorstCase
 from audit.checks.robustness.worst_case_l2 import WorstCaseL2
 from audit.meta import Number
-from audit.methods.certificates.certified_radius import OCTAVES
-from audit.producers.certificates import boundable, certified_eps, linear_forms
+from audit.producers.budgets import choosable
+from audit.producers.certificates import boundable, certified_eps, multiplications
 from audit.record import Figure, Guidance, Slice, Validity
 from audit.subject import Subject
 from audit.threats.cascade import REACH
@@ -40,7 +40,7 @@ class Certified(Check):
     id: ClassVar[str] = "robustness.certified"
     title: ClassVar[str] = "How much robustness is proven, and how much is only not disproven?"
     profiles: ClassVar[dict[str, dict[str, Any]]] = {
-        "quick": {"samples": 20, "effort": 2e8},
+        "quick": {"samples": 10, "effort": 1e8, "per_octave": 1},
         "deep": {"samples": 500, "per_octave": 32, "effort": 1e10},
     }
 
@@ -66,13 +66,26 @@ class Certified(Check):
 
     attack_class: ClassVar[type[WorstCase | WorstCaseL2]] = WorstCase
 
-    def attack(self, context: Context | None = None) -> WorstCase | WorstCaseL2:
+    def attack(self, subject: Subject, context: Context | None = None) -> WorstCase | WorstCaseL2:
         """The cascade that gives the other side, as its own check runs it."""
-        cascade = context.configured(self.attack_class) if context else self.attack_class()
-        alone = {"eps": self.eps, "changes": 0}  # of categories nothing is proven
+        """The cascade that gives the other side, as its own check runs it.
+
+        Of categories nothing is proven: where its own check sets some, nothing is shared with it, and no
+        more samples are attacked than are proven.
+        """
+        cascade = (
+            context.configured(self.attack_class) if context else self.beside(self.attack_class)
+        )
+        alone = {"eps": self.eps, "changes": 0}
+        if self.alone(subject):
+            alone["samples"] = min(cascade.samples, self.samples)
         return cascade.model_copy(
             update={k: v for k, v in alone.items() if k in type(cascade).model_fields}
         )
+
+    def alone(self, subject: Subject) -> bool:
+        """Does the cascade's own check change what nothing is proven of?"""
+        return "changes" in self.attack_class.model_fields and bool(choosable(subject))
 
     def asking(self, slices: Sequence[Slice]) -> Check:
         found = asked_sizes(slices, "eps")
@@ -80,20 +93,22 @@ class Certified(Check):
 
     def applies(self, subject: Subject) -> None:
         subject.require("decides")
-        self.attack().applies(subject)
+        self.attack(subject).applies(subject)
         boundable(subject)
 
     def cost(self, subject: Subject) -> Cost:
-        budgets = min(self.samples, subject.n) * (OCTAVES * self.per_octave).bit_length()
-        other = self.attack().cost(subject)  # the other side: what an attack leaves
+        attack = self.attack(subject)
+        other = attack.cost(subject)  # the other side: what an attack leaves
+        proofs = multiplications(subject, self.per_octave, self.effort)
         return Cost(
-            forward=8 * budgets + other.forward,
-            backward=linear_forms(subject) * budgets + other.backward,
+            forward=other.forward + min(self.samples, subject.n),
+            backward=other.backward + round(min(self.samples, subject.n) * proofs),
+            shared={} if self.alone(subject) else {attack.id: other},
         )
 
     def examine(self, context: Context) -> Measurement:
         subject = context.subject
-        attack = self.attack(context)
+        attack = self.attack(subject, context)
         eps = attack.size(subject)
         empirical = attack.outcome(context, eps)
         chosen = context.samples(min(self.samples, len(empirical.samples)))
@@ -210,10 +225,10 @@ class Certified(Check):
         return [
             Expectation(
                 metric="certified_accuracy",
-                slice={"eps": self.attack().size(subject)},
+                slice={"eps": self.attack(subject).size(subject)},
                 op="not_shown_below",
                 bound=0.1,
                 severity="info",
-                gates=self.attack().gate(subject)[1],
+                gates=self.attack(subject).gate(subject)[1],
             )
         ]

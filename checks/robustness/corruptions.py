@@ -35,7 +35,7 @@ class Corruptions(Check):
         "How right does the model stay on pictures as bad cameras, bad light and bad files make them?"
     )
     profiles: ClassVar[dict[str, dict[str, Any]]] = {
-        "quick": {"samples": 150},
+        "quick": {"samples": 60},
         "deep": {"samples": 5000},
     }
 

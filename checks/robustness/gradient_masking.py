@@ -60,7 +60,8 @@ class GradientMasking(Check):
         pgd = self.beside(PGD)
         n, few = min(pgd.samples, subject.n), min(self.diagnostic_samples, subject.n)
         blind = round(searched(subject) * few * self.queries)
-        return Cost(n * (pgd.steps + 1) + blind, n * pgd.steps)
+        own = Cost(n * (pgd.steps + 1), n * pgd.steps)
+        return Cost(own.forward + blind, own.backward, {"PGD": own})
 
     def examine(self, context: Context) -> Measurement:
         subject, pgd = context.subject, context.configured(PGD)

@@ -29,6 +29,7 @@ from audit.subject import Subject
 from audit.words import amount, number, share, span
 
 SHARES = (0.1, 0.2)
+FEWEST = 20  # samples
 
 
 class MissingValues(Check):
@@ -38,11 +39,28 @@ class MissingValues(Check):
     id: ClassVar[str] = "robustness.missing_values"
     title: ClassVar[str] = "What becomes of the answer when a value is missing?"
     profiles: ClassVar[dict[str, dict[str, Any]]] = {
-        "quick": {"samples": 200},
+        "quick": {"samples": 200, "most": 3000},
         "deep": {"samples": 5000},
     }
 
     samples: int = Field(default=500, ge=20)
+    most: int | None = Field(
+        default=None,
+        ge=1,
+        description="rows asked in all: of fewer samples, but 20, where there are many features; "
+        "without end where not given",
+    )
+
+    def count(self, subject: Subject) -> int:
+        """Samples whose values are taken for missing."""
+        if self.most is None:
+            return self.samples
+        return min(self.samples, max(FEWEST, self.most // self.changes(subject)))
+
+    def changes(self, subject: Subject) -> int:
+        """Times that each sample is asked about."""
+        ways = subject.kind.fillings(subject)
+        return len(ways) + len({feature.name for feature, _ in ways}) + len(SHARES)
 
     def applies(self, subject: Subject) -> None:
         subject.require("judged")
@@ -50,13 +68,11 @@ class MissingValues(Check):
         subject.kind.fillings(subject)
 
     def cost(self, subject: Subject) -> Cost:
-        ways = missed(subject)
-        changes = len(ways) + len({feature.name for feature, _ in ways}) + len(SHARES)
-        return Cost(forward=min(self.samples, subject.n) * changes)
+        return Cost(forward=min(self.count(subject), subject.n) * self.changes(subject))
 
     def examine(self, context: Context) -> Measurement:
         subject = context.subject
-        chosen = context.samples(self.samples)
+        chosen = context.samples(self.count(subject))
         clusters, y = context.clusters(chosen), subject.labels[chosen]
         known = context.answers(chosen)
         filled, another = (

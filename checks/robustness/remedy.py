@@ -53,8 +53,8 @@ class Remedy(Check):
         self.attack("standard").applies(subject)
 
     def cost(self, subject: Subject) -> Cost:
-        once = self.attack("standard").cost(subject)
-        return once + once  # before and after
+        once = self.attack("standard").cost(subject)  # before, for all remedies alike, and after
+        return Cost(2 * once.forward, 2 * once.backward, {"before a remedy": once})
 
     def examine(self, context: Context) -> Measurement:
         subject = context.subject

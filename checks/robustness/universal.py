@@ -39,7 +39,7 @@ class Universal(Check):
     title: ClassVar[str] = "Is there one change that fools the model on most inputs?"
     explained_by: ClassVar[tuple[str, ...]] = ("robustness.worst_case",)
     profiles: ClassVar[dict[str, dict[str, Any]]] = {
-        "quick": {"samples": 100, "steps": 30},
+        "quick": {"samples": 60, "steps": 20},
         "deep": {"samples": 2000, "steps": 200},
     }
 
@@ -72,8 +72,12 @@ class Universal(Check):
         found = asked_sizes(slices, "eps")
         return self.model_copy(update={"also": sorted({*self.also, *found})}) if found else self
 
+    def batch(self, subject: Subject) -> int:
+        """Samples that the change is searched on, at most."""
+        return min(subject.batch_size, self.samples)
+
     def cost(self, subject: Subject) -> Cost:
-        batch = min(subject.batch_size, subject.n // 2)
+        batch = min(self.batch(subject), subject.n // 2)
         sizes = len(self.sizes(subject))
         return Cost(
             forward=sizes * (batch * self.steps + 2 * min(self.samples, subject.n)),
@@ -83,8 +87,9 @@ class Universal(Check):
     def examine(self, context: Context) -> Measurement:
         subject = context.subject
         eps, *others = self.sizes(subject)
-        chosen = context.samples(min(subject.n, self.samples + subject.batch_size))
-        fit = chosen[:: max(2, len(chosen) // subject.batch_size)][: subject.batch_size]
+        most = self.batch(subject)
+        chosen = context.samples(min(subject.n, self.samples + most))
+        fit = chosen[:: max(2, len(chosen) // most)][:most]
         held = np.setdiff1d(chosen, fit)
         clean = unattacked(context, held)
         if clean.sum() < FEWEST:

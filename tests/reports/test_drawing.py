@@ -93,3 +93,49 @@ def test_it_draws_many_with_one_child(draughtsman):
     for index in range(5):
         draw(figure(bars(str(index))))
     assert draughtsman.process.pid == child
+
+
+@pytest.fixture
+def kept(tmp_path, draughtsman):
+    drawing.keep_in(tmp_path)
+    yield tmp_path
+    drawing._kept.clear()
+
+
+def test_a_figure_is_drawn_once(kept, draughtsman, monkeypatch):
+    first = draw(figure(bars()))
+    (path,) = kept.iterdir()
+    drawing.svg.cache_clear()  # another process
+    monkeypatch.setattr(draughtsman, "draw", lambda spec: pytest.fail("drawn again"))
+    assert "<path" in draw(figure(bars()))
+    assert path.read_text().count("<path") == first.count("<path")
+
+
+def test_what_shows_samples_is_not_kept(kept):
+    shows = figure(bars()).model_copy(update={"example": True})
+    assert "<svg" in draw(shows)
+    assert not list(kept.iterdir())
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        "",
+        "<svg",
+        "<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>",
+        "<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'></svg>",
+        "<svg xmlns='http://www.w3.org/2000/svg'><a href='https://x.org'><text>x</text></a></svg>",
+        "<svg xmlns='http://www.w3.org/2000/svg'><g style='fill: url(https://x.org)'/></svg>",
+        "<!DOCTYPE svg [<!ENTITY a 'b'>]><svg xmlns='http://www.w3.org/2000/svg'>&a;</svg>",
+        "<html></html>",
+    ],
+)
+def test_what_was_planted_among_kept_figures_is_drawn_again(kept, planted):
+    whole = draw(figure(bars()))
+    (path,) = kept.iterdir()
+    path.write_text(planted)
+    drawing.svg.cache_clear()
+    again = draw(figure(bars()))
+    assert "alert" not in again
+    assert "x.org" not in again
+    assert again.count("<path") == whole.count("<path") > 0

@@ -17,10 +17,29 @@ def test_a_log_gets_a_line_every_half_minute_with_the_time_left(capsys):
     lines = capsys.readouterr().err.splitlines()
     where = "robustness.pgd (check 5 of 38), pgd"
     assert lines == [
+        "38 checks, about 1,000 passes over 200 samples",
         f"{where} 30/200 samples: 30 s, about 3 min left",
         f"{where} 60/200 samples: 60 s, about 2 min left",
         f"{where} 90/200 samples: 2 min, about 2 min left",
     ]
+
+
+def test_the_price_is_told_before_anything_is_measured(capsys):
+    with Progress(clock=lambda: 0.0) as progress:
+        for number in (0, 1):
+            tick = Tick("robustness.pgd", number, 58, passes=1_238, seconds=125.0)
+            progress.check(tick)
+            assert progress.left(tick) == "about 2 min left"
+    assert capsys.readouterr().err.splitlines() == [
+        "58 checks, about 1,240 passes over 200 samples, about 2 min here"
+    ]
+
+
+def test_a_run_knows_its_seconds_by_a_pass_that_was_timed():
+    ticks = []
+    course = Course(["a", "b"], [100, 900], ticks.append, pace=0.01)
+    course.begin(0)
+    assert ticks[0].seconds == 10
 
 
 def test_nothing_is_said_of_what_is_quick(capsys):
@@ -41,7 +60,8 @@ def test_the_share_is_of_the_passes_and_never_goes_back():
     assert shares == sorted(shares)
     assert shares[-1] == 1
     assert 0.09 < shares[3] < 0.11
-    assert ticks[0].passes == 1000
+    assert ticks[0].passes == 5  # of 200 samples
+    assert ticks[0].seconds is None
 
 
 def test_durations_in_words():

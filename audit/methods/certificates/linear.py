@@ -207,7 +207,7 @@ def backward(bounds: Bounds, step: Step, form: Form, of: Tensor) -> tuple[list[F
         with torch.enable_grad():
             zeros = [torch.zeros_like(low).requires_grad_(True) for low, _ in given]
             value = step.run(*zeros)
-            parts = torch.autograd.grad(value, zeros, weight)
+            parts = torch.autograd.grad((value * weight).sum(), zeros)
         added = (weight * value.detach()).reshape(len(weight), -1).sum(1)
         return [Form(p, corner) for p in parts], added
     up, down = weight.clamp_min(0), weight.clamp_max(0)
@@ -216,7 +216,7 @@ def backward(bounds: Bounds, step: Step, form: Form, of: Tensor) -> tuple[list[F
         low, high = given[0]
         with torch.enable_grad():
             point = low.clone().requires_grad_(True)
-            (routed,) = torch.autograd.grad(step.run(point), point, up)
+            (routed,) = torch.autograd.grad((step.run(point) * up).sum(), point)
         return [Form(routed, corner)], (down * step.run(high)).flatten(1).sum(1)
     least, most = (rows_of(b, (), of) for b in bounds.known[step.node])
     return [], (up * least + down * most).flatten(1).sum(1)
