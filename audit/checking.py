@@ -269,7 +269,7 @@ class Check(BaseModel, ABC):
     title: ClassVar[str]
     kind: ClassVar[Literal["question", "trial"]] = "question"
     # Of a trial: the checks whose failed expectations it would mend.
-    mends: ClassVar[tuple[str, ...]] = ()
+    remedies: ClassVar[tuple[str, ...]] = ()
     # The core question of a task that it answers: asked in every audit, whatever is selected.
     core: ClassVar[Core] = ""
     # The least profile that asks it; naming its id asks it in any.

@@ -39,7 +39,7 @@ class Decision(Task):
     def changed(self, subject: Subject, before: Tensor, after: Tensor) -> Tensor:
         return decided(before) != decided(after)
 
-    def merit(self, subject: Subject, answers: Tensor, y: Tensor) -> Tensor:
+    def quality_of(self, subject: Subject, answers: Tensor, y: Tensor) -> Tensor:
         return (decided(answers) == y).double()
 
     def mean_quality(
@@ -54,7 +54,7 @@ class Decision(Task):
     ) -> Metric:
         return statistics.proportion(
             f"{prefix}accuracy",
-            self.merit(subject, answers, y).numpy(),
+            self.quality_of(subject, answers, y).numpy(),
             clusters=clusters,
             slice=where,
         )

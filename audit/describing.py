@@ -47,7 +47,7 @@ def entry_of(cls: type[Check]) -> Entry:
         needs=needs_of(cls),
         core=cls.core,
         least_profile=cls.least_profile,
-        mends=list(cls.mends),
+        remedies=list(cls.remedies),
         explained_by=list(cls.explained_by),
         parameters=[
             Parameter(

@@ -58,7 +58,7 @@ class Entry:
         found_at: 'module:Class'.
         explanation: the docstring of its file.
         needs: what it requires of a subject, as 'labels', 'gradients' or a capability of the task.
-        core, least_profile, mends, explained_by: as `audit.Check` has them.
+        core, least_profile, remedies, explained_by: as `audit.Check` has them.
     """
 
     id: str
@@ -70,7 +70,7 @@ class Entry:
     needs: list[str]
     core: str
     least_profile: str
-    mends: list[str]
+    remedies: list[str]
     explained_by: list[str]
     parameters: list[Parameter]
 

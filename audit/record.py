@@ -313,7 +313,7 @@ class CheckRecord(Part):
 
     id: str
     kind: Literal["question", "trial"]
-    mends: list[str] = Field(
+    remedies: list[str] = Field(
         default_factory=list, description="of a trial: the checks that it would mend"
     )
     explained_by: list[str] = Field(

@@ -119,7 +119,7 @@ def run(
     course = None
     if watch:
         course = Course([p.check.id for p in planned], rows, watch, pace and pace / ROWS)
-        store.progress = course.tell
+        store.progress = course.report
     for number, item in enumerate(planned):
         if course:
             course.begin(number)
@@ -166,7 +166,7 @@ def run_one(item: Planned, context: Context) -> CheckRecord:
     record = CheckRecord(
         id=check_.id,
         kind=check_.kind,
-        mends=list(check_.mends),
+        remedies=list(check_.remedies),
         title=check_.title,
         core=check_.core,
         explained_by=list(check_.explained_by),

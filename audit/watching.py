@@ -51,9 +51,9 @@ class Course:
 
     def begin(self, number: int) -> None:
         self.number = number
-        self.tell("", 0, 0)
+        self.report("", 0, 0)
 
-    def tell(self, what: str, done: int, of: int) -> None:
+    def report(self, what: str, done: int, of: int) -> None:
         """Some samples of a piece of evidence are there."""
         behind = sum(self.costs[: self.number])
         within = self.costs[self.number] * done / of if of else 0.0

@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from audit.judge.findings import OPERATOR_WORDS
-from audit.judge.verdict import speaks
+from audit.judge.verdict import is_shown
 from audit.record import (
     SEVERITIES,
     STATES,
@@ -206,15 +206,15 @@ def render(record: AuditRecord) -> str:
         .get_template("report.html.j2")
         .render(
             record=record,
-            areas=areas(c for c in record.checks if speaks(c, record)),
+            areas=areas(c for c in record.checks if is_shown(c, record)),
             findings=by_severity,
             severities=list(reversed(SEVERITIES)),
             counts=counts_text(record),
             expectations=sum(record.verdict.counts.values()),
-            asked=sum(bool(c.expectations) for c in record.checks if speaks(c, record)),
+            asked=sum(bool(c.expectations) for c in record.checks if is_shown(c, record)),
             digest=record.digest(),
             untested=[c for c in record.checks if c.state == "untested" and not c.metrics],
-            silent=[c for c in record.checks if not speaks(c, record)],
+            silent=[c for c in record.checks if not is_shown(c, record)],
             never_tested=NEVER_TESTED,
         )
     )

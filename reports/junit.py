@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 from audit.judge.findings import fingerprint
 from audit.judge.policy import Policy
-from audit.judge.verdict import blocks, speaks
+from audit.judge.verdict import blocks, is_shown
 from audit.record import AuditRecord, ExpectationResult, Verdict
 from audit.reports.console import WORDS
 from audit.words import number, slice_text
@@ -35,7 +35,7 @@ def render(record: AuditRecord) -> str:
     seconds = record.timing.get("checks", {})
     for check in record.checks:
         suite = Suite(check.id, seconds.get(check.id, 0.0))
-        spoken = speaks(check, record)
+        spoken = is_shown(check, record)
         if not check.expectations or not spoken:
             kind, text = "", ""
             if check.why in ("raised", "not_importable"):

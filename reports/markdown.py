@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from audit.judge.verdict import speaks
+from audit.judge.verdict import is_shown
 from audit.record import AuditRecord
 from audit.reports.console import SIGNS, WORDS, by_cause, counts_text, gate_text, plain
 from audit.reports.escaping import visible
@@ -55,7 +55,7 @@ def render(record: AuditRecord) -> str:
     lines += ["### Checks", "", "| check | state | answer |", "|---|---|---|"]
     for check in record.checks:
         said = f"{check.answer} {check.conclusion}".strip() or check.reason
-        word = WORDS[check.state] if speaks(check, record) else "trial"
+        word = WORDS[check.state] if is_shown(check, record) else "trial"
         lines.append(f"| `{check.id}` | {word} | {escape(said)} |")
     lines += ["", *(f"- {escape(note)}" for note in verdict.notes)]
     for t in record.plan.thinned:

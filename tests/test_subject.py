@@ -281,9 +281,9 @@ def test_merit_is_right_or_wrong_or_how_far_off():
     x, y = table_data(60)
     classes = audit.Subject(Ends(2, lambda z: z), x, y)
     answers = torch.tensor([[2.0, 1], [0, 1]])
-    assert classes.task.merit(classes, answers, torch.tensor([0, 0])).tolist() == [1, 0]
+    assert classes.task.quality_of(classes, answers, torch.tensor([0, 0])).tolist() == [1, 0]
     value = audit.Subject(Ends(1, lambda z: z), x, x[:, 0])
-    off = value.task.merit(value, torch.tensor([[1.0], [3.0]]), torch.tensor([1.0, 1.0]))
+    off = value.task.quality_of(value, torch.tensor([[1.0], [3.0]]), torch.tensor([1.0, 1.0]))
     assert off.tolist() == pytest.approx([0.0, -2 / float(np.std(x[:, 0], ddof=1))], rel=1e-5)
 
 

@@ -37,11 +37,11 @@ def findings_of(
         finding(check, result, metric)
         for result, metric in results
         if (result.state in TOLD or (result.state == "untested" and result.source != "default"))
-        and not outdone(result, check)
+        and not superseded(result, check)
     ]
 
 
-def outdone(result: ExpectationResult, check: CheckRecord) -> bool:
+def superseded(result: ExpectationResult, check: CheckRecord) -> bool:
     """Does a more severe expectation on the same number already say it?"""
     return any(
         other.metric == result.metric

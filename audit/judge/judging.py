@@ -10,7 +10,7 @@ from audit.judge.comparison import Change, compare, metric_of, unmatched
 from audit.judge.findings import conclusion, findings_of, place_under
 from audit.judge.policy import Policy, expectations_for
 from audit.judge.states import judge_expectation, state_of
-from audit.judge.verdict import speaks, verdict
+from audit.judge.verdict import is_shown, verdict
 from audit.record import (
     SEVERITIES,
     AuditRecord,
@@ -79,7 +79,7 @@ def judge(
     for check in record.checks:
         check.conclusion = conclusion(check)
     for check in record.checks:
-        if speaks(check, record):
+        if is_shown(check, record):
             record.findings += findings_of(check, results[check.id])
     record.findings.sort(key=lambda f: (-SEVERITIES.index(f.severity), f.state != "failed"))
     place_under(record)

@@ -32,7 +32,7 @@ MOST_NAMED = 3
 Judged = tuple[CheckRecord, ExpectationResult]
 
 
-def speaks(check: CheckRecord, record: AuditRecord) -> bool:
+def is_shown(check: CheckRecord, record: AuditRecord) -> bool:
     """Is the check told of? A question always is.
 
     A trial is where a check that it would mend has failed, it broke, or the user expects something of it.
@@ -46,13 +46,13 @@ def speaks(check: CheckRecord, record: AuditRecord) -> bool:
     return (
         check.kind == "question"
         or told
-        or any(other.id in check.mends and other.state == "failed" for other in record.checks)
+        or any(other.id in check.remedies and other.state == "failed" for other in record.checks)
     )
 
 
 def verdict(record: AuditRecord, policy: Policy, notes: list[str]) -> VerdictRecord:
     """Pass, fail or inconclusive over everything that is told and gates, and the reason."""
-    told = [check for check in record.checks if speaks(check, record)]
+    told = [check for check in record.checks if is_shown(check, record)]
     everything = [(c, e) for c in told for e in c.expectations]
     gating = [(c, e) for c, e in everything if policy.gates(e)]
     failed = [(c, e) for c, e in gating if e.state == "failed" and not e.waived]

@@ -2,7 +2,7 @@
 
 A task reads what the model returned, numbers the labels, says when an answer is good and by how much,
 what an attack has to achieve, which answer without any model there is to beat, and how an answer is
-worded. Checks and methods ask a task for what they need (`subject.task.merit(…)`) or for a capability
+worded. Checks and methods ask a task for what they need (`subject.task.quality_of(…)`) or for a capability
 (`subject.task.decides`), never for its name.
 """
 
@@ -73,7 +73,7 @@ class Task(ABC):
         model learn from such labels?
         good: what a good answer is: 'right'. quality: what is averaged over samples: 'accuracy'.
         share_good: the share of good answers, and robust: the same under attack.
-        robust_metric: its name in the record. merit_unit: of a change of merit; empty: none.
+        robust_metric: its name in the record. quality_unit: of a change of quality; empty: none.
     """
 
     name: str
@@ -89,7 +89,7 @@ class Task(ABC):
     share_good: ClassVar[str]
     robust: ClassVar[str]
     robust_metric: ClassVar[str]
-    merit_unit: ClassVar[str] = ""
+    quality_unit: ClassVar[str] = ""
 
     # What it is told by
 
@@ -170,13 +170,13 @@ class Task(ABC):
         """
 
     @abstractmethod
-    def merit(self, subject: Subject, answers: Tensor, y: Tensor) -> Tensor:
+    def quality_of(self, subject: Subject, answers: Tensor, y: Tensor) -> Tensor:
         """[n] how good each answer is; the higher the better."""
 
     @property
-    def merit_change(self) -> dict[str, Any]:
-        """What `statistics.mean` is to know of a change of merit: its unit, or its edges."""
-        return {"unit": self.merit_unit} if self.merit_unit else {"edges": (-1, 1)}
+    def quality_change(self) -> dict[str, Any]:
+        """What `statistics.mean` is to know of a change of quality: its unit, or its edges."""
+        return {"unit": self.quality_unit} if self.quality_unit else {"edges": (-1, 1)}
 
     @abstractmethod
     def mean_quality(

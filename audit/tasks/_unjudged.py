@@ -23,7 +23,7 @@ class Unjudged(Task):
     def changed(self, subject: Subject, before: Tensor, after: Tensor) -> Tensor:
         raise self.refusal()
 
-    def merit(self, subject: Subject, answers: Tensor, y: Tensor) -> Tensor:
+    def quality_of(self, subject: Subject, answers: Tensor, y: Tensor) -> Tensor:
         raise self.refusal()
 
     def mean_quality(self, *_: Any, **__: Any) -> Metric:

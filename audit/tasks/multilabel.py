@@ -104,7 +104,7 @@ class Multilabel(Task):
     def changed(self, subject: Subject, before: Tensor, after: Tensor) -> Tensor:
         return (self.said(before) != self.said(after)).any(1)
 
-    def merit(self, subject: Subject, answers: Tensor, y: Tensor) -> Tensor:
+    def quality_of(self, subject: Subject, answers: Tensor, y: Tensor) -> Tensor:
         """The share of labels that are right."""
         return (self.said(answers) == y.to(answers.device)).double().mean(1)
 
@@ -120,7 +120,7 @@ class Multilabel(Task):
     ) -> Metric:
         return statistics.mean(
             f"{prefix}label_accuracy",
-            self.merit(subject, answers, y).numpy(),
+            self.quality_of(subject, answers, y).numpy(),
             clusters=clusters,
             direction="higher",
             slice=where,

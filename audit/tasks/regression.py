@@ -30,7 +30,7 @@ class Regression(Task):
     share_good: ClassVar[str] = "share within the tolerance"
     robust: ClassVar[str] = "share within the tolerance"
     robust_metric: ClassVar[str] = "within_tolerance"
-    merit_unit: ClassVar[str] = "standard deviations"
+    quality_unit: ClassVar[str] = "standard deviations"
 
     def tiny_labels(self, answers: Tensor, generator: torch.Generator) -> Tensor:
         values = answers[:, 0]
@@ -93,7 +93,7 @@ class Regression(Task):
         """A value further off than the tolerance."""
         return (after - before).abs()[:, 0] > self.tolerance(subject)
 
-    def merit(self, subject: Subject, answers: Tensor, y: Tensor) -> Tensor:
+    def quality_of(self, subject: Subject, answers: Tensor, y: Tensor) -> Tensor:
         """Minus the absolute error, in standard deviations of the labels."""
         return -(answers[:, 0].double() - y.double()).abs() / self.spread(subject)
 

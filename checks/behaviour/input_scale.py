@@ -49,14 +49,14 @@ class InputScale(Check):
         subject = context.subject
         chosen = context.samples(self.samples)
         clusters, y = context.clusters(chosen), subject.labels[chosen]
-        before = subject.task.merit(subject, context.answers(chosen), y).numpy()
+        before = subject.task.quality_of(subject, context.answers(chosen), y).numpy()
         metrics, refused = [], []
         for name in subject.kind.rescalings(subject):
             made = context.evidence(rescaled, chosen, name=name)
             if bool(made["refused"].any()):
                 refused.append(name)
                 continue
-            after = subject.task.merit(subject, made["logits"], y).numpy()
+            after = subject.task.quality_of(subject, made["logits"], y).numpy()
             change = np.nan_to_num(after - before, nan=-1.0, neginf=-1e6)
             metrics.append(
                 statistics.mean(
@@ -65,7 +65,7 @@ class InputScale(Check):
                     clusters=clusters,
                     slice={"inputs": name},
                     direction="lower",
-                    **subject.task.merit_change,
+                    **subject.task.quality_change,
                 )
             )
         if not metrics:

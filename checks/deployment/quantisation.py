@@ -53,13 +53,13 @@ class Quantisation(Check):
         clusters, y = context.clusters(chosen), subject.labels[chosen]
         float_ = context.answers(chosen)
         int8 = context.evidence(predict_int8, chosen)["logits"]
-        before, after = (subject.task.merit(subject, z, y).numpy() for z in (float_, int8))
+        before, after = (subject.task.quality_of(subject, z, y).numpy() for z in (float_, int8))
         loss = statistics.mean(
             "loss",
             before - after,
             clusters=clusters,
             direction="lower",
-            **subject.task.merit_change,
+            **subject.task.quality_change,
         )
         flips = statistics.proportion(
             "answers_changed",

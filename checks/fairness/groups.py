@@ -27,7 +27,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from audit.checking import Check, Context, Expectation, Measurement
-from audit.checks.fairness import merits, rates, values
+from audit.checks.fairness import qualities, rates, values
 from audit.checks.fairness.grouping import Findings, members
 from audit.errors import NotApplicable
 from audit.record import Guidance, Severity
@@ -52,7 +52,7 @@ class Groups(Check):
         subject = context.subject
         task = subject.task
         compare = (
-            rates.compare if task.decides else values.compare if task.valued else merits.compare
+            rates.compare if task.decides else values.compare if task.valued else qualities.compare
         )
         all_ = Findings()
         for attribute, labels in subject.sensitive.items():

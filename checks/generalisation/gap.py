@@ -44,10 +44,10 @@ class Gap(Check):
 
     def examine(self, context: Context) -> Measurement:
         subject = context.subject
-        old = subject.task.merit(subject, *context.training_answers(self.samples)).numpy()
-        new = subject.task.merit(subject, context.answers(), subject.labels).numpy()
+        old = subject.task.quality_of(subject, *context.training_answers(self.samples)).numpy()
+        new = subject.task.quality_of(subject, context.answers(), subject.labels).numpy()
         task = subject.task
-        unit = task.merit_unit
+        unit = task.quality_unit
         clusters = context.clusters()
         gap = statistics.difference(
             "gap",
@@ -59,8 +59,8 @@ class Gap(Check):
         )
         name = task.quality
         measure = statistics.mean if unit else statistics.proportion
-        seen = measure("training_merit", old, direction="higher")
-        fresh = measure("evaluation_merit", new, direction="higher", clusters=clusters)
+        seen = measure("training_quality", old, direction="higher")
+        fresh = measure("evaluation_quality", new, direction="higher", clusters=clusters)
         return Measurement(
             answer=f"On {len(old):,} training samples {name} is {number(seen.value)}, on "
             f"{len(new):,} new ones {number(fresh.value)}: a gap of {number(gap.value)} "

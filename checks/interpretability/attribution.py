@@ -105,7 +105,7 @@ class Attribution(Check):
                     metrics=["importance"],
                 ),
             )
-        importance, tables, pictures = self.tell(context, chosen, found, other)
+        importance, tables, pictures = self.shown(context, chosen, found, other)
         metrics += importance
         answer = (
             f"{self.lead(context, found)} With random weights in the model its maps correlate by "
@@ -152,7 +152,7 @@ class Attribution(Check):
             return f"{self.name} says that {names} move the answers most."
         return f"{self.name} explains each answer by {parts.count} parts of the input."
 
-    def tell(
+    def shown(
         self,
         context: Context,
         chosen: NDArray[np.intp],
@@ -165,7 +165,7 @@ class Attribution(Check):
         clusters = context.clusters(chosen)
         if parts.grid is None:
             strength = np.abs(found["players"].numpy())
-            unit = subject.task.merit_unit or "log-odds"
+            unit = subject.task.quality_unit or "log-odds"
             order = np.argsort(-strength.mean(0))[:MOST_FEATURES]
             metrics = [
                 statistics.mean(

@@ -111,7 +111,7 @@ class Membership(Check):
     def score(self, subject: Subject, logits: Tensor, y: Tensor) -> NDArray[np.float64]:
         """[n] how familiar each sample is."""
         if not subject.task.decides:
-            return subject.task.merit(subject, logits, y).numpy()
+            return subject.task.quality_of(subject, logits, y).numpy()
         return log_odds(logits.double(), y).numpy()
 
     def expectations(self, subject: Subject) -> list[Expectation]:

@@ -56,7 +56,7 @@ class Corruptions(Check):
         chosen = context.samples(self.samples)
         clusters, y = context.clusters(chosen), subject.labels[chosen]
         known = context.answers(chosen)
-        clean = task.merit(subject, known, y).numpy()
+        clean = task.quality_of(subject, known, y).numpy()
         base = quality(context, chosen, known)
         what = base.name.removeprefix("clean_").replace("_", " ")
         losses: list[Metric] = []
@@ -69,15 +69,15 @@ class Corruptions(Check):
             return {"severity": severity, what: metric.value, **ends, "corruption": kind}
 
         for kind in subject.kind.corruptions(subject):
-            merits = []
+            qualities = []
             rows.append(row(0, base, kind))
             for severity in SEVERITIES:
                 logits = context.evidence(corrupted, chosen, kind=kind, severity=severity)["logits"]
-                merits.append(task.merit(subject, logits, y).numpy())
+                qualities.append(task.quality_of(subject, logits, y).numpy())
                 where: Slice = {"corruption": kind, "severity": severity}
                 single.append(quality(context, chosen, logits, where))
                 rows.append(row(severity, single[-1], kind))
-            kept.append(np.mean(merits, axis=0))
+            kept.append(np.mean(qualities, axis=0))
             losses.append(
                 statistics.mean(
                     "loss",
@@ -85,19 +85,19 @@ class Corruptions(Check):
                     clusters=clusters,
                     slice={"corruption": kind},
                     direction="lower",
-                    **task.merit_change,
+                    **task.quality_change,
                 )
             )
         average = statistics.mean(
             "mean_corruption_error",
-            -np.mean(kept, axis=0) + (0 if task.merit_unit else 1),
+            -np.mean(kept, axis=0) + (0 if task.quality_unit else 1),
             clusters=clusters,
             direction="lower",
-            **({"unit": task.merit_unit} if task.merit_unit else {"edges": (0, 1)}),
+            **({"unit": task.quality_unit} if task.quality_unit else {"edges": (0, 1)}),
         )
         ordered = sorted(losses, key=lambda m: -float(m.value or 0))
         worst = ordered[0]
-        unit = f" {task.merit_unit}" if task.merit_unit else ""
+        unit = f" {task.quality_unit}" if task.quality_unit else ""
         pictures = [
             figures.curve(
                 rows,
@@ -105,7 +105,7 @@ class Corruptions(Check):
                 y=what,
                 series="corruption",
                 title=f"{what.capitalize()} against the severity of the corruption",
-                domain=None if task.merit_unit else (0, 1),
+                domain=None if task.quality_unit else (0, 1),
                 caption="Mean loss over five severities: "
                 + ", ".join(f"{m.slice['corruption']} {number(m.value)}{unit}" for m in ordered)
                 + ".",

@@ -87,7 +87,7 @@ class MissingValues(Check):
             flips.append(statistics.proportion("answers_changed", gone, **common))
             change = gone * 1.0 - other * 1.0
             more.append(statistics.mean("changed_by_absence", change, edges=(-1, 1), **common))
-        before = subject.task.merit(subject, known, y).numpy()
+        before = subject.task.quality_of(subject, known, y).numpy()
         losses, base, kept = [], quality(context, chosen, known), []
         for at in SHARES:
             logits = context.evidence(missing_at_random, chosen, share=at)["logits"]
@@ -95,11 +95,11 @@ class MissingValues(Check):
             losses.append(
                 statistics.mean(
                     "loss",
-                    before - subject.task.merit(subject, logits, y).numpy(),
+                    before - subject.task.quality_of(subject, logits, y).numpy(),
                     clusters=clusters,
                     slice={"missing share": at},
                     direction="lower",
-                    **subject.task.merit_change,
+                    **subject.task.quality_change,
                 )
             )
         ordered = sorted(flips, key=lambda m: -float(m.value or 0))

@@ -67,7 +67,7 @@ class Noise(Check):
         chosen = context.samples(self.samples)
         clusters, y = context.clusters(chosen), subject.labels[chosen]
         before = context.answers(chosen)
-        clean = subject.task.merit(subject, before, y).numpy()
+        clean = subject.task.quality_of(subject, before, y).numpy()
         losses, flips, rows = [], [], []
         strengths = self.strengths()
         base, kept = quality(context, chosen, before), []
@@ -76,11 +76,11 @@ class Noise(Check):
             losses.append(
                 statistics.mean(
                     "loss",
-                    clean - subject.task.merit(subject, after, y).numpy(),
+                    clean - subject.task.quality_of(subject, after, y).numpy(),
                     clusters=clusters,
                     slice={"noise": strength},
                     direction="lower",
-                    **subject.task.merit_change,
+                    **subject.task.quality_change,
                 )
             )
             kept.append(quality(context, chosen, after, {"noise": strength}))
@@ -108,7 +108,7 @@ class Noise(Check):
             answer=f"Noise of a tenth of each value's standard deviation changes {amount(changed)} of "
             f"{len(chosen):,} answers: {from_to(context, base, kept[at])}, a loss of "
             f"{number(loss.value)} ({span(loss.low, loss.high)})"
-            f"{' ' * bool(subject.task.merit_unit)}{subject.task.merit_unit}.",
+            f"{' ' * bool(subject.task.quality_unit)}{subject.task.quality_unit}.",
             metrics=[*losses, base, *kept, *flips],
             figures=[
                 figures.curve(

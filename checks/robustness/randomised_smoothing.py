@@ -38,7 +38,7 @@ class RandomisedSmoothing(Check):
         "Would randomised smoothing help: the majority answer under noise, with a proof?"
     )
     kind = "trial"
-    mends: ClassVar[tuple[str, ...]] = (
+    remedies: ClassVar[tuple[str, ...]] = (
         "robustness.worst_case",
         "robustness.worst_case_l2",
         "robustness.pgd",

@@ -39,7 +39,7 @@ class Rejection(Check):
     id: ClassVar[str] = "robustness.rejection"
     title: ClassVar[str] = "Would it help to refuse answers with a small margin?"
     kind = "trial"
-    mends: ClassVar[tuple[str, ...]] = Remedy.mends
+    remedies: ClassVar[tuple[str, ...]] = Remedy.remedies
     least_profile = "standard"
     profiles: ClassVar[dict[str, dict[str, Any]]] = {"deep": {"samples": 1000, "steps": 100}}
 

@@ -22,7 +22,7 @@ class Remedy(Check):
     """Something done to the model, and what it is worth under the same cascade of attacks."""
 
     kind = "trial"
-    mends: ClassVar[tuple[str, ...]] = (
+    remedies: ClassVar[tuple[str, ...]] = (
         "robustness.worst_case",
         "robustness.pgd",
         "robustness.fgsm",

@@ -506,7 +506,7 @@ def test_what_is_expected_of_a_check_that_was_not_measured_is_not_met(why, sever
 
 @pytest.mark.parametrize(("k", "word"), [(10, "fail"), (90, "pass"), (52, "inconclusive")])
 def test_what_the_user_expects_of_a_trial_counts_whether_or_not_it_would_mend_anything(k, word):
-    trial = check(share(k, 100), id="t.t").model_copy(update={"kind": "trial", "mends": ["a.b"]})
+    trial = check(share(k, 100), id="t.t").model_copy(update={"kind": "trial", "remedies": ["a.b"]})
     good = check(share(90, 100), expect=[HIGH])
     assert judge(record(good, trial), Policy()).verdict.word == "pass"
     asked = Policy(expect=[CheckExpectation(check="t.t", metric="share", bound=0.5)])

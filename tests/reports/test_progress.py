@@ -52,10 +52,10 @@ def test_the_share_is_of_the_passes_and_never_goes_back():
     ticks = []
     course = Course(["a", "b"], [100, 900], ticks.append)
     course.begin(0)
-    course.tell("pgd", 50, 100)
-    course.tell("square", 10, 100)
+    course.report("pgd", 50, 100)
+    course.report("square", 10, 100)
     course.begin(1)
-    course.tell("pgd", 100, 100)
+    course.report("pgd", 100, 100)
     shares = [t.share for t in ticks]
     assert shares == sorted(shares)
     assert shares[-1] == 1

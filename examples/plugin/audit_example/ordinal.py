@@ -17,14 +17,14 @@ class Ordinal(Classification):
     def read(self, scores, asked):
         return scored_classes(scores, asked) if asked.meta.task == self.name else None
 
-    def merit(self, subject, answers, y):
+    def quality_of(self, subject, answers, y):
         off = (decided(answers) - y).abs().double()
         return 1 - off / (len(subject.classes) - 1)
 
     def mean_quality(self, subject, answers, y, *, clusters, prefix, where):
         return mean(
             f"{prefix}agreement",
-            self.merit(subject, answers, y).numpy(),
+            self.quality_of(subject, answers, y).numpy(),
             clusters=clusters,
             edges=(0, 1),
             direction="higher",

@@ -112,7 +112,7 @@ def test_a_trial_is_shown_where_what_it_would_mend_has_failed(fragile):
     for eps, there in ((0.3, True), (0.001, False)):
         parameters = {c: {"eps": eps} for c in checks}
         record = audit.run(fragile, checks, profile="quick", parameters=parameters)
-        assert record.check("robustness.rejection").mends
+        assert record.check("robustness.rejection").remedies
         assert ('id="robustness.rejection"' in html.render(record)) is there
         told = [c for c in record.checks if there or c.kind == "question"]
         assert sum(record.verdict.counts.values()) == sum(len(c.expectations) for c in told)

@@ -10,15 +10,15 @@ from audit.words import number, span
 
 
 def compare(context: Context, attribute: str, groups: Members) -> Findings:
-    """Every group's mean merit, and the largest difference between two."""
+    """Every group's mean quality, and the largest difference between two."""
     subject, clusters = context.subject, context.clusters()
-    merit = subject.task.merit(subject, context.answers(), subject.labels).numpy()
+    quality = subject.task.quality_of(subject, context.answers(), subject.labels).numpy()
     where: Slice = {"attribute": attribute}
     found = Findings()
     means = [
         statistics.mean(
             "quality",
-            merit[own],
+            quality[own],
             direction="higher",
             edges=(0, 1),
             slice={"attribute": attribute, "group": group},
@@ -28,7 +28,7 @@ def compare(context: Context, attribute: str, groups: Members) -> Findings:
     ]
     gap = statistics.gap_between_means(
         "quality_difference",
-        taken(merit, groups) or {},
+        taken(quality, groups) or {},
         clusters=taken(clusters, groups),
         slice=where,
     )
