@@ -254,6 +254,7 @@ def test_weights_only(files, here, capsys):
     assert {c["id"]: c["why"] for c in record["checks"]} == {
         "performance.anomaly": "no_data",
         "performance.classification": "no_data",
+        "performance.multilabel": "no_data",
         "performance.regression": "no_data",
         "behaviour.determinism": "no_data",
         "training.weights": "",
