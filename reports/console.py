@@ -27,6 +27,7 @@ WORDS: dict[State, str] = {
 }
 MARKS = {"failed": "✘", "broken": "!"}
 LONGEST = 12
+SOON = 2.0  # seconds that nobody needs to be told of
 EVERY = 30.0  # seconds between two lines in a log
 PACE = 0.03  # share of the passes after which the time left is told
 
@@ -81,7 +82,7 @@ class Progress:
     def check(self, tick: Tick) -> None:
         if not self.priced:
             self.priced = True
-            if tick.passes:
+            if tick.passes and (tick.seconds is None or tick.seconds >= SOON):
                 self.line(price(tick))
         where = f"check {tick.number + 1} of {tick.checks}"
         what = (

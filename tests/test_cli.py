@@ -305,9 +305,9 @@ def test_a_config_that_is_found_describes_no_reference_model(here, capsys, name)
     run = ["run", f"zoo:{name}", "--check", "performance.*", "--profile", "quick"]
     assert main(["init", f"zoo:{name}"]) == 0
     assert main(run) == 0
-    said, price = capsys.readouterr().err.splitlines()
+    said = capsys.readouterr().err
     assert "so subject of audit.toml are left aside; pass --config audit.toml" in said
-    assert "passes over 200 samples" in price
+    assert said.count("\n") == 1
     (here / "audit.toml").write_text(
         "arch = 'gone:Net'\ndata = 'gone.npz'\nseed = 3\n[subject]\nclasses = ['one']\n"
     )
