@@ -13,7 +13,7 @@ found in 6 of 6 seeds, at 95 % in none. No false alarm on 20 clean models (at mo
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +47,7 @@ class Classes(Check):
         metrics: list[Metric] = []
         rows: list[list[str | float | int | bool | None]] = []
         for name, true, said in zip(names, of_class, as_class, strict=True):
-            recall, precision = served(context, name, true, said)
+            recall, precision = served(predictions.correct, clusters, name, true, said)
             metrics += [recall, precision]
             rows.append([name, len(true), recall.value, precision.value, len(said)])
         measured = [m for m in metrics if m.name == "recall" and m.value is not None]
@@ -169,10 +169,13 @@ def advice(worst: Metric, best: Metric) -> dict[str, Guidance]:
 
 
 def served(
-    context: Context, name: str, true: NDArray[np.intp], said: NDArray[np.intp]
+    correct: NDArray[np.bool_],
+    clusters: NDArray[Any] | None,
+    name: str,
+    true: NDArray[np.intp],
+    said: NDArray[np.intp],
 ) -> tuple[Metric, Metric]:
     """Recall and precision of one class, from the samples that are of it and are answered as it."""
-    correct, clusters = context.predictions().correct, context.clusters()
     recall, precision = (
         statistics.proportion(
             what,

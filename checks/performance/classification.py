@@ -10,7 +10,7 @@ balanced accuracy.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,7 +85,10 @@ class Classification(Check):
                 worst_rows(
                     "Recall by class",
                     ["class", "n", "recall", "low", "high"],
-                    [recall_of(context, name, y == i) for i, name in enumerate(subject.classes)],
+                    [
+                        recall_of(predictions.correct, clusters, name, y == i)
+                        for i, name in enumerate(subject.classes)
+                    ],
                     "recall",
                 )
             ],
@@ -127,15 +130,14 @@ def means_over_classes(context: Context, k: int) -> list[Metric]:
 
 
 def recall_of(
-    context: Context, name: str, own: NDArray[np.bool_]
+    right: NDArray[np.bool_], clusters: NDArray[Any] | None, name: str, own: NDArray[np.bool_]
 ) -> list[str | float | int | bool | None]:
     """A class's row of the table; [n] which samples are its own."""
     if not own.any():
         return [name, 0, None, None, None]
-    clusters = context.clusters()
     recall = statistics.proportion(
         "recall",
-        context.predictions().correct[own],
+        right[own],
         clusters=None if clusters is None else clusters[own],
     )
     return [name, int(own.sum()), recall.value, recall.low, recall.high]

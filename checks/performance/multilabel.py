@@ -10,7 +10,7 @@ intervals are over samples.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,7 +79,11 @@ class Multilabel(Check):
             statistics.bootstrap(name, of, n, clusters=clusters, seed=context.seed, draws=1000)
             for name, of in (("micro_f1", micro), ("macro_f1", macro))
         ]
-        told = [self.told_apart(context, i, y[:, i], scored) for i in range(k)]
+        z = answers.double().numpy()
+        told = [
+            told_apart(name, z[:, i], y[:, i], scored, clusters)
+            for i, name in enumerate(subject.classes)
+        ]
         table = Table(
             title="By label",
             columns=["label", "n with it", "found", "true where said", "F1", "AUROC"],
@@ -134,22 +138,6 @@ class Multilabel(Check):
             },
         )
 
-    def told_apart(
-        self, context: Context, label: int, y: NDArray[np.bool_], scored: NDArray[np.bool_]
-    ) -> Metric:
-        """How well the score of a label tells samples that have it."""
-        z = context.answers()[:, label].double().numpy()
-        clusters = context.clusters()
-        has, has_not = y & scored, ~y & scored
-        found = statistics.auroc(
-            "auroc",
-            z[has],
-            z[has_not],
-            clusters=None if clusters is None else (clusters[has], clusters[has_not]),
-        )
-        name = context.subject.classes[label]
-        return found.model_copy(update={"slice": {"label": name}})
-
     def picture(self, told: list[Metric]) -> list[Figure]:
         shown = sorted((m for m in told if m.low is not None), key=lambda m: float(m.value or 0))
         if not shown:
@@ -181,6 +169,24 @@ class Multilabel(Check):
                 severity="medium",
             ),
         ]
+
+
+def told_apart(
+    name: str,
+    z: NDArray[np.float64],
+    y: NDArray[np.bool_],
+    scored: NDArray[np.bool_],
+    clusters: NDArray[Any] | None,
+) -> Metric:
+    """How well the scores [n] of a label tell samples that have it."""
+    has, has_not = y & scored, ~y & scored
+    found = statistics.auroc(
+        "auroc",
+        z[has],
+        z[has_not],
+        clusters=None if clusters is None else (clusters[has], clusters[has_not]),
+    )
+    return found.model_copy(update={"slice": {"label": name}})
 
 
 def ratio(part: float, whole: float) -> float | None:
