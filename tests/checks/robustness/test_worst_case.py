@@ -64,7 +64,7 @@ def test_what_nearly_fell_is_attacked_for_longer():
     """Of a network on which one run of few steps leaves what another finds."""
     subject = audit.load("zoo:mnist-cnn-robust")
     context = audit.checking.Context.of(subject)
-    check = audit.check("robustness.worst_case", eps=0.2, samples=500, queries=10)
+    check = audit.check("robustness.worst_case", eps=0.2, samples=200, queries=10)
     outcome = check.outcome(context, 0.2)
     steps = outcome.found.steps(outcome.clean)
     broke = {name: hits for name, _, hits in steps if "nearly" in name}
