@@ -29,7 +29,7 @@ manifest: $(VENV)/.demo
 lint: $(VENV)/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	rm -rf $(VENV)/typed && $(PIP) --no-deps --no-build-isolation --target $(VENV)/typed .
+	rm -rf build $(VENV)/typed && $(PIP) --no-deps --no-build-isolation --target $(VENV)/typed .
 	cd $(VENV) && MYPYPATH=typed bin/mypy --config-file ../pyproject.toml -p audit
 	cd $(VENV) && PYTHONPATH=typed bin/lint-imports --no-logo --no-cache ../pyproject.toml
 	$(BIN)/deptry .
