@@ -105,8 +105,8 @@ class Multilabel(Check):
         tags = ["NIST AI RMF MEASURE 2.3", "EU AI Act Article 15"]
         return Measurement(
             answer=f"Of the {k:,} labels of a sample {share(float(labels_right.value or 0))} are right "
-            f"({span(labels_right.low, labels_right.high)}; {n:,} samples); a constant answer has "
-            f"{share(float((constant[None] == y).mean()))} right. Micro F1 is "
+            f"({share(labels_right.low or 0.0)}–{share(labels_right.high or 1.0)}; {n:,} samples); a "
+            f"constant answer has {share(float((constant[None] == y).mean()))} right. Micro F1 is "
             f"{number(scores[0].value)} ({span(scores[0].low, scores[0].high)}), macro F1 "
             f"{number(scores[1].value)} ({span(scores[1].low, scores[1].high)}). Every label is right "
             f"on {amount(exact)} of the samples.{lost}",
