@@ -39,7 +39,7 @@ THIRD = 3  # of the diagnostic samples, one in so many is tried first
 TRANSFER_STEPS = 20
 MOST = 1000  # samples that a surrogate learns from
 FREE_STEPS = 12  # that a sample stands without a budget, as a rule
-TRIED = 1.3  # times the first third, as a rule
+TRIED = 1.2  # times the first third, as a rule
 
 
 def white_box_validity(

@@ -60,9 +60,9 @@ class Rejection(Check):
         return default_eps(subject) if self.eps is None else self.eps
 
     def cost(self, subject: Subject) -> Cost:
-        n = min(self.samples, subject.n)
-        passes = n * self.steps * 2
-        return Cost(forward=passes + n // 2 * QUERIES, backward=passes)
+        held = min(self.samples, subject.n) // 2  # the other half sets the threshold
+        passes = held * self.steps * 2
+        return Cost(forward=passes + held * QUERIES, backward=passes)
 
     def examine(self, context: Context) -> Measurement:
         subject = context.subject
