@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -311,8 +312,6 @@ def unharmed(model: nn.Module) -> Iterator[None]:
 
 def environment(subject: Subject, seed: int) -> dict[str, Any]:
     """What a run may differ by without being another audit."""
-    from importlib.metadata import version
-
     return {
         "audit": version("neural-audit"),
         "command": shlex.join(["audit", *sys.argv[1:]]) if sys.argv[0].endswith("audit") else "",
