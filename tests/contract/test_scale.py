@@ -65,7 +65,7 @@ def test_answers_that_are_asked_for_once_a_class_are_told(monkeypatch):
     class Forgetful(Classes):
         def examine(self, context):
             for _ in context.subject.classes:
-                context.predictions()
+                context.answers()
             return super().examine(context)
 
     subject = wide_subject("classes")
