@@ -179,6 +179,20 @@ class SubjectMeta(MetaPart):
     task: TaskName | None = None
     output: Output | None = None
     output_index: int | None = Field(default=None, description="which of a tuple of outputs")
+    class_axis: Literal["first", "last"] | None = Field(
+        default=None,
+        description="where each token or pixel has an answer of its own: do its scores lie on the "
+        "first axis of a sample's, as in [n, classes, height, width], or on the last?",
+    )
+    ignore_label: int | None = Field(
+        default=None, description="the label of tokens or pixels that are not to be judged"
+    )
+    stride: int | None = Field(
+        default=None,
+        ge=1,
+        description="every which token, or pixel in both directions, is judged; all of them, unless "
+        "their scores fill the memory",
+    )
     input: InputMeta = Field(default_factory=InputMeta)
     classes: list[Name] | None = None
     favourable: Name | None = Field(

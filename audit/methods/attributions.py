@@ -88,7 +88,7 @@ def in_chunks(score: ScoreFunction, x: Tensor, target: Tensor) -> Tensor:
 def answered(batch: Batch) -> Tensor:
     """[n] the class that the (unrandomised) model answers: what is explained."""
     with torch.no_grad():
-        return batch.subject.logits(batch.x).argmax(1)
+        return batch.subject.task.target(batch.subject.logits(batch.x))
 
 
 def faithfulness(

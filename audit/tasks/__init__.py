@@ -47,13 +47,16 @@ class Reading:
 
     output: Output
     reason: str
+    classes_last: bool = False  # where units have answers: do their scores lie on the last axis?
 
 
 # What a check may ask of a task, and what is said where it lacks it.
 LACKS = {
     "judged": "the task is {}, whose answers are held against no label yet",
-    "decides": "the task is {}, whose answers are not classes",
-    "has_probabilities": "the task is {}, not classification",
+    "decides": "the task is {}, whose answers are not one class a sample",
+    "has_probabilities": "the task is {}, whose answers are not one class a sample",
+    "classifies": "the task is {}, not classification",
+    "has_classes": "the task is {}, whose answers are not classes",
     "valued": "the task is {}, whose answers are not numbers on the scale of the labels",
     "thresholded": "the task is {}, whose answers are held against no threshold",
     "several_labels": "the task is {}, whose answers are not several labels a sample",
@@ -68,6 +71,11 @@ class Task(ABC):
         name: of its file; `[subject] task` chooses it.
         judged: can an answer be held against a label? decides: is it one of several classes?
         has_probabilities: are its scores turned into probabilities of the classes?
+        has_classes: are answers classes, of samples or of each of their units? classifies: and are there
+        probabilities of them?
+        units: the axes along which a sample's units lie, each with an answer of its own; 0: the sample
+        has one answer, [n, classes] or [n, 1]; else they are [n, classes, units].
+        located: do units lie where the input's values lie, so that they move with them?
         valued: is it a number on the scale of the labels? thresholded: a score, held against a
         threshold? several_labels: is it a yes or no for each of several labels? supervised: does the
         model learn from such labels?
@@ -80,6 +88,10 @@ class Task(ABC):
     judged: ClassVar[bool] = True
     decides: ClassVar[bool] = False
     has_probabilities: ClassVar[bool] = False
+    has_classes: ClassVar[bool] = False
+    classifies: ClassVar[bool] = False
+    units: ClassVar[int] = 0
+    located: ClassVar[bool] = False
     valued: ClassVar[bool] = False
     thresholded: ClassVar[bool] = False
     several_labels: ClassVar[bool] = False
@@ -125,6 +137,10 @@ class Task(ABC):
     def tiny_labels(self, answers: Tensor, generator: torch.Generator) -> Tensor:
         """Labels that a model of such answers [n, tiny_width] mostly gets right."""
 
+    def tiny_answers(self, answers: Tensor) -> Tensor:
+        """Answers [n, tiny_width] in the form in which models return them."""
+        return answers
+
     # What it needs to know
 
     def name_classes(self, meta: SubjectMeta, k: int, settle: Settle) -> None:
@@ -157,9 +173,29 @@ class Task(ABC):
         """What a change of the explained score is counted in."""
         return 1.0
 
+    def target(self, answers: Tensor) -> Tensor:
+        """[n] what of each answer is explained: the index of its class."""
+        return answers.argmax(1)
+
+    def told_target(self, subject: Subject, target: int) -> str:
+        """What is explained, in words: the class that is answered; '' where there are none."""
+        return subject.classes[target] if subject.classes else ""
+
     def explained(self, logits: Tensor, target: Tensor) -> Tensor:
         """[n] the score whose parts an explanation shows: the log-odds of the target class."""
         return log_odds(logits, target)
+
+    def flat(self, answers: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What is judged, one by one.
+
+        Returns:
+            ([m, classes] its answers, [m] labels, [m] the sample that each belongs to).
+        """
+        return answers, y, torch.arange(len(answers))
+
+    def unit(self, subject: Subject) -> str:
+        """What is judged one by one, in the plural: 'samples'."""
+        return "samples"
 
     @abstractmethod
     def changed(self, subject: Subject, before: Tensor, after: Tensor) -> Tensor:
