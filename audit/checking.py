@@ -56,7 +56,7 @@ __all__ = [
 C = TypeVar("C", bound="Check")
 Profile = Literal["quick", "standard", "deep"]
 PROFILES: tuple[str, ...] = get_args(Profile)
-MOST_UNITS = 100_000  # of samples that have several, that are judged one by one
+MOST_UNITS = 20_000  # of samples that have several; those of one sample tell nearly the same
 MOST_ROWS = 200  # of a table, that a reader reads
 
 
@@ -244,7 +244,7 @@ class Context:
 
 
 def drawn(flat: tuple[Tensor, Tensor, Tensor], seed: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Of very many units of samples some, at random: those of one sample tell nearly the same."""
+    """Of very many units of samples some, at random."""
     answers, y, sample = flat
     most = max(MOST_UNITS, int(sample[-1]) + 1)
     if len(y) <= most:

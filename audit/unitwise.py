@@ -250,10 +250,13 @@ class EachUnit(Task):
         sure = answers.log_softmax(1).amax(1).masked_fill(said != rarest[:, None], -torch.inf)
         return rarest * units + sure.argmax(1)
 
+    def grid(self, subject: Subject) -> tuple[int, ...]:
+        stride = subject.meta.stride or 1
+        return tuple(-(-extent // stride) for extent in subject.known.extents)
+
     def told_target(self, subject: Subject, target: int) -> str:
         """'dog at pixel (12, 40)'."""
-        stride = subject.meta.stride or 1
-        grid = [-(-extent // stride) for extent in subject.known.extents]
+        grid, stride = self.grid(subject), subject.meta.stride or 1
         units = math.prod(grid)
         at = [int(i) * stride for i in np.unravel_index(target % units, grid)]
         place = f"({', '.join(map(str, at))})" if len(at) > 1 else str(at[0] + 1)

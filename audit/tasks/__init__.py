@@ -59,6 +59,7 @@ LACKS = {
     "has_classes": "the task is {}, whose answers are not classes",
     "valued": "the task is {}, whose answers are not numbers on the scale of the labels",
     "thresholded": "the task is {}, whose answers are held against no threshold",
+    "regions": "the task is {}, whose answers form no regions",
     "several_labels": "the task is {}, whose answers are not several labels a sample",
     "supervised": "the task is {}, which is not learnt from such labels",
 }
@@ -75,7 +76,8 @@ class Task(ABC):
         probabilities of them?
         units: the axes along which a sample's units lie, each with an answer of its own; 0: the sample
         has one answer, [n, classes] or [n, 1]; else they are [n, classes, units].
-        located: do units lie where the input's values lie, so that they move with them?
+        located: do units lie where the input's values lie, so that they move with them? regions:
+        do units of one class that touch belong together?
         valued: is it a number on the scale of the labels? thresholded: a score, held against a
         threshold? several_labels: is it a yes or no for each of several labels? supervised: does the
         model learn from such labels?
@@ -92,6 +94,7 @@ class Task(ABC):
     classifies: ClassVar[bool] = False
     units: ClassVar[int] = 0
     located: ClassVar[bool] = False
+    regions: ClassVar[bool] = False
     valued: ClassVar[bool] = False
     thresholded: ClassVar[bool] = False
     several_labels: ClassVar[bool] = False
@@ -192,6 +195,10 @@ class Task(ABC):
             ([m, classes] its answers, [m] labels, [m] the sample that each belongs to).
         """
         return answers, y, torch.arange(len(answers))
+
+    def grid(self, subject: Subject) -> tuple[int, ...]:
+        """Extents of the axes along which the judged units of a sample lie; none where it has one."""
+        return ()
 
     def unit(self, subject: Subject) -> str:
         """What is judged one by one, in the plural: 'samples'."""

@@ -15,6 +15,7 @@ class Segmentation(EachUnit):
 
     units: ClassVar[int] = 2
     located: ClassVar[bool] = True
+    regions: ClassVar[bool] = True
     noun: ClassVar[str] = "pixel"
     tiny_grid: ClassVar[tuple[int, ...]] = (2, 2)
 

@@ -15,6 +15,7 @@ class SequenceLabelling(EachUnit):
 
     units: ClassVar[int] = 1
     located: ClassVar[bool] = True
+    regions: ClassVar[bool] = True
     noun: ClassVar[str] = "position"
     tiny_grid: ClassVar[tuple[int, ...]] = (4,)
 
