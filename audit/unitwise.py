@@ -17,6 +17,7 @@ from audit.errors import AuditError
 from audit.meta import SubjectMeta
 from audit.outputs import decided
 from audit.record import Metric, Slice
+from audit.rooms import INPUTS, room
 from audit.scores import how_scored, log_odds
 from audit.tasks import Asked, Reading, Settle, Task, View
 from audit.words import share
@@ -27,6 +28,11 @@ if TYPE_CHECKING:
 
 NONE = -1  # the label of a unit that is not judged
 IGNORED = (-100, 255, NONE)  # what people write for it
+BACKGROUND = (
+    "background",
+    "o",
+    "outside",
+)  # what people call the class of what is no object, or no name
 HALF = 0.5 + 1e-6
 WRONG = 0.1  # of its weight, that a unit which is wrong already keeps in what an attack climbs
 APART = 1e-4  # at least, of the two scores of the decision that an attack turns
@@ -82,10 +88,9 @@ class EachUnit(Task):
             return None
         last = ways[0] if len(ways) == 1 else self.better(scores, asked)
         rows = axes(scores, self.units, last)[0]
+        place = room(INPUTS, str(asked.meta.input.kind)).place
         output, reason = how_scored(rows[:, 0] if rows.shape[1] == 1 else rows)
-        return Reading(output, f"a score for each class and {self.noun}; {reason}", last)
-
-    noun: ClassVar[str] = "unit"
+        return Reading(output, f"a score for each class and {place}; {reason}", last)
 
     def holds(self, scores: Tensor, last: bool, asked: Asked) -> bool:
         """Are there as many scores as the labels need, or as classes are given?"""
@@ -138,15 +143,16 @@ class EachUnit(Task):
             AuditError: they are none for such units.
         """
         k, meta, extents = len(draft.classes), draft.meta, draft.extents
+        place = draft.kind.place
         if placed(y.shape[1:], self.units) != extents:
             raise AuditError(
                 f"The {what} have shape {['n', *y.shape[1:]]} and the model answers for "
-                f"{' x '.join(map(str, extents))} {self.noun}s; give one class index for each."
+                f"{' x '.join(map(str, extents))} {place}s; give one class index for each."
             )
         y = y.reshape(len(y), *extents)
         if not bool((y == y.round()).all()):
             raise AuditError(
-                f"The {what} are not whole numbers; give a class index for each {self.noun}."
+                f"The {what} are not whole numbers; give a class index for each {place}."
             )
         y = y.long()
         ignored = [meta.ignore_label] if meta.ignore_label is not None else list(IGNORED)
@@ -159,7 +165,7 @@ class EachUnit(Task):
             raise AuditError(
                 f"{what.capitalize()} hold {int(outside[0])}, and the model has {k} classes (0 to {k - 1}); "
                 f"number them as the model's outputs are numbered, or write ignore_label = "
-                f"{int(outside[0])} under [subject] if such {self.noun}s are not to be judged."
+                f"{int(outside[0])} under [subject] if such {place}s are not to be judged."
             )
         pad = draft.kind.pad(x)
         if pad is not None:
@@ -171,13 +177,13 @@ class EachUnit(Task):
         if left:
             seen = ", ".join(str(v) for v in ignored if bool((y == v).any()))
             of = f"are labelled {seen} or are padding" if seen else "are padding"
-            notes.append(f"{share(left)} of the {self.noun}s {of}, and are not judged.")
+            notes.append(f"{share(left)} of the {place}s {of}, and are not judged.")
         kept = (slice(None), *(slice(None, None, meta.stride or 1),) * self.units)
         y = torch.where(judged, y, NONE)[kept].flatten(1)
         empty = int((y == NONE).all(1).sum())
         if empty:
             raise AuditError(
-                f"{empty} of {len(y)} samples hold no {self.noun} that has a label to be judged; drop them."
+                f"{empty} of {len(y)} samples hold no {place} that has a label to be judged; drop them."
             )
         return y
 
@@ -260,13 +266,24 @@ class EachUnit(Task):
         units = math.prod(grid)
         at = [int(i) * stride for i in np.unravel_index(target % units, grid)]
         place = f"({', '.join(map(str, at))})" if len(at) > 1 else str(at[0] + 1)
-        return f"{subject.classes[target // units]} at {self.noun} {place}"
+        return f"{subject.classes[target // units]} at {subject.kind.place} {place}"
 
     def explained(self, logits: Tensor, target: Tensor) -> Tensor:
         """[n] log-odds of a class at one unit."""
         k, units = logits.shape[1:]
         at = (target % units)[:, None, None].expand(-1, k, 1)
         return log_odds(logits.gather(2, at)[..., 0], target // units)
+
+    def unit(self, subject: Subject) -> str:
+        return f"{subject.kind.place}s"
+
+    def background(self, subject: Subject) -> int | None:
+        """The class whose units are part of nothing: as given, or called so; None: no class is."""
+        named = subject.meta.background
+        for index, name in enumerate(subject.classes):
+            if name == named or (named is None and name.lower() in BACKGROUND):
+                return index
+        return None
 
     def flat(self, answers: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         judged = y >= 0

@@ -118,7 +118,7 @@ class InputKind(ABC):
     Attributes:
         name: of its file; `[subject.input] kind` chooses it.
         noun: the inputs, in a reader's word: 'pictures'. value: one number of them: 'pixel'.
-        places: what follows upon another in a sample: 'steps', 'tokens'.
+        place: where in a sample an answer may stand: 'pixel', 'step', 'token'.
         continuous: may values be changed by small steps?
         common_unit: are all values in one unit, with one range?
         planar: have samples a height and a width? has_neighbours: do values that lie side by side
@@ -133,7 +133,7 @@ class InputKind(ABC):
     name: str
     noun: ClassVar[str]
     value: ClassVar[str] = "value"
-    places: ClassVar[str] = "positions"
+    place: ClassVar[str] = "position"
     continuous: ClassVar[bool] = True
     common_unit: ClassVar[bool] = False
     planar: ClassVar[bool] = False

@@ -54,6 +54,7 @@ def runs_along(x: Tensor) -> Literal["first", "last", ""]:
 class Series(InputKind):
     """Values over time. A subclass says where time runs."""
 
+    place: ClassVar[str] = "step"
     common_unit: ClassVar[bool] = True
     has_neighbours: ClassVar[bool] = True
     noisy: ClassVar[bool] = True

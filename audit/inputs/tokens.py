@@ -22,7 +22,7 @@ class Tokens(InputKind):
 
     noun: ClassVar[str] = "tokens"
     value: ClassVar[str] = "word"
-    places: ClassVar[str] = "tokens"
+    place: ClassVar[str] = "token"
     continuous: ClassVar[bool] = False
     edits: ClassVar[tuple[str, ...]] = ("typos", "substitutions")
 

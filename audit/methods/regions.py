@@ -27,9 +27,9 @@ class Regions:
 
 
 def regions(
-    labels: NDArray[np.integer[Any]], others: NDArray[np.integer[Any]], background: int
+    labels: NDArray[np.integer[Any]], others: NDArray[np.integer[Any]], background: int | None
 ) -> Regions:
-    """The regions of every class but one, and how well each is met by one of the others.
+    """The regions of every class but the background, and how well each is met by one of the others.
 
     Of two labellings of the same samples no region is met by more than one other beyond one half
     (Kirillov et al. 2019, "Panoptic segmentation", section 4.1).
@@ -37,7 +37,7 @@ def regions(
     Args:
         labels: [n, ...] class indices; below 0: none.
         others: [n, ...] another labelling of the same units.
-        background: the class whose units are no regions.
+        background: the class whose units are no regions; None: those of every class are.
 
     Returns:
         those of `labels`, class by class.
@@ -51,7 +51,9 @@ def regions(
     touching = np.zeros((3,) * labels.ndim, dtype=bool)
     touching[1] = generate_binary_structure(labels.ndim - 1, labels.ndim - 1)
     found = []
-    for kind in np.setdiff1d(np.unique(labels[labels >= 0]), [background]):
+    for kind in np.setdiff1d(
+        np.unique(labels[labels >= 0]), [-1 if background is None else background]
+    ):
         own, count = label(labels == kind, touching)
         other, _ = label((others == kind) & (labels >= 0), touching)
         size = np.bincount(own.ravel(), minlength=count + 1)[1:]

@@ -196,6 +196,10 @@ class Task(ABC):
         """
         return answers, y, torch.arange(len(answers))
 
+    def background(self, subject: Subject) -> int | None:
+        """Of units that form regions, the class that forms none."""
+        return None
+
     def grid(self, subject: Subject) -> tuple[int, ...]:
         """Extents of the axes along which the judged units of a sample lie; none where it has one."""
         return ()

@@ -30,6 +30,7 @@ class Image(InputKind):
 
     noun: ClassVar[str] = "pictures"
     value: ClassVar[str] = "pixel"
+    place: ClassVar[str] = "pixel"
     common_unit: ClassVar[bool] = True
     has_neighbours: ClassVar[bool] = True
     planar: ClassVar[bool] = True
