@@ -60,7 +60,7 @@ class EachUnit(Task):
     def tiny_answers(self, answers: Tensor) -> Tensor:
         return answers.reshape(-1, 3, *self.tiny_grid)
 
-    def tiny_labels(self, answers: Tensor, generator: torch.Generator) -> Tensor:
+    def tiny_labels(self, answers: Tensor, generator: torch.Generator) -> Tensor | None:
         right = answers.argmax(1)
         wrong = torch.rand(right.shape, generator=generator) < 0.1
         return torch.where(wrong, (right + 1) % 3, right)
@@ -77,9 +77,12 @@ class EachUnit(Task):
         ways = [last for last in (False, True) if not (single and last)]
         if labels.given:
             due = placed(labels.shape[1:], self.units)
-            if due is None or not labels.whole:
+            fitting = [last for last in ways if axes(scores, self.units, last)[1] == due]
+            if (not fitting or not labels.whole) and not given:
                 return None
-            ways = [last for last in ways if axes(scores, self.units, last)[1] == due]
+            ways = (
+                fitting or ways[:1]
+            )  # what is wrong with the labels is told where they are numbered
         if asked.meta.class_axis is not None:
             ways = [last for last in ways if single or last == (asked.meta.class_axis == "last")]
         if not given:
@@ -128,8 +131,8 @@ class EachUnit(Task):
         """[n, units] indices of the classes, −1 where a unit is not judged."""
         arrays = draft.arrays
         if arrays.training is not None and arrays.training[1] is not None:
-            x, y = arrays.training
-            arrays.training = x, self.numbered(draft, x, y, "training labels", [])
+            x, trained = arrays.training
+            arrays.training = x, self.numbered(draft, x, trained, "training labels", [])
         if arrays.labels is None:
             return
         y = self.numbered(draft, arrays.inputs, arrays.labels, "labels", draft.notes)
@@ -173,11 +176,9 @@ class EachUnit(Task):
             along = [d for d in range(1, pads.ndim) if (pads.shape[d],) == extents]
             if len(along) == 1:
                 judged &= ~pads.movedim(along[0], 1).flatten(2).all(2)
-        left = float((~judged).double().mean())
-        if left:
-            seen = ", ".join(str(v) for v in ignored if bool((y == v).any()))
-            of = f"are labelled {seen} or are padding" if seen else "are padding"
-            notes.append(f"{share(left)} of the {place}s {of}, and are not judged.")
+        seen = ", ".join(str(v) for v in ignored if bool((y == v).any()))
+        of = f"are labelled {seen} or are padding" if seen else "are padding"
+        note_unjudged(notes, judged, f"{place}s", of)
         kept = (slice(None), *(slice(None, None, meta.stride or 1),) * self.units)
         y = torch.where(judged, y, NONE)[kept].flatten(1)
         empty = int((y == NONE).all(1).sum())
@@ -325,6 +326,13 @@ class EachUnit(Task):
         return float(only.bincount().max() / len(y)) if len(only) else 0.0
 
 
+def note_unjudged(notes: list[str], judged: Tensor, places: str, why: str) -> None:
+    """Note how many of the units are not judged."""
+    left = float((~judged).double().mean())
+    if left:
+        notes.append(f"{share(left)} of the {places} {why}, and are not judged.")
+
+
 def placed(shape: tuple[int, ...], units: int) -> tuple[int, ...] | None:
     """The extents of one sample's labels, an axis of length 1 before them left out; None: not so many."""
     if len(shape) == units + 1 and shape[0] == 1:
@@ -339,3 +347,14 @@ def axes(scores: Tensor, units: int, last: bool) -> tuple[Tensor, tuple[int, ...
     elif last:
         scores = scores.movedim(-1, 1)
     return scores.movedim(1, -1).flatten(0, -2), tuple(scores.shape[2:])
+
+
+def continues(ids: Tensor, labels: Tensor) -> bool:
+    """Are labels [n, t] the tokens themselves, as they stand or each the next, but for those not judged?"""
+    if labels.shape != ids.shape:
+        return False
+    for near, after in ((labels, ids), (labels[:, :-1], ids[:, 1:])):
+        judged = near >= 0
+        if bool(judged.any()) and bool((near == after)[judged].all()):
+            return True
+    return False

@@ -156,6 +156,7 @@ def form_of(meta: SubjectMeta, *, threshold: bool = True) -> OutputForm:
         task.units if task else 0,
         meta.class_axis == "last",
         meta.stride or 1,
+        task.finish() if task else None,
     )
 
 

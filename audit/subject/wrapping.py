@@ -114,6 +114,7 @@ class OutputForm:
         units: the axes along which a sample's answers lie; 0: it has one.
         classes_last: do the scores of an answer lie on the last axis, and not on the first?
         stride: every which unit is judged, along each of these axes.
+        finish: (logits, prepared inputs) → what is audited of them.
     """
 
     output: Output | None = None
@@ -122,6 +123,7 @@ class OutputForm:
     units: int = 0
     classes_last: bool = False
     stride: int = 1
+    finish: Callable[[Tensor, Tensor], Tensor] | None = None
 
     @property
     def class_axis(self) -> int:
@@ -136,8 +138,10 @@ class OutputForm:
             returned = returned[:, None]
         elif self.classes_last:
             returned = returned.movedim(-1, 1)
-        kept = (slice(None, None, self.stride),) * self.units
-        return returned[(..., *kept)].flatten(2)
+        for axis in range(2, 2 + self.units) if self.stride > 1 else ():
+            kept = torch.arange(0, returned.shape[axis], self.stride, device=returned.device)
+            returned = returned.index_select(axis, kept)
+        return returned.flatten(2)
 
 
 class Logits(nn.Module):
@@ -178,6 +182,8 @@ class Logits(nn.Module):
         if len(x) == 1 and (logits.ndim == 0 or len(logits) != 1):
             return self(x.expand(2, *x.shape[1:]))[:1]  # a `.squeeze()` took the sample's axis away
         logits = self.form.laid(logits)
+        if self.form.finish is not None:
+            logits = self.form.finish(logits, prepared)
         if logits.ndim == 1:
             logits = logits[:, None]
         threshold = self.form.threshold

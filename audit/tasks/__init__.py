@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from audit.errors import NotApplicable
 from audit.labels import Labels
@@ -23,6 +23,7 @@ from audit.meta import Output, SubjectMeta
 from audit.scores import log_odds
 
 if TYPE_CHECKING:
+    from audit.inputs import InputKind
     from audit.record import Metric, Slice
     from audit.subject import Subject
     from audit.subject.builder import Draft
@@ -59,6 +60,7 @@ LACKS = {
     "has_classes": "the task is {}, whose answers are not classes",
     "valued": "the task is {}, whose answers are not numbers on the scale of the labels",
     "thresholded": "the task is {}, whose answers are held against no threshold",
+    "predicts_next": "the task is {}, which predicts no next token",
     "regions": "the task is {}, whose answers form no regions",
     "several_labels": "the task is {}, whose answers are not several labels a sample",
     "supervised": "the task is {}, which is not learnt from such labels",
@@ -77,7 +79,8 @@ class Task(ABC):
         units: the axes along which a sample's units lie, each with an answer of its own; 0: the sample
         has one answer, [n, classes] or [n, 1]; else they are [n, classes, units].
         located: do units lie where the input's values lie, so that they move with them? regions:
-        do units of one class that touch belong together?
+        do units of one class that touch belong together? predicts_next: is an answer
+        the token that comes next?
         valued: is it a number on the scale of the labels? thresholded: a score, held against a
         threshold? several_labels: is it a yes or no for each of several labels? supervised: does the
         model learn from such labels?
@@ -95,6 +98,7 @@ class Task(ABC):
     units: ClassVar[int] = 0
     located: ClassVar[bool] = False
     regions: ClassVar[bool] = False
+    predicts_next: ClassVar[bool] = False
     valued: ClassVar[bool] = False
     thresholded: ClassVar[bool] = False
     several_labels: ClassVar[bool] = False
@@ -107,6 +111,10 @@ class Task(ABC):
     quality_unit: ClassVar[str] = ""
 
     # What it is told by
+
+    def goes_with(self, kind: InputKind) -> bool:
+        """Can samples of that kind be answered so?"""
+        return True
 
     @abstractmethod
     def read(self, scores: Tensor, asked: Asked) -> Reading | None:
@@ -136,13 +144,21 @@ class Task(ABC):
 
     tiny_width: ClassVar[int] = 1  # numbers that a tiny model returns for a sample
 
+    def tiny_model(self, x: Tensor) -> nn.Module | None:
+        """A model of inputs [n, ...]; None: any network will do that returns [n, tiny_width]."""
+        return None
+
     @abstractmethod
-    def tiny_labels(self, answers: Tensor, generator: torch.Generator) -> Tensor:
-        """Labels that a model of such answers [n, tiny_width] mostly gets right."""
+    def tiny_labels(self, answers: Tensor, generator: torch.Generator) -> Tensor | None:
+        """Labels that a model of such answers mostly gets right; None: it needs none."""
 
     def tiny_answers(self, answers: Tensor) -> Tensor:
         """Answers [n, tiny_width] in the form in which models return them."""
         return answers
+
+    def finish(self) -> Callable[[Tensor, Tensor], Tensor] | None:
+        """(logits [n, classes, units], inputs as the network got them) → what is audited; None: they."""
+        return None
 
     # What it needs to know
 
