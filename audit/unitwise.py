@@ -23,6 +23,7 @@ from audit.tasks import Asked, Reading, Settle, Task, View
 from audit.words import share
 
 if TYPE_CHECKING:
+    from audit.inputs import InputKind
     from audit.subject import Subject
     from audit.subject.builder import Draft
 
@@ -67,12 +68,16 @@ class EachUnit(Task):
 
     # How it is read
 
+    def goes_with(self, kind: InputKind) -> bool:
+        return kind.axes_of_places == self.units
+
     def read(self, scores: Tensor, asked: Asked) -> Reading | None:
         given, labels = asked.meta.task == self.name, asked.labels
         single = scores.ndim == self.units + 1
         if not (scores.ndim == self.units + 2 or (single and (given or self.units > 1))):
             return None
-        if not labels.given and not given:
+        kind = room(INPUTS, str(asked.meta.input.kind))
+        if not given and not (labels.given and self.goes_with(kind)):
             return None
         ways = [last for last in (False, True) if not (single and last)]
         if labels.given:
@@ -91,9 +96,8 @@ class EachUnit(Task):
             return None
         last = ways[0] if len(ways) == 1 else self.better(scores, asked)
         rows = axes(scores, self.units, last)[0]
-        place = room(INPUTS, str(asked.meta.input.kind)).place
         output, reason = how_scored(rows[:, 0] if rows.shape[1] == 1 else rows)
-        return Reading(output, f"a score for each class and {place}; {reason}", last)
+        return Reading(output, f"a score for each class and {kind.place}; {reason}", last)
 
     def holds(self, scores: Tensor, last: bool, asked: Asked) -> bool:
         """Are there as many scores as the labels need, or as classes are given?"""
@@ -130,8 +134,8 @@ class EachUnit(Task):
     def number_labels(self, draft: Draft) -> None:
         """[n, units] indices of the classes, −1 where a unit is not judged."""
         arrays = draft.arrays
-        if arrays.training is not None and arrays.training[1] is not None:
-            x, trained = arrays.training
+        x, trained = arrays.training or (arrays.inputs, None)
+        if trained is not None:
             arrays.training = x, self.numbered(draft, x, trained, "training labels", [])
         if arrays.labels is None:
             return

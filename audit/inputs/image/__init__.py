@@ -31,6 +31,7 @@ class Image(InputKind):
     noun: ClassVar[str] = "pictures"
     value: ClassVar[str] = "pixel"
     place: ClassVar[str] = "pixel"
+    axes_of_places: ClassVar[int] = 2
     common_unit: ClassVar[bool] = True
     has_neighbours: ClassVar[bool] = True
     planar: ClassVar[bool] = True
