@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal, TypeVar, get_args
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 from scipy.special import softmax
@@ -55,6 +56,7 @@ __all__ = [
 C = TypeVar("C", bound="Check")
 Profile = Literal["quick", "standard", "deep"]
 PROFILES: tuple[str, ...] = get_args(Profile)
+MOST_UNITS = 20_000  # of samples that have several; those of one sample tell nearly the same
 MOST_ROWS = 200  # of a table, that a reader reads
 
 
@@ -76,16 +78,31 @@ class Cost:
 
 @dataclass(frozen=True)
 class Predictions:
-    """The model's answers on all evaluation samples, computed once.
+    """The model's answers on all evaluation samples, one for each unit that is judged.
 
-    logits: [n, classes]; probabilities: [n, classes]; predicted, y: [n] class indices. Where the
+    logits: [m, classes]; probabilities: [m, classes]; predicted, y: [m] class indices. Where the
     model returned NaN or infinity, predicted is −1, which is no class, and all classes are as likely.
+    sample: [m] the sample that each belongs to; clusters: [m] what is not independent: samples, where each
+    has several units, or their clusters. unit: what is judged, in the plural: 'samples', 'pixels'; of:
+    how many of them there are, of which at most `MOST_UNITS` are drawn.
     """
 
     logits: NDArray[np.float64]
     probabilities: NDArray[np.float64]
     predicted: NDArray[np.intp]
     y: NDArray[np.intp]
+    sample: NDArray[np.intp]
+    clusters: NDArray[Any] | None
+    unit: str
+    of: int
+
+    @property
+    def counted(self) -> str:
+        """'1,200 samples', '8,192 pixels of 128 samples', '100,000 of 819,200 pixels of 200 samples'."""
+        if self.unit == "samples":
+            return f"{len(self.y):,} samples"
+        drawn = f"{len(self.y):,} of " if len(self.y) < self.of else ""
+        return f"{drawn}{self.of:,} {self.unit} of {len(np.unique(self.sample)):,} samples"
 
     @property
     def correct(self) -> NDArray[np.bool_]:
@@ -181,10 +198,18 @@ class Context:
 
     def predictions(self) -> Predictions:
         """The answers of a model that decides between classes."""
-        answers = self.answers().double()
-        predicted = decided(answers).numpy()
-        logits = np.where(predicted[:, None] >= 0, answers.numpy(), 0.0)
-        return Predictions(logits, softmax(logits, axis=1), predicted, self.subject.labels.numpy())
+        subject = self.subject
+        flat = subject.task.flat(self.answers(), subject.labels)
+        answers, y, sample = (part.numpy() for part in drawn(flat, self.seed))
+        predicted = decided(torch.from_numpy(answers)).numpy()
+        logits = np.where(predicted[:, None] >= 0, answers, 0.0).astype(np.float64)
+        clusters = self.clusters()
+        if len(y) != subject.n or subject.task.units:
+            clusters = sample if clusters is None else clusters[sample]
+        unit = subject.task.unit(subject)
+        return Predictions(
+            logits, softmax(logits, axis=1), predicted, y, sample, clusters, unit, len(flat[1])
+        )
 
     @functools.cached_property
     def training(self) -> Context:
@@ -216,6 +241,16 @@ class Context:
         """Cluster labels of the samples, where the data come in clusters (or hold copies)."""
         clusters = self.subject.clusters
         return clusters if clusters is None or samples is None else clusters[samples]
+
+
+def drawn(flat: tuple[Tensor, Tensor, Tensor], seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Of very many units of samples some, at random."""
+    answers, y, sample = flat
+    most = max(MOST_UNITS, int(sample[-1]) + 1)
+    if len(y) <= most:
+        return flat
+    rows = np.sort(np.random.default_rng(seed).choice(len(y), most, replace=False))
+    return answers[rows], y[rows], sample[rows]
 
 
 @dataclass

@@ -30,6 +30,7 @@ class Decision(Task):
     """An answer is one of several classes, and right or wrong."""
 
     decides: ClassVar[bool] = True
+    has_classes: ClassVar[bool] = True
     good: ClassVar[str] = "right"
     quality: ClassVar[str] = "accuracy"
     share_good: ClassVar[str] = "accuracy"
@@ -102,13 +103,7 @@ class Decision(Task):
         if arrays.labels is None:
             return
         y = arrays.labels = self.indices(arrays.labels, k, "labels", numbering)
-        missing = [c for i, c in enumerate(classes) if not bool((y == i).any())]
-        if missing:
-            shown = ", ".join(missing[:5]) + (" …" if len(missing) > 5 else "")
-            draft.notes.append(
-                f"{len(missing)} of {k} classes never occur in the evaluation data ({shown}): "
-                "nothing is known of how the model treats them."
-            )
+        note_missing(draft, y)
 
     def indices(self, y: Tensor, k: int, what: str, numbering: dict[float, int] | None) -> Tensor:
         """Labels as indices of k classes.
@@ -153,6 +148,7 @@ class Classification(Decision):
     """A score for each class, or one score for two."""
 
     has_probabilities: ClassVar[bool] = True
+    classifies: ClassVar[bool] = True
 
     def tiny_labels(self, answers: Tensor, generator: torch.Generator) -> Tensor:
         right = answers.argmax(1)
@@ -187,16 +183,41 @@ class Classification(Decision):
         return float((answers == y).double().mean()), float(y.bincount().max() / len(y))
 
     def name_classes(self, meta: SubjectMeta, k: int, settle: Settle) -> None:
-        k = max(k, 2)
-        names = [str(i) for i in range(k)]
-        meta.classes = settle(
-            "classes", meta.classes, lambda: (names, f"the model has {k} classes, unnamed")
+        name_classes(meta, k, settle)
+
+
+def name_classes(meta: SubjectMeta, k: int, settle: Settle) -> None:
+    """Names for the classes of k scores.
+
+    Raises:
+        AuditError: as many are not given.
+    """
+    k = max(k, 2)
+    names = [str(i) for i in range(k)]
+    meta.classes = settle(
+        "classes", meta.classes, lambda: (names, f"the model has {k} classes, unnamed")
+    )
+    if len(meta.classes or []) != k:
+        raise AuditError(
+            f"{len(meta.classes or [])} class names are given and the model has {k} classes; "
+            "correct [subject] classes."
         )
-        if len(meta.classes or []) != k:
-            raise AuditError(
-                f"{len(meta.classes or [])} class names are given and the model has {k} classes; "
-                "correct [subject] classes."
-            )
+
+
+def note_missing(draft: Draft, y: Tensor) -> None:
+    """Note which classes no label is.
+
+    Args:
+        y: [...] indices of the classes.
+    """
+    counts = y[y >= 0].bincount(minlength=len(draft.classes))
+    missing = [c for c, count in zip(draft.classes, counts.tolist(), strict=True) if not count]
+    if missing:
+        shown = ", ".join(missing[:5]) + (" …" if len(missing) > 5 else "")
+        draft.notes.append(
+            f"{len(missing)} of {len(draft.classes)} classes never occur in the evaluation data ({shown}): "
+            "nothing is known of how the model treats them."
+        )
 
 
 def scored_classes(scores: Tensor, asked: Asked) -> Reading | None:

@@ -179,6 +179,25 @@ class SubjectMeta(MetaPart):
     task: TaskName | None = None
     output: Output | None = None
     output_index: int | None = Field(default=None, description="which of a tuple of outputs")
+    class_axis: Literal["first", "last"] | None = Field(
+        default=None,
+        description="where each token or pixel has an answer of its own: do its scores lie on the "
+        "first axis of a sample's, as in [n, classes, height, width], or on the last?",
+    )
+    background: Name | None = Field(
+        default=None,
+        description="of tokens or pixels: the class of what is no object, or no name; the one that is "
+        "called so, unless said",
+    )
+    ignore_label: int | None = Field(
+        default=None, description="the label of tokens or pixels that are not to be judged"
+    )
+    stride: int | None = Field(
+        default=None,
+        ge=1,
+        description="every which token, or pixel in both directions, is judged; all of them, unless "
+        "their scores fill the memory",
+    )
     input: InputMeta = Field(default_factory=InputMeta)
     classes: list[Name] | None = None
     favourable: Name | None = Field(
@@ -205,13 +224,14 @@ class SubjectMeta(MetaPart):
     )
 
     @model_validator(mode="after")
-    def _favourable_is_a_class(self) -> SubjectMeta:
+    def _named_ones_are_classes(self) -> SubjectMeta:
         names = self.classes or []
-        if self.favourable is not None and names and self.favourable not in names:
-            raise ValueError(
-                f"the favourable class {self.favourable!r} is not among the classes "
-                f"({', '.join(names[:5])}{', …' if len(names) > 5 else ''})"
-            )
+        for key, given in (("favourable", self.favourable), ("background", self.background)):
+            if given is not None and names and given not in names:
+                raise ValueError(
+                    f"the {key} class {given!r} is not among the classes "
+                    f"({', '.join(names[:5])}{', …' if len(names) > 5 else ''})"
+                )
         return self
 
     def over(self, other: SubjectMeta) -> SubjectMeta:
@@ -240,6 +260,8 @@ class SubjectMeta(MetaPart):
             found.classes = clean_names(found.classes, "classes")
         if found.favourable is not None:
             found.favourable = clean_name(found.favourable)
+        if found.background is not None:
+            found.background = clean_name(found.background)
         if found.features is not None:
             names = clean_names((f.name for f in found.features), "features")
             for feature, name in zip(found.features, names, strict=True):

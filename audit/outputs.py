@@ -106,13 +106,14 @@ def candidates(raw: Any, n: int, index: int | None = None) -> list[Candidate]:
 
 
 def answered(logits: Tensor) -> Tensor:
-    """[n] is each a row of numbers, none of them NaN or infinite?"""
-    return torch.isfinite(logits).all(1)
+    """[n] is each an answer [classes, ...] of numbers, none of them NaN or infinite?"""
+    return torch.isfinite(logits).flatten(1).all(1)
 
 
 def decided(logits: Tensor) -> Tensor:
-    """[n] the class with the highest score; −1, which is no class, where a score is NaN or infinite."""
-    return torch.where(answered(logits), logits.argmax(1), -1)
+    """[n, ...] the class with the highest score; −1, which is no class, in answers of NaN or infinity."""
+    best = logits.argmax(1)
+    return best.masked_fill(~answered(logits).reshape(-1, *(1,) * (best.ndim - 1)), -1)
 
 
 def full(numbers: Tensor) -> Tensor:

@@ -41,6 +41,7 @@ from audit.plan import build_check
 from audit.record import Guidance, Metric
 from audit.rooms import INPUTS, TASKS, room, rooms
 from audit.subject import Subject
+from audit.tasks import Task
 
 N = 60
 WORDS = 64  # numbers that a tiny model of whole numbers knows
@@ -69,19 +70,20 @@ class Kept:
 
 
 class TinyModel(nn.Module):
-    """Numbers of any shape, or words, → [n, width]."""
+    """Numbers of any shape, or words, → answers of a task."""
 
-    def __init__(self, x: Tensor, width: int) -> None:
+    def __init__(self, x: Tensor, task: Task) -> None:
         super().__init__()
+        self.form = task.tiny_answers
         self.words = None if x.is_floating_point() else nn.Embedding(WORDS, 8)
         inner = x[0].numel() if self.words is None else 8
         self.body = nn.Sequential(
-            nn.Flatten(), nn.Linear(inner, 16), nn.ReLU(), nn.Linear(16, width)
+            nn.Flatten(), nn.Linear(inner, 16), nn.ReLU(), nn.Linear(16, task.tiny_width)
         )
 
     def forward(self, x: Tensor) -> Tensor:
         answers: Tensor = self.body(x if self.words is None else self.words(x).mean(1))
-        return answers
+        return self.form(answers)
 
 
 def tiny_subject(kind: str, task: str, n: int = N) -> Subject:
@@ -91,19 +93,19 @@ def tiny_subject(kind: str, task: str, n: int = N) -> Subject:
     x, known = inputs.tiny(2 * n, generator)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = TinyModel(x, answers.tiny_width).eval()
+        model = (answers.tiny_model(x) or TinyModel(x, answers)).eval()
     with torch.no_grad():
-        said = model(x)
-        for layer in (model.body[-1],):  # answers apart from one another, about zero
-            layer.weight /= said.std().clamp_min(1e-6)
-            layer.bias -= said.mean(0)
+        if isinstance(model, TinyModel):  # answers apart from one another, about zero
+            said, last = model(x), model.body[-1]
+            last.weight /= said.std().clamp_min(1e-6)
+            last.bias -= said.mean(0).flatten()
         y = answers.tiny_labels(model(x), generator)
     people = ["a", "b"] * n
     return Subject(
         model,
         x[:n],
-        y[:n],
-        train=(x[n:], y[n:]),
+        None if y is None else y[:n],
+        train=(x[n:], None if y is None else y[n:]),
         sensitive={"group": people[:n]},
         task=task,
         input={"kind": kind, **known},
@@ -299,8 +301,10 @@ def in_child(ask: Callable[[], Spent], seconds: float | None) -> Spent:
 
 
 def pairs() -> Iterator[tuple[str, str]]:
-    """All (input kind, task) that are installed."""
-    return itertools.product(sorted(rooms(INPUTS)), sorted(rooms(TASKS)))
+    """All (input kind, task) that are installed and go together."""
+    for kind, task in itertools.product(sorted(rooms(INPUTS)), sorted(rooms(TASKS))):
+        if room(TASKS, task).goes_with(room(INPUTS, kind)):
+            yield kind, task
 
 
 def check_contract(check: str | Check, subject: Subject, profile: str = "quick") -> Kept:

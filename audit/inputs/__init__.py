@@ -118,6 +118,8 @@ class InputKind(ABC):
     Attributes:
         name: of its file; `[subject.input] kind` chooses it.
         noun: the inputs, in a reader's word: 'pictures'. value: one number of them: 'pixel'.
+        place: where in a sample an answer may stand: 'pixel', 'step', 'token'; axes_of_places: how many
+        axes they lie along; 0: a sample has none.
         continuous: may values be changed by small steps?
         common_unit: are all values in one unit, with one range?
         planar: have samples a height and a width? has_neighbours: do values that lie side by side
@@ -132,6 +134,8 @@ class InputKind(ABC):
     name: str
     noun: ClassVar[str]
     value: ClassVar[str] = "value"
+    place: ClassVar[str] = "position"
+    axes_of_places: ClassVar[int] = 0
     continuous: ClassVar[bool] = True
     common_unit: ClassVar[bool] = False
     planar: ClassVar[bool] = False

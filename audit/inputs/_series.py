@@ -54,6 +54,8 @@ def runs_along(x: Tensor) -> Literal["first", "last", ""]:
 class Series(InputKind):
     """Values over time. A subclass says where time runs."""
 
+    place: ClassVar[str] = "step"
+    axes_of_places: ClassVar[int] = 1
     common_unit: ClassVar[bool] = True
     has_neighbours: ClassVar[bool] = True
     noisy: ClassVar[bool] = True

@@ -22,6 +22,8 @@ class Tokens(InputKind):
 
     noun: ClassVar[str] = "tokens"
     value: ClassVar[str] = "word"
+    place: ClassVar[str] = "token"
+    axes_of_places: ClassVar[int] = 1
     continuous: ClassVar[bool] = False
     edits: ClassVar[tuple[str, ...]] = ("typos", "substitutions")
 

@@ -51,9 +51,9 @@ def baseline(subject: Subject) -> Tensor:
 
 
 def answered(batch: Batch) -> Tensor:
-    """[n] the class that the (unrandomised) model answers: what is explained."""
+    """[n] what of the (unrandomised) model's answer is explained: the class that it answers."""
     with torch.no_grad():
-        return batch.subject.logits(batch.x).argmax(1)
+        return batch.subject.task.target(batch.subject.logits(batch.x))
 
 
 def believability(

@@ -21,7 +21,7 @@ from audit.meta import SubjectMeta, describe_errors
 from audit.people import cluster_labels, group_labels
 from audit.record import Fact, LeftOut
 from audit.rooms import INPUTS, TASKS, room
-from audit.subject.inference import accepts, complete, probe
+from audit.subject.inference import accepts, complete, form_of, probe
 from audit.subject.network import Network, copied, frozen
 from audit.subject.samples import INPUT, Samples
 from audit.subject.wrapping import OutputForm, PreprocessModule, precision
@@ -39,6 +39,7 @@ class Known:
         facts, notes: what was given, what was inferred, and what is to be said of it.
         scores: what the network returned for the first samples; nothing without samples.
         label_spread: standard deviation of the labels, or of `scores` without labels.
+        extents: of the axes along which a sample's units lie, each with an answer of its own.
         format, trusted: of the file that it was read from.
     """
 
@@ -48,6 +49,7 @@ class Known:
     notes: Sequence[str] = ()
     scores: Tensor = field(default_factory=lambda: torch.zeros(0))
     label_spread: float = 0.0
+    extents: tuple[int, ...] = ()
     format: str = ""
     trusted: bool = False
 
@@ -111,6 +113,7 @@ class Draft:
     Attributes:
         network: its answers are held against no threshold yet.
         scores: what the network returned for the first samples.
+        extents: of the axes along which its units lie, each with an answer of its own.
     """
 
     network: Network
@@ -118,6 +121,7 @@ class Draft:
     batch_size: int
     arrays: Arrays
     scores: Tensor
+    extents: tuple[int, ...]
     facts: list[Fact]
     notes: list[str]
 
@@ -199,7 +203,9 @@ def build(
     training = None
     if arrays.training is not None:
         training = samples.others(*arrays.training, f"{data_name} (training)")
-    known = Known(name, draft.meta, draft.facts, notes, draft.scores, draft.label_spread)
+    known = Known(
+        name, draft.meta, draft.facts, notes, draft.scores, draft.label_spread, draft.extents
+    )
     return Parts(draft.network.read_as(form_of(draft.meta)), samples, training, known)
 
 
@@ -239,11 +245,12 @@ def drafted(
     training_labels = None if arrays.training is None else arrays.training[1]
     found = complete(meta, network, arrays.inputs.to(place), arrays.labels, training_labels)
     return Draft(
-        network.read_as(OutputForm(found.meta.output, found.meta.output_index)),
+        network.read_as(form_of(found.meta, threshold=False)),
         found.meta,
         batch_size or found_size(network, arrays.inputs),
         arrays,
         found.scores,
+        found.extents,
         found.facts,
         notes,
     )
@@ -293,12 +300,6 @@ def preprocessing(meta: SubjectMeta, core: nn.Module, ndim: int) -> nn.Module:
     if spec is None:
         return nn.Identity()
     return PreprocessModule(spec, ndim, floating(precision(core)))
-
-
-def form_of(meta: SubjectMeta) -> OutputForm:
-    """How the description says that outputs are to be read."""
-    task: Task | None = room(TASKS, meta.task) if meta.task else None
-    return OutputForm(meta.output, meta.output_index, task.threshold(meta) if task else None)
 
 
 def read_people(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -15,15 +16,17 @@ from audit.labels import Labels
 from audit.meta import SubjectMeta
 from audit.outputs import Candidate, candidates
 from audit.record import Fact
-from audit.rooms import INPUTS, room
+from audit.rooms import INPUTS, TASKS, room
 from audit.scores import distance, width
 from audit.subject.reading import Choice, read
-from audit.tasks import Asked
+from audit.subject.wrapping import OutputForm
+from audit.tasks import Asked, Settle, Task
 
 if TYPE_CHECKING:
     from audit.subject.network import Network
 
 PROBE = 64
+MOST_NUMBERS = 1 << 16  # scores of one sample that are kept
 UNUSABLE = "unusable"
 
 
@@ -47,11 +50,13 @@ class Completed:
         meta: the completed description.
         facts: one for each thing known.
         scores: the chosen tensor on the probe, as returned; of a reconstruction the differences.
+        extents: of the axes along which its units lie, each with an answer; none where it has one.
     """
 
     meta: SubjectMeta
     facts: list[Fact]
     scores: Tensor
+    extents: tuple[int, ...]
 
 
 def complete(
@@ -104,11 +109,55 @@ def complete(
         meta.output_index = settle("output index", meta.output_index, lambda: found)
     meta.output = settle("output", meta.output, lambda: (reading.output, choice.said))
     meta.task = settle("task", meta.task, lambda: (task.name, choice.said))
-    task.name_classes(meta, width(scores), settle)
+    extents = settle_units(choice, scores, meta, settle)
+    laid = form_of(meta).laid(scores)
+    task.name_classes(meta, laid.shape[1] if task.units else width(scores), settle)
     check_favourable(meta)
     if meta.favourable is not None:
         facts.append(Fact(name="favourable class", value=meta.favourable, source="given"))
-    return Completed(meta, facts, scores)
+    return Completed(meta, facts, scores, extents)
+
+
+def settle_units(
+    choice: Choice, scores: Tensor, meta: SubjectMeta, settle: Settle
+) -> tuple[int, ...]:
+    """Where each unit of a sample has an answer: how they lie, and which of them are judged."""
+    reading, task = choice.pair.reading, choice.pair.task
+    if not task.units:
+        return ()
+    axis = "last" if reading.classes_last else "first"
+    meta.class_axis = settle(
+        "class axis", meta.class_axis, lambda: (axis, f"the {axis} one has a score for each class")
+    )
+    last = meta.class_axis == "last" and scores.ndim > task.units + 1
+    extents = tuple(scores.shape[1:-1] if last else scores.shape[-task.units :])
+    numbers = scores[0].numel()
+    if meta.stride is not None or numbers > MOST_NUMBERS:
+        needed = math.ceil((numbers / MOST_NUMBERS) ** (1 / task.units))
+        meta.stride = settle(
+            "stride",
+            meta.stride,
+            lambda: (needed, f"a sample has {numbers:,} scores; {MOST_NUMBERS:,} are kept"),
+        )
+    return extents
+
+
+def form_of(meta: SubjectMeta, *, threshold: bool = True) -> OutputForm:
+    """How the description says that outputs are to be read.
+
+    Args:
+        threshold: held against its threshold, where it has one?
+    """
+    task: Task | None = room(TASKS, meta.task) if meta.task else None
+    return OutputForm(
+        meta.output,
+        meta.output_index,
+        task.threshold(meta) if task and threshold else None,
+        task.units if task else 0,
+        meta.class_axis == "last",
+        meta.stride or 1,
+        task.finish() if task else None,
+    )
 
 
 def choose(

@@ -49,10 +49,10 @@ class PreprocessModule(nn.Module):
 
 
 SCORED = ("logits", "log_probabilities", "probabilities", "sigmoid")
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "probabilities": lambda z: torch.softmax(z, 1),
-    "log_probabilities": lambda z: torch.log_softmax(z, 1),
-    "sigmoid": torch.sigmoid,
+ACTIVATIONS: dict[str, Callable[[Tensor, int], Tensor]] = {
+    "probabilities": torch.softmax,
+    "log_probabilities": torch.log_softmax,
+    "sigmoid": lambda z, _: torch.sigmoid(z),
 }
 
 
@@ -78,7 +78,9 @@ class _Activations(TorchFunctionMode):
                 return func(*args, **(kwargs or {})).clone()
         return func(*args, **(kwargs or {}))
 
-    def behind(self, scores: Tensor, activation: Callable[[Tensor], Tensor]) -> Tensor | None:
+    def behind(
+        self, scores: Tensor, activation: Callable[[Tensor, int], Tensor], axis: int
+    ) -> Tensor | None:
         """The input that the activation makes these very scores of, on every row; None: none does.
 
         A softmax over another axis, and scores changed after it, are found out so.
@@ -87,7 +89,7 @@ class _Activations(TorchFunctionMode):
             if source.numel() == scores.numel() and source.dtype == scores.dtype:
                 shaped = source.reshape(scores.shape)
                 near = 4 * torch.finfo(scores.dtype).eps
-                made = activation(shaped.detach())
+                made = activation(shaped.detach(), axis)
                 if torch.allclose(made, scores.detach(), rtol=near, atol=near, equal_nan=True):
                     return shaped
         return None
@@ -109,19 +111,46 @@ class OutputForm:
         output: what they are: 'logits', 'probabilities', 'value', …
         index: which of several tensors holds them.
         threshold: of a score: from it on, the second class is answered.
+        units: the axes along which a sample's answers lie; 0: it has one.
+        classes_last: do the scores of an answer lie on the last axis, and not on the first?
+        stride: every which unit is judged, along each of these axes.
+        finish: (logits, prepared inputs) → what is audited of them.
     """
 
     output: Output | None = None
     index: int | None = None
     threshold: float | None = None
+    units: int = 0
+    classes_last: bool = False
+    stride: int = 1
+    finish: Callable[[Tensor, Tensor], Tensor] | None = None
+
+    @property
+    def class_axis(self) -> int:
+        """Of what the network returns, the axis that a softmax is over."""
+        return -1 if self.units and self.classes_last else 1
+
+    def laid(self, returned: Tensor) -> Tensor:
+        """[n, classes, units] of what was returned; where a sample has one answer, as it is."""
+        if not self.units:
+            return returned
+        if returned.ndim == self.units + 1:  # one score for two classes, on no axis of its own
+            returned = returned[:, None]
+        elif self.classes_last:
+            returned = returned.movedim(-1, 1)
+        for axis in range(2, 2 + self.units) if self.stride > 1 else ():
+            kept = torch.arange(0, returned.shape[axis], self.stride, device=returned.device)
+            returned = returned.index_select(axis, kept)
+        return returned.flatten(2)
 
 
 class Logits(nn.Module):
     """Preprocessing, the user's model, and what it returns as logits [n, classes].
 
-    One-output binary models answer (0, z): their softmax is the sigmoid. Scores with a threshold answer
-    (0, score − threshold). Values are answered as they are, [n, 1]. A softmax or sigmoid at the end is looked
-    behind only in calls whose returned numbers it reproduces; elsewhere those are inverted.
+    Where each unit of a sample has its answer, they are [n, classes, units]. One-output binary models
+    answer (0, z): their softmax is the sigmoid. Scores with a threshold answer (0, score − threshold).
+    Values are answered as they are, [n, 1]. A softmax or sigmoid at the end is looked behind only in calls
+    whose returned numbers it reproduces; elsewhere those are inverted.
     """
 
     def __init__(self, core: nn.Module, preprocess: nn.Module, form: OutputForm) -> None:
@@ -143,7 +172,7 @@ class Logits(nn.Module):
         elif output in ACTIVATIONS:
             with _Activations() as seen:
                 returned = select_output(self.core(prepared), self.form.index)
-            logits = seen.behind(returned, ACTIVATIONS[output])
+            logits = seen.behind(returned, ACTIVATIONS[output], self.form.class_axis)
             if logits is None:
                 logits = self.invert(returned)
         else:
@@ -152,6 +181,9 @@ class Logits(nn.Module):
             logits = logits.float()
         if len(x) == 1 and (logits.ndim == 0 or len(logits) != 1):
             return self(x.expand(2, *x.shape[1:]))[:1]  # a `.squeeze()` took the sample's axis away
+        logits = self.form.laid(logits)
+        if self.form.finish is not None:
+            logits = self.form.finish(logits, prepared)
         if logits.ndim == 1:
             logits = logits[:, None]
         threshold = self.form.threshold

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from audit.errors import NotApplicable
 from audit.labels import Labels
@@ -24,6 +24,7 @@ from audit.record import Metric, Slice
 from audit.scores import log_odds
 
 if TYPE_CHECKING:
+    from audit.inputs import InputKind
     from audit.subject import Subject
     from audit.subject.builder import Draft
 
@@ -47,15 +48,20 @@ class Reading:
 
     output: Output
     reason: str
+    classes_last: bool = False  # where units have answers: do their scores lie on the last axis?
 
 
 # What a check may ask of a task, and what is said where it lacks it.
 LACKS = {
     "judged": "the task is {}, whose answers are held against no label yet",
-    "decides": "the task is {}, whose answers are not classes",
-    "has_probabilities": "the task is {}, not classification",
+    "decides": "the task is {}, whose answers are not one class a sample",
+    "has_probabilities": "the task is {}, whose answers are not one class a sample",
+    "classifies": "the task is {}, not classification",
+    "has_classes": "the task is {}, whose answers are not classes",
     "valued": "the task is {}, whose answers are not numbers on the scale of the labels",
     "thresholded": "the task is {}, whose answers are held against no threshold",
+    "predicts_next": "the task is {}, which predicts no next token",
+    "regions": "the task is {}, whose answers form no regions",
     "several_labels": "the task is {}, whose answers are not several labels a sample",
     "supervised": "the task is {}, which is not learnt from such labels",
 }
@@ -68,6 +74,13 @@ class Task(ABC):
         name: of its file; `[subject] task` chooses it.
         judged: can an answer be held against a label? decides: is it one of several classes?
         has_probabilities: are its scores turned into probabilities of the classes?
+        has_classes: are answers classes, of samples or of each of their units? classifies: and are there
+        probabilities of them?
+        units: the axes along which a sample's units lie, each with an answer of its own; 0: the sample
+        has one answer, [n, classes] or [n, 1]; else they are [n, classes, units].
+        located: do units lie where the input's values lie, so that they move with them? regions:
+        do units of one class that touch belong together? predicts_next: is an answer
+        the token that comes next?
         valued: is it a number on the scale of the labels? thresholded: a score, held against a
         threshold? several_labels: is it a yes or no for each of several labels? supervised: does the
         model learn from such labels?
@@ -80,6 +93,12 @@ class Task(ABC):
     judged: ClassVar[bool] = True
     decides: ClassVar[bool] = False
     has_probabilities: ClassVar[bool] = False
+    has_classes: ClassVar[bool] = False
+    classifies: ClassVar[bool] = False
+    units: ClassVar[int] = 0
+    located: ClassVar[bool] = False
+    regions: ClassVar[bool] = False
+    predicts_next: ClassVar[bool] = False
     valued: ClassVar[bool] = False
     thresholded: ClassVar[bool] = False
     several_labels: ClassVar[bool] = False
@@ -92,6 +111,10 @@ class Task(ABC):
     quality_unit: ClassVar[str] = ""
 
     # What it is told by
+
+    def goes_with(self, kind: InputKind) -> bool:
+        """Can samples of that kind be answered so?"""
+        return True
 
     @abstractmethod
     def read(self, scores: Tensor, asked: Asked) -> Reading | None:
@@ -121,9 +144,21 @@ class Task(ABC):
 
     tiny_width: ClassVar[int] = 1  # numbers that a tiny model returns for a sample
 
+    def tiny_model(self, x: Tensor) -> nn.Module | None:
+        """A model of inputs [n, ...]; None: any network will do that returns [n, tiny_width]."""
+        return None
+
     @abstractmethod
-    def tiny_labels(self, answers: Tensor, generator: torch.Generator) -> Tensor:
-        """Labels that a model of such answers [n, tiny_width] mostly gets right."""
+    def tiny_labels(self, answers: Tensor, generator: torch.Generator) -> Tensor | None:
+        """Labels that a model of such answers mostly gets right; None: it needs none."""
+
+    def tiny_answers(self, answers: Tensor) -> Tensor:
+        """Answers [n, tiny_width] in the form in which models return them."""
+        return answers
+
+    def finish(self) -> Callable[[Tensor, Tensor], Tensor] | None:
+        """(logits [n, classes, units], inputs as the network got them) → what is audited; None: they."""
+        return None
 
     # What it needs to know
 
@@ -157,9 +192,37 @@ class Task(ABC):
         """What a change of the explained score is counted in."""
         return 1.0
 
+    def target(self, answers: Tensor) -> Tensor:
+        """[n] what of each answer is explained: the index of its class."""
+        return answers.argmax(1)
+
+    def told_target(self, subject: Subject, target: int) -> str:
+        """What is explained, in words: the class that is answered; '' where there are none."""
+        return subject.classes[target] if subject.classes else ""
+
     def explained(self, logits: Tensor, target: Tensor) -> Tensor:
         """[n] the score whose parts an explanation shows: the log-odds of the target class."""
         return log_odds(logits, target)
+
+    def flat(self, answers: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What is judged, one by one.
+
+        Returns:
+            ([m, classes] its answers, [m] labels, [m] the sample that each belongs to).
+        """
+        return answers, y, torch.arange(len(answers))
+
+    def background(self, subject: Subject) -> int | None:
+        """Of units that form regions, the class that forms none."""
+        return None
+
+    def grid(self, subject: Subject) -> tuple[int, ...]:
+        """Extents of the axes along which the judged units of a sample lie; none where it has one."""
+        return ()
+
+    def unit(self, subject: Subject) -> str:
+        """What is judged one by one, in the plural: 'samples'."""
+        return "samples"
 
     @abstractmethod
     def changed(self, subject: Subject, before: Tensor, after: Tensor) -> Tensor:

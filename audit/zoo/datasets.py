@@ -46,6 +46,50 @@ def digits() -> Splits:
     return splits("scikit-learn digits", x[order], y, len(x) - 600, last_first=True)
 
 
+SCENES = SubjectMeta(
+    task="segmentation",
+    output="logits",
+    class_axis="first",
+    classes=["background", *TEN],
+    input=InputMeta(kind="image", shape=[1, 24, 24], dtype="float32", range=(0, 1)),
+)
+
+
+def scenes() -> Splits:
+    """1,500 pictures of up to three digits each to train on, 300 to evaluate on; of which is each pixel?
+
+    Digits to evaluate on are never trained on.
+    """
+    train, test = digits()
+    return (
+        in_scenes(train, 1500, "Digits in scenes, training"),
+        in_scenes(test, 300, "Digits in scenes, evaluation"),
+    )
+
+
+def in_scenes(data: Dataset, n: int, name: str) -> Dataset:
+    """Pictures [n, 1, 24, 24] in [0, 1], and the class of each pixel [n, 24, 24]: 0, or 1 + the digit.
+
+    Three digits lie somewhere in three of the picture's nine squares, one in four of them left out.
+    """
+    rng = np.random.default_rng(0)
+    x, digit = np.asarray(data.x)[:, 0] / 16, np.asarray(data.y)
+    pictures, labels = np.zeros((n, 24, 24), np.float32), np.zeros((n, 24, 24), np.int64)
+    for picture, label in zip(pictures, labels, strict=True):
+        for number, square in enumerate(rng.permutation(9)[:3]):
+            at = (
+                slice(8 * (square // 3), 8 * (square // 3) + 8),
+                slice(8 * (square % 3), 8 * (square % 3) + 8),
+            )
+            drawn = int(rng.integers(len(x)))
+            if number and rng.random() < 0.25:
+                continue
+            picture[at] = x[drawn]
+            label[at] = np.where(x[drawn] > 0.25, digit[drawn] + 1, 0)
+    noise = rng.normal(0, 0.05, pictures.shape).astype(np.float32)
+    return Dataset(np.clip(pictures + noise, 0, 1)[:, None], labels, name=name)
+
+
 MNIST = SubjectMeta(
     task="multiclass",
     output="logits",
@@ -77,6 +121,44 @@ def vowels() -> Splits:
     """270 utterances to train on and 370 to evaluate on, as published; short ones end in zeros."""
     x, y = arrays("vowels.npz")
     return splits("Japanese Vowels", x.astype(np.float32), y.astype(np.int64), 270)
+
+
+TURNS = VOWELS.model_copy(
+    update={
+        "task": "sequence_labelling",
+        "class_axis": "last",
+        "input": InputMeta(kind="sequence", shape=[58, 12], dtype="float32", range=(-2.5, 2.5)),
+    }
+)
+IGNORED = -100  # the label of a step that is padding
+
+
+def turns() -> Splits:
+    """Two utterances, one after the other: 540 pairs to train on, 185 to evaluate on, none in two of them.
+
+    Who speaks at each step?
+    """
+    train, test = vowels()
+    return (
+        in_turns(train, 4, "Japanese Vowels in turns, training"),
+        in_turns(test, 1, "Japanese Vowels in turns, evaluation"),
+    )
+
+
+def in_turns(data: Dataset, rounds: int, name: str) -> Dataset:
+    """Pairs of utterances [n, 58, 12], and the speaker of each step [n, 58]; each is in one pair a round."""
+    x, speakers = np.asarray(data.x), np.asarray(data.y)
+    lengths = x.shape[1] - (x == 0).all(2)[:, ::-1].argmin(1)
+    rng = np.random.default_rng(0)
+    even = len(x) - len(x) % 2
+    pairs = np.concatenate([rng.permutation(len(x))[:even].reshape(-1, 2) for _ in range(rounds)])
+    series = np.zeros((len(pairs), 2 * x.shape[1], x.shape[2]), np.float32)
+    labels = np.full(series.shape[:2], IGNORED, np.int64)
+    for row, (first, second) in enumerate(pairs):
+        cut, end = lengths[first], lengths[first] + lengths[second]
+        series[row, :end] = np.concatenate([x[first, :cut], x[second, : end - cut]])
+        labels[row, :cut], labels[row, cut:end] = speakers[first], speakers[second]
+    return Dataset(series, labels, name=name)
 
 
 SNIPPETS = SubjectMeta(

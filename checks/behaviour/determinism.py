@@ -138,4 +138,4 @@ def spread_of(scores: Tensor) -> float:
 def moved(first: Tensor, other: Tensor, most: float) -> Tensor:
     """[n] do the scores differ by more? What is NaN or infinite twice does not."""
     once, again = answered(first), answered(other)
-    return (once != again) | (once & again & ((other - first).abs().amax(1) > most))
+    return (once != again) | (once & again & ((other - first).abs().flatten(1).amax(1) > most))

@@ -42,12 +42,12 @@ class Reliability(Check):
     bins: int = Field(default=15, ge=2, le=100, description="at most; each of equal mass")
 
     def applies(self, subject: Subject) -> None:
-        subject.require("has_probabilities")
+        subject.require("classifies")
 
     def examine(self, context: Context) -> Measurement:
         predictions = context.predictions()
         p, hit = predictions.confidence, predictions.correct.astype(np.float64)
-        clusters, n = context.clusters(), len(predictions.y)
+        clusters, n = predictions.clusters, len(predictions.y)
         error = statistics.calibration_error(p, hit, clusters=clusters)
         test = statistics.calibration_test(
             p, hit, clusters=clusters, bins=self.bins, seed=context.seed
@@ -87,7 +87,7 @@ class Reliability(Check):
         worst = max(by_class, key=lambda m: float(m.value or 0))
         answer = (
             f"On average the model is {share(float(p.mean()))} sure and right on "
-            f"{share(float(hit.mean()))} of {n:,} samples. Confidence and accuracy differ by "
+            f"{share(float(hit.mean()))} of {predictions.counted}. Confidence and accuracy differ by "
             f"{number(error.value)} ({span(error.low, error.high)}) on average; as much or more is seen "
             f"of a perfectly calibrated model with probability {number(test.value)}. The probability "
             f"of {worst.slice['class']} is off by {number(worst.value)} "
@@ -206,7 +206,7 @@ def of_classes(context: Context) -> list[Metric]:
             predictions.probabilities[:, i],
             predictions.y == i,
             name="class_calibration_error",
-            clusters=context.clusters(),
+            clusters=predictions.clusters,
             slice={"class": names[i]},
         )
         for i in range(len(names))
@@ -221,7 +221,7 @@ def within_parts(context: Context) -> list[Metric]:
     """
     predictions, subject = context.predictions(), context.subject
     two = len(subject.classes) == 2
-    parts = dict(subject.sensitive)
+    parts = {name: labels[predictions.sample] for name, labels in subject.sensitive.items()}
     if not two:
         parts = {"answer": predictions.predicted.astype(str), **parts}
     p = predictions.probabilities[:, 1] if two else predictions.confidence
@@ -232,7 +232,7 @@ def within_parts(context: Context) -> list[Metric]:
             hit,
             name="calibration_error_within",
             within=labels,
-            clusters=context.clusters(),
+            clusters=predictions.clusters,
             slice={"by": name},
         )
         for name, labels in parts.items()

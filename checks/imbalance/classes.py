@@ -36,11 +36,11 @@ class Classes(Check):
     title: ClassVar[str] = "Does the model serve the rare classes as well as the frequent ones?"
 
     def applies(self, subject: Subject) -> None:
-        subject.require("decides")
+        subject.require("has_classes")
 
     def examine(self, context: Context) -> Measurement:
         subject, predictions = context.subject, context.predictions()
-        clusters = context.clusters()
+        clusters = predictions.clusters
         names, k = subject.classes, len(subject.classes)
         counts = np.bincount(predictions.y, minlength=k)
         of_class, as_class = by_class(predictions.y, k), by_class(predictions.predicted, k)

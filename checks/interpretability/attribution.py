@@ -223,8 +223,8 @@ class Attribution(Check):
                     figures.signed_colours(self.drawn(subject, other, i)),
                 ]
             )
-            if subject.classes:
-                said.append(subject.classes[int(found["target"][i])])
+            if told := subject.task.told_target(subject, int(found["target"][i])):
+                said.append(told)
         axes = f" {subject.kind.axes}" if subject.kind.axes else ""
         return figures.tiles(
             sheet,

@@ -32,14 +32,14 @@ class Classification(Check):
     counts_unanswered: ClassVar[bool] = True
 
     def applies(self, subject: Subject) -> None:
-        subject.require("has_probabilities")
+        subject.require("classifies")
 
     def examine(self, context: Context) -> Measurement:
         subject = context.subject
         predictions = context.predictions()
         y, predicted = predictions.y, predictions.predicted
         k = len(subject.classes)
-        clusters = context.clusters()
+        clusters = predictions.clusters
         accuracy = statistics.proportion("accuracy", predictions.correct, clusters=clusters)
         majority = float(np.bincount(y, minlength=k).max() / len(y))
         gain = statistics.mean(
@@ -52,6 +52,7 @@ class Classification(Check):
         metrics: list[Metric] = [accuracy, gain, renaming_gain(context)]
         metrics += means_over_classes(context, k)
         answered = predictions.answered
+        good = subject.task.good_before(subject, context.answers(), subject.labels)
         table = confusion(y[answered], predicted[answered], k)
         with np.errstate(invalid="ignore"):
             normalised = table / table.sum(1, keepdims=True)
@@ -73,7 +74,7 @@ class Classification(Check):
                 )
             )
         answer = (
-            f"The model is right on {amount(accuracy)} of {len(y):,} samples; answering always the "
+            f"The model is right on {amount(accuracy)} of {predictions.counted}; answering always the "
             f"most frequent class would be right on {share(majority)}."
         )
         if not answered.all():
@@ -93,7 +94,7 @@ class Classification(Check):
                 )
             ],
             figures=pictures,
-            per_unit=[pack("accuracy", predictions.correct)],
+            per_unit=[pack(subject.task.share_good, good)],
             guidance=advice(majority, names, table, shown),
         )
 
@@ -123,7 +124,7 @@ def means_over_classes(context: Context, k: int) -> list[Metric]:
 
     return [
         statistics.bootstrap(
-            name, statistic, len(y), clusters=context.clusters(), seed=context.seed, draws=1000
+            name, statistic, len(y), clusters=predictions.clusters, seed=context.seed, draws=1000
         )
         for name, statistic in (("balanced_accuracy", recalls), ("macro_f1", macro_f1))
     ]
@@ -196,7 +197,7 @@ def renaming_gain(context: Context) -> Metric:
     return statistics.mean(
         "renaming_gain",
         (renamed == y) * 1.0 - predictions.correct,
-        clusters=context.clusters(),
+        clusters=predictions.clusters,
         direction="lower",
         edges=(-1, 1),
     )

@@ -23,6 +23,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from pydantic import Field
 from scipy.stats import beta
@@ -110,9 +111,11 @@ class Membership(Check):
 
     def score(self, subject: Subject, logits: Tensor, y: Tensor) -> NDArray[np.float64]:
         """[n] how familiar each sample is."""
-        if not subject.task.decides:
+        if not subject.task.has_classes:
             return subject.task.quality_of(subject, logits, y).numpy()
-        return log_odds(logits.double(), y).numpy()
+        answers, true, sample = subject.task.flat(logits.double(), y)
+        odds, counts = torch.zeros(len(y), dtype=torch.double), sample.bincount(minlength=len(y))
+        return (odds.index_add_(0, sample, log_odds(answers, true)) / counts).numpy()
 
     def expectations(self, subject: Subject) -> list[Expectation]:
         return [

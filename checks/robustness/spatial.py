@@ -15,6 +15,7 @@ from pydantic import Field
 from audit.checking import Context, Cost
 from audit.checks.robustness.evasion import Evasion, Outcome
 from audit.checks.robustness.fair_attack import little_more, same_answer_twice, searched
+from audit.errors import NotApplicable
 from audit.meta import Number
 from audit.producers.attacks import spatial
 from audit.record import Validity
@@ -56,6 +57,10 @@ class Spatial(Evasion):
 
     def applies(self, subject: Subject) -> None:
         subject.require("judged")
+        if subject.task.located:
+            raise NotApplicable(
+                f"each of the {subject.task.unit(subject)} has its label, which would have to move too"
+            )
         self.tries(subject, self.grid)
 
     def tries(self, subject: Subject, grid: int) -> int:

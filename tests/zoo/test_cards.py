@@ -18,6 +18,7 @@ QUALITY = {
     "digits-ensemble": 0.95,
     "digits-mlp": 0.95,
     "digits-resnet": 0.97,
+    "digits-scenes": 0.98,
     "digits-transfer": 0.95,
     "german-credit-mlp": 0.70,
     "mnist-cnn": 0.95,
@@ -27,6 +28,7 @@ QUALITY = {
     "snippets-transformer": 0.66,
     "vowels-gru": 0.90,
     "vowels-lstm": 0.94,
+    "vowels-turns": 0.94,
 }
 
 MADE = {

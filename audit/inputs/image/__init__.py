@@ -30,6 +30,8 @@ class Image(InputKind):
 
     noun: ClassVar[str] = "pictures"
     value: ClassVar[str] = "pixel"
+    place: ClassVar[str] = "pixel"
+    axes_of_places: ClassVar[int] = 2
     common_unit: ClassVar[bool] = True
     has_neighbours: ClassVar[bool] = True
     planar: ClassVar[bool] = True
@@ -75,8 +77,10 @@ class Image(InputKind):
 
             return disturbed
 
-        # A JPEG file holds one channel or three.
-        return {k: disturb(k) for k in STRENGTHS if k != "compression" or channels in (1, 3)}
+        left = set() if channels in (1, 3) else {"compression"}  # a JPEG file holds one or three
+        if subject.task.located:
+            left.add("rotation")  # the labels would lie elsewhere
+        return {k: disturb(k) for k in STRENGTHS if k not in left}
 
     def displacements(
         self, subject: Subject, degrees: float, shift: float, grid: int
