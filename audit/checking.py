@@ -190,9 +190,7 @@ class Context:
     def training(self) -> Context:
         """The same for the training data, where the subject has some."""
         part = self.subject.with_samples(self.subject.training)
-        store = Store(part, self.store.seed, self.store.folder, self.store.examples)
-        store.progress = self.store.progress
-        return replace(self, subject=part, store=store, most=None)
+        return replace(self, subject=part, store=self.store.beside(part), most=None)
 
     def variant(self, name: str, core: nn.Module, before: nn.Module | None = None) -> Context:
         """The same data with another network in the model's place: a remedy tried out.
@@ -203,9 +201,7 @@ class Context:
             before: done to inputs, in their units, before anything else.
         """
         twin = self.subject.with_network(name, core, before)
-        store = Store(twin, self.store.seed, self.store.folder, self.store.examples)
-        store.progress = self.store.progress
-        return replace(self, subject=twin, store=store)
+        return replace(self, subject=twin, store=self.store.beside(twin))
 
     def progress(self, what: str, done: int, of: int) -> None:
         """Tell whoever watches how far something is that is no evidence of a producer."""

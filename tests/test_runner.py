@@ -102,7 +102,7 @@ def test_evidence_is_keyed_by_what_decides_it(images, tmp_path):
     def computed(subject, seed=0, **parameters):
         store = Store(subject, seed, tmp_path)
         store.get(pgd, np.arange(20), **{"eps": 0.1, "steps": 2, **parameters})
-        return store.computed
+        return store.ledger.computed
 
     assert computed(images) == 1
     assert computed(images) == 0
@@ -133,7 +133,7 @@ def test_damaged_evidence_is_made_again(images, tmp_path):
         file.write_bytes(file.read_bytes()[:50])
     store = Store(images, folder=tmp_path)
     store.get(pgd, np.arange(20), eps=0.1, steps=2)
-    assert store.computed == 1
+    assert store.ledger.computed == 1
 
 
 def test_unknown_checks_and_parameters_get_a_sentence(images):
