@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
 
+import torch
 from pydantic import ValidationError
+from torch import nn
 
 from audit.artifact.building import build, missing_arch, zoo_hint
 from audit.artifact.opening import Artifact, open_artifact
 from audit.data import Dataset, read_data
+from audit.entrypoints import zoo
 from audit.errors import AuditError
 from audit.foreign import no_exit
 from audit.meta import InputMeta, SubjectMeta, describe_errors
@@ -117,8 +121,6 @@ def described_by(data: Dataset) -> SubjectMeta:
 
 def bare_weights(artifact: Artifact, meta: SubjectMeta, path: Path) -> Subject:
     """A subject of nothing but tensors."""
-    import torch
-    from torch import nn
 
     class Weights(nn.Module):
         """Named tensors without an architecture."""
@@ -154,11 +156,7 @@ def zoo_model(name: str):  # type: ignore[no-untyped-def]
     Raises:
         AuditError: there is none.
     """
-    from audit.entrypoints import zoo
-
     if name not in zoo():
-        import difflib
-
         near = difflib.get_close_matches(name, zoo(), 1)
         hint = f"did you mean zoo:{near[0]}?" if near else f"there are {', '.join(zoo())}."
         raise AuditError(f"There is no zoo:{name}; {hint}")

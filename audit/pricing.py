@@ -16,18 +16,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import torch
 
 from audit.checking import Check, Cost
+from audit.judge import Policy
 from audit.plan import Planned
 from audit.record import AuditRecord, Thinned
+from audit.subject import Subject
 from audit.watching import ROWS
-
-if TYPE_CHECKING:
-    from audit.judge import Policy
-    from audit.subject import Subject
 
 SLOW = 1.0  # seconds of a first pass that is not repeated to be timed warm
 FEWEST = 20  # samples that a check without a number of its own is left with

@@ -19,6 +19,7 @@ from typing import Any, ClassVar, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import to_jsonable_python
 
+from audit.entrypoints import reporter
 from audit.errors import AuditError
 from audit.text import LONGEST_TEXT, clean_all
 
@@ -270,8 +271,6 @@ class Figure(Part):
         check_spec(self.spec)
 
     def _repr_html_(self) -> str:
-        from audit.entrypoints import reporter
-
         return reporter("notebook").figure(self)
 
 
@@ -530,8 +529,6 @@ class AuditRecord(Part):
         return [f for f in self.findings if f.check == check_id]
 
     def _repr_html_(self) -> str:
-        from audit.entrypoints import reporter
-
         return reporter("notebook").record(self)
 
 

@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -87,23 +88,8 @@ def run(
     allowed = parse_budget(budget) if budget is not None else Budget()
     if baseline is not None:
         comparable(baseline, subject.meta.task or "")  # before anything is measured
-    given = [c for c in checks or [] if isinstance(c, Check)]
-    globs = [c for c in checks or [] if isinstance(c, str)]
-    planned: list[Planned] = []
-    if globs or not given:
-        planned = plan(subject, profile=profile, only=globs, skip=skip, parameters=parameters)
-    elif given:
-        planned = [
-            p
-            for p in plan(subject, profile=profile, skip=skip, parameters=parameters)
-            if p.check.core and p.check.id not in {c.id for c in given}
-        ]
-    planned = [applicability(c, subject) for c in given] + planned
     policy = policy or Policy()
-    planned = [
-        replace(p, check=p.check.asking([e.slice for e in policy.expect if e.check == p.check.id]))
-        for p in planned
-    ]
+    planned = asked_for(subject, checks or [], policy, profile, skip, parameters)
     store = Store(subject, seed, Path(evidence) if evidence else None, examples)
     pace = seconds_of_a_pass(subject) if watch or allowed.seconds else None
     most, thinned = allowed.passes, list[Thinned]()
@@ -114,29 +100,11 @@ def run(
     rows = rows_of(planned, [cost_of(item, subject) for item in planned])
     configured = {p.check.id: p.check for p in planned}
     context = Context(subject, store, seed, profile, examples, checks=configured)
-    records: list[CheckRecord] = []
-    seconds: dict[str, float] = {}
     course = None
     if watch:
         course = Course([p.check.id for p in planned], rows, watch, pace and pace / ROWS)
         store.progress = course.report
-    for number, item in enumerate(planned):
-        if course:
-            course.begin(number)
-        began = time.perf_counter()
-        records.append(run_one(item, context))
-        seconds[item.check.id] = round(time.perf_counter() - began, 3)
-    for name, message in registry().broken.items():
-        records.append(
-            CheckRecord(
-                id=f"plugin.{name}",
-                kind="question",
-                title=f"The plug-in {name} could not be imported",
-                state="broken",
-                why="not_importable",
-                reason=message,
-            )
-        )
+    records, seconds = one_by_one(planned, context, course)
     record = AuditRecord(
         verdict=VerdictRecord(word="inconclusive", reason="not judged yet", counts={}, exit_code=3),
         subject=subject.summary(),
@@ -146,7 +114,7 @@ def run(
         plan=PlanRecord(
             passes=passes(sum(rows)), budget=most, batch=subject.batch_size, thinned=thinned
         ),
-        checks=records,
+        checks=[*records, *unimportable()],
         timing={
             "date": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
             "seconds": round(time.perf_counter() - started, 3),
@@ -158,6 +126,60 @@ def run(
         environment=environment(subject, seed),
     )
     return judge(record, policy, baseline=baseline)
+
+
+def asked_for(
+    subject: Subject,
+    checks: Sequence[str | Check],
+    policy: Policy,
+    profile: str,
+    skip: Sequence[str],
+    parameters: Mapping[str, Mapping[str, Any]] | None,
+) -> list[Planned]:
+    """The checks that are given, those that globs name, and those that a verdict needs beside them.
+
+    Each measures what the policy expects of it.
+    """
+    given = [c for c in checks if isinstance(c, Check)]
+    globs = [c for c in checks if isinstance(c, str)]
+    planned = plan(subject, profile=profile, only=globs, skip=skip, parameters=parameters)
+    if given and not globs:
+        ids = {c.id for c in given}
+        planned = [p for p in planned if p.check.core and p.check.id not in ids]
+    return [
+        replace(p, check=p.check.asking([e.slice for e in policy.expect if e.check == p.check.id]))
+        for p in [*(applicability(c, subject) for c in given), *planned]
+    ]
+
+
+def one_by_one(
+    planned: Sequence[Planned], context: Context, course: Course | None
+) -> tuple[list[CheckRecord], dict[str, float]]:
+    """What each check measured, and the seconds that it took."""
+    records: list[CheckRecord] = []
+    seconds: dict[str, float] = {}
+    for number, item in enumerate(planned):
+        if course:
+            course.begin(number)
+        began = time.perf_counter()
+        records.append(run_one(item, context))
+        seconds[item.check.id] = round(time.perf_counter() - began, 3)
+    return records, seconds
+
+
+def unimportable() -> list[CheckRecord]:
+    """A broken check for each plug-in that could not be imported."""
+    return [
+        CheckRecord(
+            id=f"plugin.{name}",
+            kind="question",
+            title=f"The plug-in {name} could not be imported",
+            state="broken",
+            why="not_importable",
+            reason=message,
+        )
+        for name, message in registry().broken.items()
+    ]
 
 
 def run_one(item: Planned, context: Context) -> CheckRecord:
@@ -290,8 +312,6 @@ def unharmed(model: nn.Module) -> Iterator[None]:
 
 def environment(subject: Subject, seed: int) -> dict[str, Any]:
     """What a run may differ by without being another audit."""
-    from importlib.metadata import version
-
     return {
         "audit": version("neural-audit"),
         "command": shlex.join(["audit", *sys.argv[1:]]) if sys.argv[0].endswith("audit") else "",

@@ -28,12 +28,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
 
 from audit.checking import Check, Measurement
 from audit.errors import NotApplicable
+from audit.evidence import Producer, Store
 from audit.judge.findings import fill, words_of
 from audit.plan import build_check
 from audit.record import Guidance, Metric
@@ -218,6 +220,8 @@ class Spent:
         told: why it did not apply, or what it raised; empty where it measured.
         megabytes: by which the process grew at its peak; size: bytes of what it wrote.
         passes, declared: as of `Kept`.
+        asked: how often it asked for evidence, the model's answers among it: a few times, whatever the
+            number of classes, groups or columns.
     """
 
     told: str
@@ -226,6 +230,7 @@ class Spent:
     passes: int = 0
     declared: int = 0
     size: int = 0
+    asked: int = 0
 
 
 def spent(
@@ -243,7 +248,7 @@ def measured(check: Check, subject: Subject) -> Spent:
     """Ask a check, and see what it takes."""
     before, began = peak(), time.perf_counter()
     try:
-        with counting(subject.core) as passes:
+        with counting(subject.core) as passes, noting() as asked:
             check.applies(subject)
             declared = check.cost(subject)
             passes.clear()
@@ -264,6 +269,7 @@ def measured(check: Check, subject: Subject) -> Spent:
         sum(passes),
         declared.forward + shared_passes(subject),
         size,
+        len(asked),
     )
 
 
@@ -398,6 +404,20 @@ def state_of(subject: Subject) -> tuple[Any, ...]:
         subject.inputs.sum().item(),
         subject.meta.model_dump_json(),
     )
+
+
+@contextmanager
+def noting() -> Iterator[list[str]]:
+    """The producer of every evidence that is asked for, made already or not."""
+    asked: list[str] = []
+    get = Store.get
+
+    def noted(store: Store, produce: Producer, *given: Any, **named: Any) -> dict[str, Tensor]:
+        asked.append(produce.name)
+        return get(store, produce, *given, **named)
+
+    with patch.object(Store, "get", noted):
+        yield asked
 
 
 @contextmanager

@@ -3,7 +3,8 @@
 1,000 classes; 50,000 words; tables of 10,000 columns; pictures of 224 x 224; 200 groups of people;
 series of 1,024 steps; all on a small random network, so that what is measured is the check. Printed of
 each check: seconds, megabytes beyond what the process held before, passes and how many were declared,
-and kilobytes in the record. More than 2 GB, or 1.5 times the declared passes, is marked.
+how often evidence was asked for, and kilobytes in the record. More than 2 GB, or 1.5 times the declared
+passes, is marked.
 
     python benchmarks/scale.py [WIDTH]... [--profile quick] [--check robustness.* ...]
 """
@@ -37,7 +38,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     most = int(asked.limit * (1 << 30))
     resource.setrlimit(resource.RLIMIT_DATA, (most, most))
-    print(f"{'':<45} {'s':>7} {'MB':>6} {'passes':>9} {'declared':>9} {'kB':>6}")
+    print(f"{'':<45} {'s':>7} {'MB':>6} {'passes':>9} {'declared':>9} {'asked':>5} {'kB':>6}")
     for what in asked.widths:
         subject = wide_subject(what)
         for check in sorted(registry().checks):
@@ -51,7 +52,7 @@ def main() -> None:
             over = took.megabytes > MEGABYTES or took.passes > OVERRUN * took.declared
             print(
                 f"{line} {took.seconds:>7.1f} {took.megabytes:>6.0f} {took.passes:>9,} "
-                f"{took.declared:>9,} {took.size / 1000:>6.0f}{'  <-- over' if over else ''}",
+                f"{took.declared:>9,} {took.asked:>5} {took.size / 1000:>6.0f}{'  <-- over' if over else ''}",
                 flush=True,
             )
 

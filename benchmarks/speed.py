@@ -28,8 +28,8 @@ from torch import nn
 
 import audit
 from audit.evidence import Batch
-from audit.methods import attributions
 from audit.methods.attacks.ascent import ascent
+from audit.producers import attributions
 from audit.producers.budgets import budget
 
 ROUNDS = 5
@@ -323,7 +323,7 @@ def straight_script() -> None:
             classifier.predict(attack.generate(x[:500].numpy(), y[:500])).argmax(1)
     target = torch.as_tensor(p.argmax(1))[:64]
     some = x[:64].clone()
-    random = audit.methods.attributions.randomised_copy(subject, 1)  # type: ignore[attr-defined]
+    random = attributions.randomised_copy(subject, 1)
     for net in (model, random):
         IntegratedGradients(net).attribute(some.clone(), target=target)
         conv = (net[1] if isinstance(net, nn.Sequential) else net.core).features[5]

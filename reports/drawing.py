@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import functools
 import hashlib
@@ -9,6 +10,7 @@ import importlib.util
 import itertools
 import json
 import re
+import struct
 import subprocess
 import sys
 import threading
@@ -227,9 +229,6 @@ def rows_of(node: Any) -> list[dict[str, Any]]:
 
 def png_size(encoded: str) -> tuple[int, int]:
     """Width and height from the header, so that the page does not jump."""
-    import base64
-    import struct
-
     head = base64.b64decode(encoded[:64])
     width, height = struct.unpack(">II", head[16:24])
     return width, height

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from audit.artifact.opening import Artifact
 from audit.artifact.state import strip_prefixes
 from audit.data.callable import import_user_object
+from audit.entrypoints import zoo
 from audit.errors import AuditError
 from audit.foreign import foreign
 
@@ -49,8 +50,6 @@ def zoo_hint(artifact: Artifact) -> str | None:
     """The file's own `arch`, if it names an architecture of the zoo; nothing else is imported."""
     if not artifact.arch:
         return None
-    from audit.entrypoints import zoo
-
     module = artifact.arch.partition(":")[0]
     for entry in zoo().values():
         if entry.value.partition(":")[0] == module and entry.load().arch == artifact.arch:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save as dump
 from torch import nn
 
 from audit.meta import SubjectMeta
@@ -47,8 +48,6 @@ def save(
         path.parent.mkdir(parents=True, exist_ok=True)
         torch.save({**header, "state_dict": state}, path)
         return path
-    from safetensors.torch import save as dump
-
     # safetensors refuses tied weights: each is written once, and the others are named.
     first: dict[tuple[Any, ...], str] = {}
     aliases: dict[str, str] = {}

@@ -15,7 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from audit.errors import AuditError
+from audit.labels import named
 from audit.meta import Feature, SubjectMeta
 from audit.record import LeftOut
 
@@ -94,8 +97,6 @@ def from_mapping(mapping: Mapping[str, Any], name: str, meta: SubjectMeta) -> Da
 
 def check_lengths(arrays: Mapping[str, Any], name: str) -> None:
     """Raise AuditError, naming the file, where an array has not one entry for each sample."""
-    import numpy as np
-
     shapes = {key: np.shape(array) for key, array in arrays.items()}
     samples = shapes["x"][:1]
     for key, shape in shapes.items():
@@ -111,10 +112,6 @@ def check_lengths(arrays: Mapping[str, Any], name: str) -> None:
 
 def encode_labels(y: Any, meta: SubjectMeta, name: str) -> Any:
     """Class names → indices, where the labels are names."""
-    import numpy as np
-
-    from audit.labels import named
-
     if y is None or np.asarray(y).dtype.kind not in "OUS":
         return y
     return named(np.asarray(y), meta.classes, f"The labels of {name}")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors.numpy import load_file
 
 from audit.data import Dataset, from_mapping
 from audit.errors import AuditError
@@ -29,8 +30,6 @@ def read_arrays(path: Path, meta: SubjectMeta) -> Dataset:
             with np.load(path, allow_pickle=False) as file:
                 arrays = {key: file[key] for key in file.files}
         else:
-            from safetensors.numpy import load_file
-
             arrays = dict(load_file(path))
     except AuditError:
         raise

@@ -22,11 +22,11 @@ from torch import Tensor
 from audit.errors import AuditError, NotApplicable
 from audit.meta import Feature
 from audit.outputs import full
+from audit.record import Figure, Table
 from audit.rooms import INPUTS, room, rooms
 from audit.words import number, share
 
 if TYPE_CHECKING:
-    from audit.record import Figure, Table
     from audit.subject import Subject
 
 Ways = dict[str, Callable[["Subject", Tensor], Tensor]]

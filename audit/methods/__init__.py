@@ -1,1 +1,1 @@
-"""Attacks, attributions and predictions: tensors in and out, no judgement."""
+"""Attacks, certificates, attributions and remedies: how it is done, and no judgement."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import brentq, minimize_scalar
+from scipy.special import logsumexp
 
 
 def fit_temperature(logits: NDArray[np.float64], y: NDArray[np.intp]) -> tuple[float, float, float]:
@@ -17,9 +19,6 @@ def fit_temperature(logits: NDArray[np.float64], y: NDArray[np.intp]) -> tuple[f
         (T, low, high): T > 1 where the model is overconfident; the interval is where twice the
         log-likelihood falls by less than 3.84 (95 %). Bounded to [0.01, 100].
     """
-    from scipy.optimize import brentq, minimize_scalar
-    from scipy.special import logsumexp
-
     true = logits[np.arange(len(y)), y]
 
     def loss(log_t: float) -> float:

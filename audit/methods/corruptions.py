@@ -1,40 +1,60 @@
-"""Inputs as they are met in life: disturbed in the ways of their kind, or a little off everywhere."""
+"""Inputs as they are met in life: disturbed in a way of their kind, or a little off everywhere."""
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor
 
-from audit.evidence import Batch, producer
-from audit.inputs import normal, unpadded
-from audit.outputs import full
+from audit.draws import Draws
+from audit.inputs import Corruption, normal
 
 SEVERITIES = (1, 2, 3, 4, 5)
 
 
-@producer(version=2)
-def corrupted(batch: Batch, *, kind: str, severity: int) -> dict[str, Tensor]:
-    """Logits [n, classes] (or values [n, 1]) for corrupted inputs."""
-    with torch.no_grad():
-        return {"logits": batch.subject.logits(corrupted_x(batch, kind, severity)).float()}
-
-
-def corrupted_x(batch: Batch, kind: str, severity: int) -> Tensor:
-    """The inputs of a batch, disturbed in a way of their kind.
+def corrupted(way: Corruption, x: Tensor, severity: int, *, seed: int | Draws = 0) -> Tensor:
+    """Samples disturbed in a way of their kind.
 
     Args:
-        kind: one of `InputKind.corruptions`. severity: 1 (hardly) to 5 (badly).
+        way: one of `InputKind.corruptions`, such as those of `audit.inputs.image.corruptions`.
+        x: [n, ...] samples.
+        severity: 1 (hardly) to 5 (badly).
+        seed: a sample's disturbance is its own, whatever batch it comes in.
+
+    Example:
+        >>> def dimmed(x, severity, uniform):
+        ...     return x * (1 - severity / 10)
+        >>> corrupted(dimmed, torch.ones(1, 2), 5).tolist()
+        [[0.5, 0.5]]
     """
-    subject = batch.subject
-    return subject.kind.corruptions(subject)[kind](full(batch.x), severity, batch.uniform)
+    draws = Draws.of(seed, len(x))
+    return way(x, severity, lambda stream, shape: draws.uniform(stream, shape, x))
 
 
-@producer(version=1)
-def noisy(batch: Batch, *, strength: float) -> dict[str, Tensor]:
-    """Logits with normal noise on every value that can be off, in its deviations, kept in bounds."""
-    subject, moments = batch.subject, batch.subject.moments
-    noise = normal(batch.uniform, 0, tuple(batch.x.shape[1:])).to(batch.x.device)
-    x = full(batch.x) + noise * subject.kind.noise_spread(subject) * strength
-    x = unpadded(subject, batch.x, x.clamp(moments.low, moments.high))
-    with torch.no_grad():
-        return {"logits": subject.logits(x).float()}
+def noisy(
+    x: Tensor,
+    strength: float,
+    *,
+    spread: Tensor | float = 1.0,
+    low: Tensor | float = -math.inf,
+    high: Tensor | float = math.inf,
+    seed: int | Draws = 0,
+) -> Tensor:
+    """Samples with normal noise on every value, kept in bounds.
+
+    Args:
+        x: [n, ...] samples.
+        strength: standard deviation of the noise, in units of `spread`.
+        spread: of each value, in its own unit; 0 where a value cannot be off.
+        low, high: bounds of the values.
+
+    Example:
+        >>> x = noisy(torch.zeros(1000, 2), 0.5, spread=torch.tensor([2.0, 0.0]))
+        >>> bool((x[:, 0].std() - 1).abs() < 0.1), x[:, 1].abs().max().item()
+        (True, 0.0)
+    """
+    draws = Draws.of(seed, len(x))
+    noise = normal(lambda stream, shape: draws.uniform(stream, shape, x), 0, tuple(x.shape[1:]))
+    changed = x + noise * spread * strength
+    return changed.clamp(torch.as_tensor(low).to(x), torch.as_tensor(high).to(x))

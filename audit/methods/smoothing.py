@@ -6,6 +6,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import beta, norm
 from torch import Tensor
 
 from audit.draws import Draws
@@ -27,8 +28,6 @@ def radius(successes: ArrayLike, n: int, sigma: float, alpha: float = ALPHA) -> 
         [...] sigma times the normal quantile of the Clopper–Pearson lower bound of its probability;
         0 where that is not above a half.
     """
-    from scipy.stats import beta, norm
-
     k = np.asarray(successes, dtype=float)
     with np.errstate(invalid="ignore"):
         lower = np.where(k > 0, beta.ppf(alpha, k, n - k + 1), 0.0)

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
+from audit.meta import Feature
 from audit.methods.attacks.budgets import Budget, Norm
 from audit.methods.attacks.goals import Victim
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from audit.meta import Feature
-    from audit.subject import Subject
+from audit.subject import Subject
 
 
 def victim(subject: Subject, x: Tensor, y: Tensor, margin: float = 0.0) -> tuple[Victim, Tensor]:

@@ -17,6 +17,9 @@ from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import brentq
+from scipy.sparse import csr_array
+from scipy.special import betainc, ndtr, ndtri, stdtrit
 
 from audit.record import LimitedBy, Metric, Slice
 from audit.statistics.intervals import QUANTILES, effective_n, undefined
@@ -150,8 +153,6 @@ class Family:
 
     def together(self, tails: Floats) -> Floats:
         """The tails at which limits hold for all pairs at once, wrong in 2 `tails` of all cases."""
-        from scipy.special import ndtr
-
         ranges = [studentised_range(len(self.names), 1 - 2 * tail) for tail in tails.tolist()]
         return ndtr(-np.array(ranges) / np.sqrt(2))
 
@@ -353,8 +354,6 @@ def means(
     errors = np.sqrt((squares + within) / np.maximum(sizes, 1) / np.maximum(worth, 1))
 
     def limits(tails: Floats) -> tuple[Floats, Floats]:
-        from scipy.special import stdtrit
-
         half = -stdtrit(np.maximum(worth - 1, 1), tails[:, None]) * errors
         half = np.where(sizes > 0, half, np.inf)
         centre = np.where(sizes > 0, values, 0.0 if edges is None else sum(edges) / 2)
@@ -367,8 +366,6 @@ def means(
 
 def clustered(groups: Groups, clusters: Groups, values: Floats) -> tuple[Floats, Floats | None]:
     """What each group's samples are worth [G], and how the groups' estimates hang together [G, G]."""
-    from scipy.sparse import csr_array
-
     names = list(groups)
     worth = np.array(
         [
@@ -404,7 +401,6 @@ def mid_p(successes: Floats, sizes: Floats, tails: Floats) -> tuple[Floats, Floa
     Returns:
         (low, high), each [T, G].
     """
-    from scipy.special import betainc
 
     def limit(k: Floats) -> Floats:
         """The share below which k successes or more are seen too seldom."""
@@ -425,9 +421,6 @@ def mid_p(successes: Floats, sizes: Floats, tails: Floats) -> tuple[Floats, Floa
 @functools.lru_cache(maxsize=512)
 def studentised_range(groups: int, level: float) -> float:
     """The quantile of the range of `groups` independent standard normal numbers (Tukey)."""
-    from scipy.optimize import brentq
-    from scipy.special import ndtr, ndtri
-
     if groups == 2:
         return float(np.sqrt(2) * ndtri((1 + level) / 2))
     z = np.linspace(-9, 21, 1501)

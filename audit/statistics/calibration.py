@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtr, stdtrit
 
 from audit.record import Metric, Slice
 from audit.statistics.intervals import QUANTILES, undefined, unseen
@@ -46,8 +47,6 @@ def calibration_error(
         within: [n] labels; errors that cancel between them do not cancel here.
         clusters: [n] labels; folds are of whole clusters, and noise is counted by cluster.
     """
-    from scipy.special import stdtrit
-
     p, hit = np.asarray(confidence, dtype=np.float64), np.asarray(correct, dtype=np.float64)
     n = len(p)
     own = np.arange(n) if clusters is None else np.unique(clusters, return_inverse=True)[1]
@@ -255,14 +254,10 @@ def believed(cells: Cells, size: Floats, total: Floats, variance: Floats) -> tup
 
 def folded(mean: Floats, spread: Floats) -> Floats:
     """The mean of |normal(mean, spread)|."""
-    from scipy.special import ndtr
-
     z = mean / np.maximum(spread, 1e-150)
     return spread * np.sqrt(2 / np.pi) * np.exp(-z * z / 2) + mean * (1 - 2 * ndtr(-z))
 
 
 def folded_tail(mean: Floats, spread: Floats) -> Floats:
     """How likely the sign of the mean is wrong."""
-    from scipy.special import ndtr
-
     return ndtr(-np.abs(mean) / np.maximum(spread, 1e-150))

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import brentq
+from scipy.special import ndtri, stdtrit
 
 from audit.record import Metric, Slice
 
@@ -40,8 +42,6 @@ def wilson(successes: float, n: float, level: float = LEVEL) -> tuple[float, flo
     Returns:
         (low, high), each in [0, 1].
     """
-    from scipy.special import ndtri
-
     z = float(ndtri(0.5 + level / 2))
     p = successes / n
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)
@@ -59,9 +59,6 @@ def tango(gained: float, lost: float, n: float, q: float) -> float:
     Args:
         gained, lost: pairs of `n` that went from no to yes, and from yes to no; need not be whole.
     """
-    from scipy.optimize import brentq
-    from scipy.special import ndtri
-
     z = float(ndtri(q))
 
     def score(difference: float) -> float:
@@ -90,8 +87,6 @@ def effective_n(values: NDArray[np.float64], clusters: NDArray[Any]) -> float:
         values: [n] floats.
         clusters: [n] labels; samples of one cluster are not independent.
     """
-    from scipy.special import stdtrit
-
     n = len(values)
     _, inverse, sizes = np.unique(clusters, return_inverse=True, return_counts=True)
     k = len(sizes)

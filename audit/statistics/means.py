@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import stdtrit
 
 from audit.record import LimitedBy, Metric, Slice
+from audit.statistics.between import mid_p
 from audit.statistics.intervals import (
     QUANTILES,
     Edges,
@@ -79,8 +81,6 @@ def mean(
         values: [n] floats.
         edges: the lowest and the highest that a value can be.
     """
-    from scipy.special import stdtrit
-
     data = np.asarray(values, dtype=np.float64)
     n = len(data)
     if n < 2 or not np.isfinite(data).all():
@@ -176,8 +176,6 @@ def difference(
 
 def share_difference(first: float, second: float, worth: Sequence[float]) -> dict[float, float]:
     """The kept quantiles of the difference of two shares of different samples."""
-    from audit.statistics.between import mid_p
-
     shares = np.array([first, second])
     tails = np.minimum(QUANTILES, 1 - np.array(QUANTILES))[:, None]
     low, high = mid_p(shares * worth, np.array(worth), tails)
@@ -196,8 +194,6 @@ def welch(
     A side whose values are all alike is given what one more sample as unlike as the other side's values,
     or as all, would tell.
     """
-    from scipy.special import stdtrit
-
     spreads = [float(a.var(ddof=1)), float(b.var(ddof=1))]
     width = None if edges is None or None in edges else (edges[1] - edges[0]) / 2  # type: ignore[operator]
     whole = float(np.concatenate([a, b]).var())

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit, stdtrit
 
 from audit.record import LimitedBy, Metric
 from audit.statistics.intervals import quantiles_of, undefined, unseen
@@ -27,7 +28,6 @@ def auroc(
         positive, negative: [n], [m] scores, higher for positive.
         clusters: labels of both, where samples come in clusters (Obuchowski 1997).
     """
-    from scipy.special import expit, stdtrit
     from scipy.stats import rankdata
 
     p, q = np.asarray(positive, dtype=np.float64), np.asarray(negative, dtype=np.float64)

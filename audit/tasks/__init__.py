@@ -20,10 +20,10 @@ from torch import Tensor
 from audit.errors import NotApplicable
 from audit.labels import Labels
 from audit.meta import Output, SubjectMeta
+from audit.record import Metric, Slice
 from audit.scores import log_odds
 
 if TYPE_CHECKING:
-    from audit.record import Metric, Slice
     from audit.subject import Subject
     from audit.subject.builder import Draft
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-    from torch import Tensor
-
-    from audit.checking import Context
-    from audit.evidence import Producer
+from audit.checking import Context
+from audit.evidence import Producer
 
 
 @dataclass(frozen=True)
@@ -39,8 +38,6 @@ class Attack:
         Args:
             fields: of the evidence, such as 'broken' and 'x'; all where None.
         """
-        import torch
-
         whole = samples
         if self.asked_of:
             whole = context.samples(max(self.asked_of, len(samples)))

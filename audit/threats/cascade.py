@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from audit.checking import Context
+from audit.producers.attacks import apgd, minimum_eps, recategorised, smallest_l2, square, unmasked
 from audit.threats.attack import Attack
 from audit.threats.threat import Threat
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-    from torch import Tensor
-
-    from audit.checking import Context
 
 REACH = 4.0  # times eps: how far the search for the smallest change goes
 HALVINGS = 7
@@ -70,8 +70,6 @@ class Fallen:
     @classmethod
     def by(cls, made: dict[str, Tensor], name: str) -> Fallen:
         """By one attack, from its evidence."""
-        import torch
-
         broken = made["broken"].clone()
         return cls(
             broken,
@@ -133,8 +131,6 @@ class Cascade:
                 that is for masked ones.
             points: are the adversarial points wanted?
         """
-        import torch
-
         x = ["x"] if points else []
         first, *others = self.stages
         made = first.attack.on(context, samples, ["broken", *GRADIENTS, *x])
@@ -170,8 +166,6 @@ def smallest_change(threat: Threat, *, around: bool = False, changes: int = 0) -
         around: masked gradients.
         changes: categories that are others before the numbers move.
     """
-    from audit.producers.attacks import minimum_eps, smallest_l2
-
     name = "search for the smallest change"
     if threat.norm == "l2":
         return Attack(
@@ -225,7 +219,6 @@ def worst_case(
         changes: categories of a row that may be others at once.
         draws: that an answer around masked gradients is the mean of.
     """
-    from audit.producers.attacks import apgd, recategorised, square, unmasked
 
     def auto(name: str, on: On, **parameters: Any) -> Stage:
         return Stage(Attack(name, apgd, {**threat.parameters, **parameters}), on, white=True)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from audit.errors import NotApplicable
+from audit.subject import Subject
 from audit.words import number
-
-if TYPE_CHECKING:
-    from audit.subject import Subject
 
 Norm = Literal["linf", "l2"]
 # An L2 budget for the eps of every value: this share of the longest change that eps allows. It meets

@@ -21,7 +21,8 @@ from pydantic import Field
 from audit import statistics
 from audit.checking import Check, Context, Cost, Expectation, Measurement
 from audit.errors import NotApplicable
-from audit.methods.quantisation import predict_int8, quantisable
+from audit.methods.quantisation import quantisable
+from audit.producers.quantisation import predict_int8
 from audit.record import Guidance
 from audit.subject import Subject
 from audit.words import amount, number, span
@@ -41,7 +42,7 @@ class Quantisation(Check):
 
     def applies(self, subject: Subject) -> None:
         subject.require("judged")
-        if not quantisable(subject):
+        if not quantisable(subject.core):
             raise NotApplicable("the network has no linear, convolutional or recurrent layer")
 
     def cost(self, subject: Subject) -> Cost:

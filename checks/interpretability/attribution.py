@@ -35,7 +35,7 @@ TAGS = ["NIST AI RMF MEASURE 2.9", "EU AI Act Article 13"]
 
 
 class Attribution(Check):
-    """An attribution method. A subclass says which producer of `audit.methods.attributions`."""
+    """An attribution method. A subclass says which producer of `audit.producers.attributions`."""
 
     samples: int = Field(default=64, ge=8, description="how many samples are explained")
 

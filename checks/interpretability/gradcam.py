@@ -18,7 +18,7 @@ from pydantic import Field
 from audit.checking import Context, Cost
 from audit.checks.interpretability.attribution import TRUST_TESTS, Attribution
 from audit.errors import NotApplicable
-from audit.methods.attributions import gradcam, last_convolution
+from audit.producers.attributions import gradcam, last_convolution
 from audit.subject import Subject
 
 

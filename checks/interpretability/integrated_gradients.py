@@ -17,7 +17,7 @@ from pydantic import Field
 
 from audit.checking import Context, Cost
 from audit.checks.interpretability.attribution import TRUST_TESTS, Attribution
-from audit.methods.attributions import integrated_gradients
+from audit.producers.attributions import integrated_gradients
 from audit.subject import Subject
 
 

@@ -18,7 +18,7 @@ from pydantic import Field
 from audit import statistics
 from audit.checking import Context, Cost
 from audit.checks.interpretability.attribution import TRUST_TESTS, Attribution
-from audit.methods.attributions import lime
+from audit.producers.attributions import lime
 from audit.record import Metric
 from audit.subject import Subject
 

@@ -19,8 +19,8 @@ from pydantic import Field
 
 from audit.checking import Context, Cost
 from audit.checks.interpretability.attribution import TRUST_TESTS, Attribution
-from audit.methods.attributions import shap
 from audit.methods.screening import players
+from audit.producers.attributions import shap
 from audit.subject import Subject
 
 MOST = 20_000  # rows asked for one order of the parts, there and back

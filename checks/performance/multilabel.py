@@ -10,6 +10,7 @@ intervals are over samples.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -56,49 +57,12 @@ class Multilabel(Check):
             edges=(-1, 1),
         )
         exact = statistics.proportion("exact_match", right.all(1), clusters=clusters)
-        hits, calls = (said & y).astype(float), said.astype(float) + y
-
-        def counted(index: NDArray[np.intp]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-            weights = np.stack([np.bincount(row, minlength=n) for row in index]).astype(float)
-            return weights @ hits, weights @ calls
-
-        def micro(index: NDArray[np.intp]) -> NDArray[np.float64]:
-            found, called = counted(index)
-            with np.errstate(invalid="ignore"):
-                return np.asarray(2 * found.sum(1) / called.sum(1))
-
-        def macro(index: NDArray[np.intp]) -> NDArray[np.float64]:
-            found, called = counted(index)
-            known = called > 0
-            return np.asarray(
-                np.where(known, 2 * found / np.where(known, called, 1), 0).sum(1)
-                / np.maximum(known.sum(1), 1)
-            )
-
-        scores = [
-            statistics.bootstrap(name, of, n, clusters=clusters, seed=context.seed, draws=1000)
-            for name, of in (("micro_f1", micro), ("macro_f1", macro))
-        ]
+        scores = f1(said, y, clusters, context.seed)
         z = answers.double().numpy()
         told = [
             told_apart(name, z[:, i], y[:, i], scored, clusters)
             for i, name in enumerate(subject.classes)
         ]
-        table = Table(
-            title="By label",
-            columns=["label", "n with it", "found", "true where said", "F1", "AUROC"],
-            rows=[
-                [
-                    subject.classes[i],
-                    int(y[:, i].sum()),
-                    ratio(hits[:, i].sum(), y[:, i].sum()),
-                    ratio(hits[:, i].sum(), said[:, i].sum()),
-                    ratio(2 * hits[:, i].sum(), calls[:, i].sum()),
-                    told[i].value,
-                ]
-                for i in range(k)
-            ],
-        )
         lost = f" {(~scored).sum():,} answers are NaN or infinite, and count as wrong." * bool(
             (~scored).any()
         )
@@ -111,7 +75,7 @@ class Multilabel(Check):
             f"{number(scores[1].value)} ({span(scores[1].low, scores[1].high)}). Every label is right "
             f"on {amount(exact)} of the samples.{lost}",
             metrics=[labels_right, gain, exact, *scores, *told],
-            tables=[table],
+            tables=[by_label(subject.classes, said, y, told)],
             figures=self.picture(told),
             per_unit=[pack("exact_match", right.all(1))],
             guidance={
@@ -187,6 +151,61 @@ def told_apart(
         clusters=None if clusters is None else (clusters[has], clusters[has_not]),
     )
     return found.model_copy(update={"slice": {"label": name}})
+
+
+def f1(
+    said: NDArray[np.bool_], y: NDArray[np.bool_], clusters: NDArray[Any] | None, seed: int
+) -> list[Metric]:
+    """Micro and macro F1 of what is said [n, labels] of what is so [n, labels]."""
+    hits, calls = (said & y).astype(float), said.astype(float) + y
+
+    def counted(index: NDArray[np.intp]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        weights = np.stack([np.bincount(row, minlength=len(y)) for row in index]).astype(float)
+        return weights @ hits, weights @ calls
+
+    def micro(index: NDArray[np.intp]) -> NDArray[np.float64]:
+        found, called = counted(index)
+        with np.errstate(invalid="ignore"):
+            return np.asarray(2 * found.sum(1) / called.sum(1))
+
+    def macro(index: NDArray[np.intp]) -> NDArray[np.float64]:
+        found, called = counted(index)
+        known = called > 0
+        return np.asarray(
+            np.where(known, 2 * found / np.where(known, called, 1), 0).sum(1)
+            / np.maximum(known.sum(1), 1)
+        )
+
+    return [
+        statistics.bootstrap(name, of, len(y), clusters=clusters, seed=seed, draws=1000)
+        for name, of in (("micro_f1", micro), ("macro_f1", macro))
+    ]
+
+
+def by_label(
+    classes: Sequence[str], said: NDArray[np.bool_], y: NDArray[np.bool_], told: Sequence[Metric]
+) -> Table:
+    """How often each label is found, and true where it is said.
+
+    Args:
+        said, y: [n, labels]. told: how well its scores tell each label.
+    """
+    hits = said & y
+    return Table(
+        title="By label",
+        columns=["label", "n with it", "found", "true where said", "F1", "AUROC"],
+        rows=[
+            [
+                name,
+                int(y[:, i].sum()),
+                ratio(hits[:, i].sum(), y[:, i].sum()),
+                ratio(hits[:, i].sum(), said[:, i].sum()),
+                ratio(2 * hits[:, i].sum(), said[:, i].sum() + y[:, i].sum()),
+                told[i].value,
+            ]
+            for i, name in enumerate(classes)
+        ],
+    )
 
 
 def ratio(part: float, whole: float) -> float | None:

@@ -20,7 +20,8 @@ from audit.checking import Check, Context, Cost, Expectation, Measurement
 from audit.checks.robustness.toll import quality
 from audit.errors import NotApplicable
 from audit.evidence import Batch
-from audit.methods.corruptions import SEVERITIES, corrupted, corrupted_x
+from audit.methods.corruptions import SEVERITIES
+from audit.producers.corruptions import corrupted, corrupted_x
 from audit.record import Figure, Guidance, Metric, Slice
 from audit.subject import Subject
 from audit.words import amount, number, span

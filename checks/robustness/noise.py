@@ -20,7 +20,7 @@ from audit.checking import Check, Context, Cost, Expectation, Measurement, asked
 from audit.checks.robustness.toll import from_to, quality
 from audit.errors import NotApplicable
 from audit.meta import Number
-from audit.methods.corruptions import noisy
+from audit.producers.corruptions import noisy
 from audit.record import Guidance, Slice
 from audit.subject import Subject
 from audit.words import amount, number, share, span

@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from audit import figures, statistics
@@ -20,7 +21,7 @@ from audit.checks.robustness.evasion import TAGS
 from audit.meta import Number
 from audit.methods.smoothing import ALPHA, radius
 from audit.producers.smoothing import smooth_attack, smoothed
-from audit.record import Guidance, Validity
+from audit.record import Guidance, Metric, Validity
 from audit.subject import Subject
 from audit.threats.threat import default_eps, require_small_change
 from audit.words import amount, number, share
@@ -86,30 +87,17 @@ class RandomisedSmoothing(Check):
             "clean_accuracy", context.predictions().correct[chosen], clusters=clusters
         )
         metrics = [clean, base]
-        rows = []
-        for at in np.linspace(0, 1.1 * ceiling, POINTS):
-            m = statistics.proportion("r", right & (proven >= at), clusters=clusters)
-            rows.append(
-                {
-                    "radius": at,
-                    "accuracy": m.value,
-                    "low": m.low,
-                    "high": m.high,
-                    "series": "proven at least",
-                }
+        rows = [
+            point(
+                at,
+                statistics.proportion("r", right & (proven >= at), clusters=clusters),
+                "proven at least",
             )
+            for at in np.linspace(0, 1.1 * ceiling, POINTS)
+        ]
         contradicted = 0
         for at in (eps * m for m in MULTIPLES):
-            broken = context.evidence(
-                smooth_attack,
-                chosen,
-                ["broken"],
-                eps=at,
-                sigma=sigma,
-                steps=self.steps,
-                draws=8,
-                judging=JUDGING,
-            )["broken"].numpy()
+            broken = self.broken(context, chosen, at)
             certified = right & (proven >= at)
             # A hundred judging draws err now and then where the vote is close.
             contradicted += int((certified & broken).sum())
@@ -125,15 +113,7 @@ class RandomisedSmoothing(Check):
                     slice={"radius": at},
                 ),
             ]
-            rows.append(
-                {
-                    "radius": at,
-                    "accuracy": robust.value,
-                    "low": robust.low,
-                    "high": robust.high,
-                    "series": "attack leaves at most",
-                }
-            )
+            rows.append(point(at, robust, "attack leaves at most"))
         last = metrics[-1]
         return Measurement(
             answer=f"With noise of {number(sigma)} the majority answer is right on {amount(clean)} of "
@@ -174,9 +154,34 @@ class RandomisedSmoothing(Check):
             },
         )
 
+    def broken(self, context: Context, samples: NDArray[np.intp], eps: float) -> NDArray[np.bool_]:
+        """[n] does an attack within `eps` change the majority's answer?"""
+        found = context.evidence(
+            smooth_attack,
+            samples,
+            ["broken"],
+            eps=eps,
+            sigma=self.noise(context.subject),
+            steps=self.steps,
+            draws=8,
+            judging=JUDGING,
+        )
+        return found["broken"].numpy()
+
     def expectations(self, subject: Subject) -> list[Expectation]:
         return [
             Expectation(
                 metric="smoothed_accuracy", op="not_shown_below", bound=0.5, severity="info"
             )
         ]
+
+
+def point(radius: float, accuracy: Metric, series: str) -> dict[str, Any]:
+    """A point of the curve, with its interval."""
+    return {
+        "radius": radius,
+        "accuracy": accuracy.value,
+        "low": accuracy.low,
+        "high": accuracy.high,
+        "series": series,
+    }

@@ -23,7 +23,7 @@ from audit.checks.robustness.remedy import Remedy
 from audit.errors import NotApplicable
 from audit.meta import Number
 from audit.producers.attacks import apgd, square
-from audit.record import Guidance, Metric, Slice
+from audit.record import Figure, Guidance, Metric, Slice
 from audit.subject import Subject
 from audit.threats.threat import default_eps, require_small_change
 from audit.words import amount, number, share, span
@@ -73,30 +73,10 @@ class Rejection(Check):
         lead = scores[:, -1] - scores[:, -2]
         right = context.predictions().correct
         set_on, held = chosen[::2], chosen[1::2]
-        if right[set_on].sum() < FEWEST:
-            raise NotApplicable(
-                f"only {int(right[set_on].sum())} answers are right: no threshold follows"
-            )
-        threshold = float(np.quantile(lead[set_on][right[set_on]], self.refused))
+        threshold = self.threshold(lead[set_on][right[set_on]])
         clusters = context.clusters(held)
-
-        def harmed(margin: float) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-            """[held] can the attack get a wrong answer accepted, and has it no gradient?"""
-            broken = np.zeros(len(held), dtype=bool)
-            for loss in ("ce", "dlr"):
-                found = context.evidence(
-                    apgd,
-                    held,
-                    ["broken", "zero_gradient"],
-                    eps=eps,
-                    steps=self.steps,
-                    loss=loss,
-                    margin=margin,
-                )
-                broken |= found["broken"].numpy()
-            return broken, found["zero_gradient"].numpy()
-
-        (without, _), (with_, flat) = harmed(0.0), harmed(threshold)
+        without, _ = self.harmed(context, held, 0.0)
+        with_, flat = self.harmed(context, held, threshold)
         blind = context.evidence(square, held, ["broken"], eps=eps, queries=QUERIES)[
             "broken"
         ].numpy()
@@ -125,30 +105,13 @@ class Rejection(Check):
             (y[held] == context.predictions().predicted[held])[given],
             clusters=None if clusters is None else clusters[given],
         )
-        rows = [
-            {"label": label, "value": m.value, "low": m.low, "high": m.high}
-            for label, m in (
-                ("harm, nothing refused", before),
-                ("harm, with refusals", after),
-                ("answers given", coverage),
-                ("right of those", accepted),
-            )
-        ]
         return Measurement(
             answer=f"Refusing answers that lead by less than {number(threshold)} gives {amount(coverage)} "
             f"of the unattacked answers. An attack that knows of it, within eps {number(eps)}, gets "
             f"{amount(after)} wrong answers accepted instead of {amount(before)} (paired "
             f"{number(gain.value)} fewer, {span(gain.low, gain.high)}), of {len(held)} samples.",
             metrics=[gain, before, after, coverage, accepted],
-            figures=[
-                figures.intervals(
-                    rows,
-                    value="share of samples",
-                    title="With and without refusals",
-                    caption="; ".join(f"{r['label']} {share(float(r['value'] or 0))}" for r in rows)
-                    + ".",
-                )
-            ],
+            figures=[picture(before, after, coverage, accepted)],
             validity=[
                 no_zero_gradient(flat[right[held]]),
                 fewer_left(
@@ -170,6 +133,34 @@ class Rejection(Check):
             },
         )
 
+    def threshold(self, leads: NDArray[np.float64]) -> float:
+        """The lead that so many of the right unattacked answers fall short of, as may be refused.
+
+        Raises:
+            NotApplicable: too few are right.
+        """
+        if len(leads) < FEWEST:
+            raise NotApplicable(f"only {len(leads)} answers are right: no threshold follows")
+        return float(np.quantile(leads, self.refused))
+
+    def harmed(
+        self, context: Context, held: NDArray[np.intp], threshold: float
+    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """[held] can an attack get a wrong answer accepted, and has it no gradient?"""
+        broken = np.zeros(len(held), dtype=bool)
+        for loss in ("ce", "dlr"):
+            found = context.evidence(
+                apgd,
+                held,
+                ["broken", "zero_gradient"],
+                eps=self.size(context.subject),
+                steps=self.steps,
+                loss=loss,
+                margin=threshold,
+            )
+            broken |= found["broken"].numpy()
+        return broken, found["zero_gradient"].numpy()
+
     def expectations(self, subject: Subject) -> list[Expectation]:
         return [
             Expectation(
@@ -180,3 +171,22 @@ class Rejection(Check):
                 severity="info",
             )
         ]
+
+
+def picture(before: Metric, after: Metric, coverage: Metric, accepted: Metric) -> Figure:
+    """What an attack does with and without refusals, and what they cost."""
+    rows = [
+        {"label": label, "value": m.value, "low": m.low, "high": m.high}
+        for label, m in (
+            ("harm, nothing refused", before),
+            ("harm, with refusals", after),
+            ("answers given", coverage),
+            ("right of those", accepted),
+        )
+    ]
+    return figures.intervals(
+        rows,
+        value="share of samples",
+        title="With and without refusals",
+        caption="; ".join(f"{r['label']} {share(float(r['value'] or 0))}" for r in rows) + ".",
+    )

@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from audit import figures, statistics
 from audit.checking import Context, Cost, Expectation
-from audit.checks.robustness.evasion import Beyond, unattacked
+from audit.checks.robustness.evasion import Beyond, Outcome, unattacked
 from audit.checks.robustness.fair_attack import (
     fair_cost,
     same_answer_twice,
     white_box_validity,
 )
+from audit.checks.robustness.norm_bounded import NormBounded
 from audit.checks.robustness.pgd import PGD
 from audit.record import Figure, Guidance, Metric, Table, Validity
 from audit.subject import Subject
@@ -35,8 +36,6 @@ from audit.threats.threat import Threat
 from audit.words import number, share
 
 if TYPE_CHECKING:  # which imports this file
-    from audit.checks.robustness.evasion import Outcome
-    from audit.checks.robustness.norm_bounded import NormBounded
     from audit.checks.robustness.worst_case import WorstCase
     from audit.checks.robustness.worst_case_l2 import WorstCaseL2
 

@@ -9,12 +9,15 @@ import os
 import pytest
 
 import audit
+from audit.checks.imbalance.classes import Classes
 from audit.entrypoints import reporter
 from audit.registry import registry
-from audit.testing import OVERRUN, WIDE, spent, wide_subject
+from audit.testing import CLASSES, GROUPS, OVERRUN, WIDE, spent, wide_subject
 
 WHOLE = os.environ.get("CONTRACT") == "all"
 MEGABYTES = 2048  # beyond what the process held before
+# How often a check asks for evidence: below every width, so that what is asked once a class is seen.
+ASKED = 150
 RECORD, REPORT = 5_000_000, 1_000_000
 SHORT = {
     "classes": ["calibration.reliability", "imbalance.classes", "performance.classification"],
@@ -41,6 +44,7 @@ def test_checks_stay_within_memory_and_declared_passes(wide):
         assert not took.told, (check, took.told)
         assert took.megabytes <= MEGABYTES, (check, took)
         assert took.passes <= OVERRUN * took.declared, (check, took)
+        assert took.asked <= ASKED < GROUPS, (check, took)
         assert took.size <= RECORD, (check, took)
 
 
@@ -53,6 +57,24 @@ def test_a_record_and_a_report_of_many_stay_small_and_say_what_they_leave_out(wh
     assert len(record.model_dump_json()) < RECORD
     assert len(report) < REPORT
     assert "they are in the record" in report
+
+
+def test_answers_that_are_asked_for_once_a_class_are_told(monkeypatch):
+    """They cost no pass after the first time, and yet all samples times all classes each time."""
+
+    class Forgetful(Classes):
+        def examine(self, context):
+            for _ in context.subject.classes:
+                context.predictions()
+            return super().examine(context)
+
+    subject = wide_subject("classes")
+    once = spent("imbalance.classes", subject)
+    monkeypatch.setattr("audit.testing.build_check", lambda *_: Forgetful())
+    relapsed = spent("imbalance.classes", subject)
+    assert once.passes == relapsed.passes
+    assert once.asked <= ASKED
+    assert relapsed.asked == once.asked + CLASSES
 
 
 def test_memory_that_a_check_takes_is_told(monkeypatch):

@@ -8,15 +8,16 @@ from torch import nn
 
 import audit
 from audit.checking import Context
-from audit.methods import attributions, screening
-from audit.methods.attributions import (
+from audit.methods import screening
+from audit.producers import attributions
+from audit.producers.attributions import (
     gradcam,
     integrated_gradients,
     lime,
     randomised_copy,
     shap,
 )
-from audit.methods.explanations import explanation
+from audit.producers.explanations import explanation
 from audit.scores import log_odds
 
 

@@ -4,19 +4,23 @@ import doctest
 import importlib
 import inspect
 import pkgutil
+import re
 
 import pytest
 import torch
 from torch import nn
 
-from audit.methods import attacks, smoothing
+from audit.methods import attacks, attributions, corruptions, quantisation, smoothing
 from audit.methods.attacks import ascent, square
 
 MODULES = [
     *(
         importlib.import_module(m.name)
-        for m in pkgutil.iter_modules(attacks.__path__, "audit.methods.attacks.")
+        for package in (attacks, attributions)
+        for m in pkgutil.iter_modules(package.__path__, f"{package.__name__}.")
     ),
+    corruptions,
+    quantisation,
     smoothing,
 ]
 
@@ -33,10 +37,11 @@ def test_every_function_of_a_model_samples_and_labels_shows_an_example():
         for module in MODULES
         for name, function in inspect.getmembers(module, inspect.isfunction)
         if function.__module__ == module.__name__
-        and list(inspect.signature(function).parameters)[:1] == ["model"]
-        and name != "votes"
+        and re.match("model|score,x,target,", ",".join(inspect.signature(function).parameters))
+        and name not in {"votes", "neighbours", "coalition_values"}
     }
     assert {"pgd", "apgd", "square", "patch", "smallest_l2", "unmasked", "universal"} <= set(shown)
+    assert {"integrated_gradients", "gradcam", "shap", "lime", "faithfulness"} <= set(shown)
     assert all(shown.values()), [name for name, has in shown.items() if not has]
 
 

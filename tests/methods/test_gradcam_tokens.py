@@ -8,7 +8,7 @@ from torch import nn
 import audit
 from audit.checking import Context
 from audit.errors import NotApplicable
-from audit.methods.attributions import grid_of
+from audit.methods.attributions.class_activation import grid_of
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
 
 from audit.draws import Draws
 from audit.methods.attacks.ascent import Ascended, as_valid, restarted
-from audit.methods.attacks.budgets import Bounds, Budget, Norm, expand
+from audit.methods.attacks.budgets import Ball, Bounds, Budget, Norm, expand
 from audit.methods.attacks.goals import Loss, Model, Victim, gradient_of, losses
 
 MOMENTUM = 0.75
@@ -23,6 +24,97 @@ def checkpoints(steps: int) -> list[int]:
         points.append(max(1, round(now * steps)))
         before, now = now, now + max(now - before - 0.03, 0.06)
     return sorted({p for p in points if p < steps})
+
+
+@dataclass
+class Climb:
+    """Where the m samples stand that are attacked still: points [m, ...] and, of each, numbers [m].
+
+    Attributes:
+        rows: which samples of the batch they are.
+        current, previous: the points of this step and of the one before; value, gradient: of the loss at
+            `current`; wrong: does it break the sample?
+        best, best_at, best_gradient: the highest loss so far, its point, and the gradient there.
+        size: of the next step, in budgets.
+        rises, best_before, size_before: steps since the last checkpoint that raised the loss, and how
+            things stood there.
+    """
+
+    ball: Ball
+    rows: Tensor
+    current: Tensor
+    previous: Tensor
+    value: Tensor
+    gradient: Tensor
+    wrong: Tensor
+    best: Tensor
+    best_at: Tensor
+    best_gradient: Tensor
+    size: Tensor
+    rises: Tensor
+    best_before: Tensor
+    size_before: Tensor
+
+    @classmethod
+    def at(cls, point: Tensor, ball: Ball, seen: tuple[Tensor, Tensor, Tensor]) -> Climb:
+        """The start of all samples of a batch, and the loss, gradient and answers seen there."""
+        value, gradient, wrong = seen
+        size = torch.full_like(value, 2.0)
+        return cls(
+            ball=ball,
+            rows=torch.arange(len(point), device=point.device),
+            current=point,
+            previous=point,
+            value=value,
+            gradient=gradient,
+            wrong=wrong,
+            best=value,
+            best_at=point,
+            best_gradient=gradient,
+            size=size,
+            rises=torch.zeros_like(value),
+            best_before=value,
+            size_before=size,
+        )
+
+    def __getitem__(self, keep: Tensor) -> Climb:
+        """Only some of the samples."""
+        return Climb(**{f.name: getattr(self, f.name)[keep] for f in fields(self)})
+
+    def move(self, momentum: float) -> None:
+        """One step along the gradient, and on in the direction of the last one."""
+        towards = expand(self.size, self.current) * self.ball.direction(self.gradient)
+        z = self.ball.project(self.current + towards)
+        moved = self.current + momentum * (z - self.current)
+        moved = moved + (1 - momentum) * (self.current - self.previous)
+        self.previous, self.current = self.current, self.ball.project(moved)
+
+    def learn(self, value: Tensor, gradient: Tensor, wrong: Tensor) -> None:
+        """Take in what was seen at the current points."""
+        self.rises = self.rises + (value > self.value)
+        better = value > self.best
+        self.best = torch.where(better, value, self.best)
+        self.best_at = torch.where(expand(better, self.current), self.current, self.best_at)
+        self.best_gradient = torch.where(expand(better, gradient), gradient, self.best_gradient)
+        self.value, self.gradient, self.wrong = value, gradient, wrong
+
+    def look_back(self, steps: int) -> None:
+        """At a checkpoint: whoever is stuck goes back to the best point and on in steps of half the size.
+
+        Args:
+            steps: since the last one.
+        """
+        stuck = self.rises < ENOUGH * steps
+        stuck |= (self.size == self.size_before) & (self.best <= self.best_before)
+        self.size_before, self.best_before = self.size, self.best
+        self.size = torch.where(stuck, self.size / 2, self.size)
+        back = stuck & ~self.wrong
+        there = expand(back, self.current)
+        self.current = torch.where(there, self.best_at, self.current)
+        self.previous = torch.where(there, self.best_at, self.previous)
+        self.gradient = torch.where(there, self.best_gradient, self.gradient)
+        self.value = torch.where(back, self.best, self.value)
+        self.rises = torch.zeros_like(self.rises)
 
 
 def ascend(
@@ -45,10 +137,6 @@ def ascend(
     """
     ball = allowed.around(x)
     aimed = y if aimed is None else aimed
-    result = x.clone()
-    broken = torch.zeros(len(x), dtype=torch.bool, device=x.device)
-    open_ = torch.arange(len(x), device=x.device)
-    current = x if start is None else ball.start(start)
 
     def look(point: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         point = point.detach().requires_grad_(True)
@@ -57,80 +145,32 @@ def ascend(
         gradient = gradient_of(value.sum(), point)
         return value.detach(), gradient, scores.detach().argmax(1) != y[rows]
 
-    value, gradient, wrong = look(current, open_)
-    first, zero, fixed = value.clone(), ball.flat(gradient), ~ball.movable
-    best, best_at, best_gradient = value.clone(), current.clone(), gradient.clone()
-    highest = best.clone()
-    previous = current
-    size = torch.full((len(x),), 2.0, device=x.device)
-    rises = torch.zeros(len(x), device=x.device)
-    best_before, size_before = best.clone(), size.clone()
+    begin = x if start is None else ball.start(start)
+    climb = Climb.at(begin, ball, look(begin, torch.arange(len(x), device=x.device)))
+    first, zero = climb.value, ball.flat(climb.gradient)
+    highest = first.clone()
+    result = x.clone()
+    broken = torch.zeros(len(x), dtype=torch.bool, device=x.device)
     last, marks = 0, set(checkpoints(steps))
     for step in range(1, steps + 1):
-        if bool(wrong.any()):
-            result[open_[wrong]] = current[wrong]
-            broken[open_[wrong]] = True
-            keep = ~wrong
-            ball = ball[keep]
-            (
-                open_,
-                current,
-                previous,
-                value,
-                gradient,
-                best,
-                best_at,
-                best_gradient,
-                size,
-                rises,
-                best_before,
-                size_before,
-            ) = (
-                t[keep]
-                for t in (
-                    open_,
-                    current,
-                    previous,
-                    value,
-                    gradient,
-                    best,
-                    best_at,
-                    best_gradient,
-                    size,
-                    rises,
-                    best_before,
-                    size_before,
-                )
-            )
-        if len(open_) == 0:
+        if bool(climb.wrong.any()):
+            done = climb[climb.wrong]
+            result[done.rows] = done.current
+            broken[done.rows] = True
+            climb = climb[~climb.wrong]
+        if len(climb.rows) == 0:
             break
-        z = ball.project(current + expand(size, current) * ball.direction(gradient))
-        weight = 1.0 if step == 1 else MOMENTUM
-        moved = current + weight * (z - current) + (1 - weight) * (current - previous)
-        previous, current = current, ball.project(moved)
-        before = value
-        value, gradient, wrong = look(current, open_)
-        rises += value > before
-        better = value > best
-        best = torch.where(better, value, best)
-        best_at = torch.where(expand(better, current), current, best_at)
-        best_gradient = torch.where(expand(better, current), gradient, best_gradient)
-        highest[open_] = best
+        climb.move(1.0 if step == 1 else MOMENTUM)
+        climb.learn(*look(climb.current, climb.rows))
+        highest[climb.rows] = climb.best
         if step in marks:
-            stuck = rises < ENOUGH * (step - last)
-            stuck |= (size == size_before) & (best <= best_before)
-            size_before, best_before = size.clone(), best.clone()
-            size = torch.where(stuck, size / 2, size)
-            back = expand(stuck & ~wrong, current)
-            current = torch.where(back, best_at, current)
-            previous = torch.where(back, best_at, previous)
-            gradient = torch.where(back, best_gradient, gradient)
-            value = torch.where(stuck & ~wrong, best, value)
-            rises, last = torch.zeros_like(rises), step
-    if len(open_):
-        result[open_] = torch.where(expand(wrong, current), current, best_at)
-        broken[open_[wrong]] = True
-    return Ascended(result, broken, result, (highest > first) | broken | fixed, zero)
+            climb.look_back(step - last)
+            last = step
+    if len(climb.rows):
+        wrong = expand(climb.wrong, climb.current)
+        result[climb.rows] = torch.where(wrong, climb.current, climb.best_at)
+        broken[climb.rows[climb.wrong]] = True
+    return Ascended(result, broken, result, (highest > first) | broken | ~ball.movable, zero)
 
 
 def apgd(

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 import audit
-from audit.methods.quantisation import int8_copy, to_int8, to_uint8
+from audit.methods.quantisation import to_int8, to_uint8
+from audit.producers.quantisation import int8_copy
 
 from ...conftest import table_data
 

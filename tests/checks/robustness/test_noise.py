@@ -42,7 +42,7 @@ def test_the_loss_is_that_of_the_normal_distribution(gap, state):
 
 def test_categories_stay():
     from audit.checking import Context
-    from audit.methods.corruptions import noisy
+    from audit.producers.corruptions import noisy
 
     s = subject(1.0, 100)
     with torch.no_grad():

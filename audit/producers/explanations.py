@@ -7,8 +7,9 @@ import shap
 from numpy.typing import NDArray
 from torch import Tensor
 
-from audit.methods.attributions import in_chunks, score_function
+from audit.methods.attributions.scores import in_chunks
 from audit.outputs import full
+from audit.producers.attributions import score_function
 from audit.subject import Subject
 
 
@@ -23,7 +24,7 @@ def explanation(
 
     Args:
         samples: [n] indices of the samples that are explained.
-        found: evidence of `audit.methods.attributions`: players [n, parts], target [n].
+        found: evidence of `audit.producers.attributions`: players [n, parts], target [n].
 
     Returns:
         values [n, parts]; base_values [n], so that both add up to the score of the answered class;
