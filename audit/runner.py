@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 import platform
+import random
 import shlex
 import sys
 import time
@@ -37,7 +38,7 @@ from audit.record import (
     VerdictRecord,
 )
 from audit.registry import registry
-from audit.remembering import remember, remembered
+from audit.remembering import MEASURED, remember, remembered
 from audit.subject import Subject
 from audit.watching import ROWS, Course, Watch
 
@@ -119,7 +120,7 @@ def run(
             "date": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
             "seconds": round(time.perf_counter() - started, 3),
             "checks": seconds,
-            "evidence": {"computed": store.computed, "reused": store.reused},
+            "evidence": store.ledger.told,
             **({"pass": pace} if pace else {}),
             **({"budget": budget} if budget else {}),
         },
@@ -158,6 +159,8 @@ def one_by_one(
     """What each check measured, and the seconds that it took."""
     records: list[CheckRecord] = []
     seconds: dict[str, float] = {}
+    if not confirmed(planned, context):
+        context.store.ledger.rejected.add(MEASURED)
     for number, item in enumerate(planned):
         if course:
             course.begin(number)
@@ -165,6 +168,20 @@ def one_by_one(
         records.append(run_one(item, context))
         seconds[item.check.id] = round(time.perf_counter() - began, 3)
     return records, seconds
+
+
+def confirmed(planned: Sequence[Planned], context: Context) -> bool:
+    """Does one check, drawn at random among those that were measured before, measure the same again?"""
+    known = []
+    for item in planned:
+        context.most = item.most
+        if not item.state and (record := remembered(item.check, context)) is not None:
+            known.append((item, record))
+    if not known:
+        return True
+    item, before = random.SystemRandom().choice(known)
+    again = measured(item, context)
+    return again.model_dump(exclude={"method"}) == before.model_dump(exclude={"method"})
 
 
 def unimportable() -> list[CheckRecord]:
@@ -182,21 +199,25 @@ def unimportable() -> list[CheckRecord]:
     ]
 
 
-def run_one(item: Planned, context: Context) -> CheckRecord:
-    """Measure one check; what it raises becomes its outcome."""
-    check_ = item.check
-    record = CheckRecord(
-        id=check_.id,
-        kind=check_.kind,
-        remedies=list(check_.remedies),
-        title=check_.title,
-        core=check_.core,
-        explained_by=list(check_.explained_by),
+def blank(check: Check) -> CheckRecord:
+    """The record of a check that was not measured."""
+    return CheckRecord(
+        id=check.id,
+        kind=check.kind,
+        remedies=list(check.remedies),
+        title=check.title,
+        core=check.core,
+        explained_by=list(check.explained_by),
         state="untested",
-        needs_data=check_.needs_data,
-        method=check_.explanation(),
-        parameters=check_.model_dump(mode="json"),
+        needs_data=check.needs_data,
+        method=check.explanation(),
+        parameters=check.model_dump(mode="json"),
     )
+
+
+def run_one(item: Planned, context: Context) -> CheckRecord:
+    """Measure one check, unless it was measured before; what it raises becomes its outcome."""
+    check_, record = item.check, blank(item.check)
     if item.state:
         record.state, record.why, record.reason = item.state, item.why, item.reason
         if item.why == "budget":  # what is missing of the verdict for it
@@ -205,9 +226,13 @@ def run_one(item: Planned, context: Context) -> CheckRecord:
             ]
         return record
     context.most = item.most
-    known = remembered(check_, context)
-    if known is not None:
-        return known
+    return remembered(check_, context) or measured(item, context)
+
+
+def measured(item: Planned, context: Context) -> CheckRecord:
+    """Measure one check, and keep what it measured."""
+    check_, record = item.check, blank(item.check)
+    context.most = item.most
     try:
         with unharmed(context.subject.core):
             measurement = check_.measure(context)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from audit.judge.comparison import Change
 from audit.record import STATES, AuditRecord, Finding, State
 from audit.watching import ROWS, Tick
-from audit.words import count, number, slice_text
+from audit.words import count, evidence_notes, number, slice_text
 
 if TYPE_CHECKING:
     from audit.selftesting import SelftestRecord
@@ -198,6 +198,9 @@ def summary(record: AuditRecord, report: Path | None = None) -> str:
             f"  ! left out: {item.how_many:,} {plain(item.what, 60)}: {plain(item.why, 100)}"
         )
     lines += [f"  ! {plain(note, 140)}" for note in verdict.notes[:4]]
+    lines += [
+        f"  ! {plain(note, 240)}" for note in evidence_notes(record.timing.get("evidence", {}))
+    ]
     lines += ["" if found else "  no findings", f"  {counts_text(record)}"]
     if report is not None:
         lines.append(f"  report: {report}")
