@@ -315,6 +315,10 @@ class Check(BaseModel, ABC):
         context.spent.clear()
         context.store.asked.clear()
         measurement = self.examine(context)
+        if not isinstance(measurement, Measurement):
+            raise TypeError(
+                f"{self.id} hands over {type(measurement).__name__} where a Measurement is due"
+            )
         if context.unanswered and not self.counts_unanswered:
             measurement.left_out.append(
                 LeftOut(

@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from audit.accepting import Unacceptable, accepted
 from audit.budget import Budget, parse_budget
 from audit.checking import Check, Context
 from audit.errors import NotApplicable
@@ -236,32 +237,25 @@ def measured(item: Planned, context: Context) -> CheckRecord:
     try:
         with unharmed(context.subject.core):
             measurement = check_.measure(context)
-            defaults = [*check_.expectations(context.subject), *measurement.expectations]
             cost = check_.cost(context.subject)
             record.cost = {"forward": cost.forward, "backward": cost.backward}
+            record = accepted(record, measurement)
+            defaults = [*check_.expectations(context.subject), *measurement.expectations]
     except NotApplicable as reason:
         record.why, record.reason = "not_applicable", str(reason)
         remember(check_, context, record)
         return record
     except KeyboardInterrupt:
         raise
+    except Unacceptable as error:
+        record.state, record.why = "broken", "raised"
+        record.reason = f"what it measured is no measurement: {error}"
+        return record
     except BaseException as error:  # noqa: BLE001 - a check may raise anything; the others still run
         where = traceback.extract_tb(error.__traceback__)[-1]
         record.state, record.why = "broken", "raised"
         record.reason = f"{told(error)} ({Path(where.filename).name}, line {where.lineno})"
         return record
-    for name in (
-        "answer",
-        "metrics",
-        "validity",
-        "tables",
-        "figures",
-        "per_unit",
-        "guidance",
-        "left_out",
-        "conclusions",
-    ):
-        setattr(record, name, getattr(measurement, name))
     if not context.examples:
         record.figures = [f for f in record.figures if not f.example]
     record.defaults = [e.model_dump(mode="json") for e in defaults]
