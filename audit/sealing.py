@@ -57,7 +57,8 @@ def seal_of(key: str, name: str, tensor: Tensor) -> str:
     """The digest of a tensor under its name, kept under a key."""
     digest = hashlib.blake2b(f"{key}\n{name}\n{tensor.dtype}\n{list(tensor.shape)}\n".encode())
     if tensor.numel():
-        digest.update(tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy())
+        flat = tensor.detach().contiguous().reshape(-1).view(torch.uint8)
+        digest.update(flat.numpy().tobytes())
     return digest.hexdigest()[:32]
 
 
