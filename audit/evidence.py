@@ -218,8 +218,18 @@ class Store:
             self.folder,
             self.examples,
             progress=self.progress,
+            memory=self.memory,
             ledger=self.ledger,
         )
+
+    def forget(self, keys: set[str]) -> None:
+        """Throw away what was made under these keys, and all that was made of the subject."""
+        self.subject.forget_derived()
+        self.ledger.made -= keys
+        for key in keys:
+            self.memory.pop(key, None)
+            for path in self.folder.glob(f"*/{key}*") if self.folder is not None else ():
+                path.unlink(missing_ok=True)
 
     def once(self, name: str, asked: str, value: int) -> int:
         """A number that was settled for this subject when it was first asked for; now, where it never was."""
