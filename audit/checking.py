@@ -215,9 +215,7 @@ class Context:
     def training(self) -> Context:
         """The same for the training data, where the subject has some."""
         part = self.subject.with_samples(self.subject.training)
-        store = Store(part, self.store.seed, self.store.folder, self.store.examples)
-        store.progress = self.store.progress
-        return replace(self, subject=part, store=store, most=None)
+        return replace(self, subject=part, store=self.store.beside(part), most=None)
 
     def variant(self, name: str, core: nn.Module, before: nn.Module | None = None) -> Context:
         """The same data with another network in the model's place: a remedy tried out.
@@ -228,9 +226,7 @@ class Context:
             before: done to inputs, in their units, before anything else.
         """
         twin = self.subject.with_network(name, core, before)
-        store = Store(twin, self.store.seed, self.store.folder, self.store.examples)
-        store.progress = self.store.progress
-        return replace(self, subject=twin, store=store)
+        return replace(self, subject=twin, store=self.store.beside(twin))
 
     def progress(self, what: str, done: int, of: int) -> None:
         """Tell whoever watches how far something is that is no evidence of a producer."""
@@ -354,6 +350,10 @@ class Check(BaseModel, ABC):
         context.spent.clear()
         context.store.asked.clear()
         measurement = self.examine(context)
+        if not isinstance(measurement, Measurement):
+            raise TypeError(
+                f"{self.id} hands over {type(measurement).__name__} where a Measurement is due"
+            )
         if context.unanswered and not self.counts_unanswered:
             measurement.left_out.append(
                 LeftOut(

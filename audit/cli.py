@@ -260,17 +260,25 @@ def settled(options: argparse.Namespace) -> Config:
 def command_run(options: argparse.Namespace) -> int:
     """Audit a model and write the reports; the verdict's exit code."""
     from audit.budget import parse_budget
-    from audit.entrypoints import reporter
-    from audit.judge import read_record
-    from audit.plan import build_check, known_check, select
-    from audit.registry import registry
+    from audit.folders import alone_in, make_folder
 
     config = settled(options)
     if config.run.budget is not None:
         parse_budget(config.run.budget)
     out = Path(config.out)
     make_folder(out)
-    forget(out, config.baseline)
+    with alone_in(out):
+        forget(out, config.baseline)
+        return audit_into(out, config, options)
+
+
+def audit_into(out: Path, config: Config, options: argparse.Namespace) -> int:
+    """Audit the model as it is asked for, and write the reports into a folder; the verdict's exit code."""
+    from audit.entrypoints import reporter
+    from audit.judge import read_record
+    from audit.plan import build_check, known_check, select
+    from audit.registry import registry
+
     baseline = read_record(config.baseline) if config.baseline else None
     policy = config.judge_policy(options.fail_on)
     chosen = select(config.check, "--check") if config.check else set()
@@ -318,18 +326,6 @@ def command_run(options: argparse.Namespace) -> int:
     options.written = paths["json"]
     say(reporter("console").summary(record, paths["html"]))
     return record.verdict.exit_code
-
-
-def make_folder(out: Path) -> None:
-    """Make the folder that is written to, before anything expensive is done.
-
-    Raises:
-        AuditError: it cannot be made.
-    """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise AuditError(f"--out {out}: the folder cannot be made ({error.strerror}).") from None
 
 
 def forget(out: Path, baseline: str | None) -> None:
@@ -468,6 +464,7 @@ def command_zoo(options: argparse.Namespace) -> int:
 def command_selftest(options: argparse.Namespace) -> int:
     """Plant faults in reference models; 0 where all are found and no clean twin is flagged."""
     from audit.entrypoints import reporter
+    from audit.folders import alone_in, make_folder
     from audit.record import write_atomic
     from audit.selftesting import chosen, selftest
 
@@ -481,7 +478,7 @@ def command_selftest(options: argparse.Namespace) -> int:
     chosen(options.fault)
     out = Path(options.out)
     make_folder(out)
-    with reporter("console").Progress() as progress:
+    with alone_in(out), reporter("console").Progress() as progress:
         record = selftest(
             options.fault,
             profile=options.profile,

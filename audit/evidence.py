@@ -1,8 +1,8 @@
 """What is expensive and shared between checks: computed once, in batches, safe against a kill.
 
 A producer is a function decorated with `@producer(version)`. It answers for one batch; the store runs it
-over all batches, keeps each as soon as it is done, and hands back the whole. On disk as safetensors, never
-pickle; without a folder, in memory.
+over all batches, keeps each as soon as it is done, and hands back the whole. On disk as safetensors with a
+seal (`audit.sealing`), never pickle; without a folder, in memory.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ import functools
 import hashlib
 import json
 import platform
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,12 +21,11 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from audit.draws import Draws
 from audit.record import write_atomic
+from audit.sealing import Damaged, sealed_tensors, sealed_text, unsealed_tensors, unsealed_text
 from audit.subject import Subject
 from audit.subject.wrapping import computing_in
 
@@ -36,6 +36,8 @@ UNANSWERED = "unanswered"
 # And the passes that it took, forward and backward.
 PASSES = "passes"
 BESIDE = (UNANSWERED, PASSES)
+FEW = 8  # samples that are asked again, of a producer whose kept answers are used
+CLOSE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -110,14 +112,69 @@ def library_versions() -> dict[str, str]:
     return {name: package_version(name) for name in names}
 
 
+@dataclass(frozen=True)
+class Asked:
+    """One batch that a producer is asked for.
+
+    Attributes:
+        chosen: indices of its samples.
+        key: of what is kept.
+    """
+
+    produce: Producer
+    parameters: Mapping[str, Any]
+    chosen: NDArray[np.intp]
+    key: str
+
+    @property
+    def folder(self) -> str:
+        return self.produce.__name__
+
+
+@dataclass
+class Ledger:
+    """What came of keeping evidence, over all stores of one audit.
+
+    Attributes:
+        computed, reused: how many batches were made, and how many were found.
+        damaged: how many files did not hold what was kept in them, and were made again.
+        rejected: producers whose kept answers were others when they were asked again; all of theirs were
+            made again.
+        unwritable: why nothing can be kept in the folder; empty where it can.
+        confirmed: producers that were asked again.
+        made: keys of what was made since.
+    """
+
+    computed: int = 0
+    reused: int = 0
+    damaged: int = 0
+    rejected: set[str] = field(default_factory=set)
+    unwritable: str = ""
+    confirmed: set[str] = field(default_factory=set)
+    made: set[str] = field(default_factory=set)
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What is to be said of it."""
+        return {
+            "computed": self.computed,
+            "reused": self.reused,
+            **({"damaged": self.damaged} if self.damaged else {}),
+            **({"rejected": sorted(self.rejected)} if self.rejected else {}),
+            **({"unwritable": self.unwritable} if self.unwritable else {}),
+        }
+
+
 @dataclass
 class Store:
     """Evidence about one subject, keyed by all that decides it.
 
+    What is found on disk is used where its seal holds, and where what is made again agrees: of the first
+    answers of each producer that are reused, a few samples of one batch, drawn at random, are asked again.
+
     Attributes:
         folder: where batches are kept; None keeps them in memory.
         examples: may the folder hold what shows single samples?
-        computed, reused: how many batches were made, and how many were found.
         unanswered: how many samples were answered with NaN or infinity, over all that was asked.
         asked: of each batch that was asked for, the passes forward and backward that it took when it was
             made; who wants to know what is asked from now on empties it.
@@ -127,12 +184,11 @@ class Store:
     seed: int = 0
     folder: Path | None = None
     examples: bool = True
-    computed: int = 0
-    reused: int = 0
     unanswered: int = 0
     asked: dict[str, tuple[int, int]] = field(default_factory=dict)
     progress: Progress | None = None
     memory: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+    ledger: Ledger = field(default_factory=Ledger)
 
     def __post_init__(self) -> None:
         if self.folder is not None and not self.examples:
@@ -154,6 +210,27 @@ class Store:
         ]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
+    def beside(self, subject: Subject) -> Store:
+        """The store of another subject of the same audit."""
+        return Store(
+            subject,
+            self.seed,
+            self.folder,
+            self.examples,
+            progress=self.progress,
+            memory=self.memory,
+            ledger=self.ledger,
+        )
+
+    def forget(self, keys: set[str]) -> None:
+        """Throw away what was made under these keys, and all that was made of the subject."""
+        self.subject.forget_derived()
+        self.ledger.made -= keys
+        for key in keys:
+            self.memory.pop(key, None)
+            for path in self.folder.glob(f"*/{key}*") if self.folder is not None else ():
+                path.unlink(missing_ok=True)
+
     def once(self, name: str, asked: str, value: int) -> int:
         """A number that was settled for this subject when it was first asked for; now, where it never was."""
         if self.folder is None:
@@ -161,10 +238,13 @@ class Store:
         key = hashlib.sha256(f"{self.base}\n{asked}".encode()).hexdigest()[:32]
         path = self.folder / name / f"{key}.json"
         try:
-            return int(json.loads(path.read_text(encoding="utf-8")))
+            return int(json.loads(unsealed_text(path, key)))
         except (OSError, ValueError, TypeError):
-            write_atomic(path, json.dumps(value))
-            return value
+            pass
+        except Damaged:
+            self.ledger.damaged += 1
+        self.write(path, sealed_text(key, json.dumps(value)))
+        return value
 
     def get(
         self,
@@ -178,88 +258,166 @@ class Store:
         Args:
             fields: which of the answers to load; all where None.
         """
-        digests = self.subject.sample_digests()
-        name = f"{produce.name}@{produce.version}"
-        request = json.dumps([name, parameters], sort_keys=True, default=repr)
         parts: list[dict[str, Tensor]] = []
-        size = self.subject.batch_size
-        for start in range(0, len(samples), size):
-            chosen = samples[start : start + size]
-            content = "".join(digests[i] for i in chosen)
-            key = hashlib.sha256(f"{self.base}\n{request}\n{content}".encode()).hexdigest()[:32]
+        reused: list[tuple[Asked, dict[str, Tensor]]] = []
+        for start, asked in self.batches(produce, samples, parameters):
             if self.progress:
                 self.progress(produce.__name__, start, len(samples))
-            found = self.load(produce, key, fields)
+            found = self.load(asked, fields)
             if found is None:
-                x, y = self.subject.batch(chosen)
-                seeds = np.array(
-                    [
-                        int.from_bytes(
-                            hashlib.blake2b(
-                                f"{self.seed} {name} {digests[i]}".encode(), digest_size=8
-                            ).digest(),
-                            "little",
-                        )
-                        for i in chosen
-                    ],
-                    dtype=np.uint64,
-                )
-                network = self.subject.network
-                with (
-                    network.collecting_unanswered() as unanswered,
-                    network.counting() as passes,
-                    computing_in(self.subject.inputs.dtype),
-                ):
-                    made = produce(Batch(self.subject, x, y, seeds), **parameters)
-                kept = {k: v.detach().cpu().contiguous() for k, v in made.items()}
-                if unanswered:
-                    kept[UNANSWERED] = rows_of(unanswered, len(chosen))
-                kept[PASSES] = torch.tensor([passes])
-                self.keep(produce, key, kept)
-                self.computed += 1
+                kept = self.make(asked)
+                self.keep(asked, kept)
+                self.ledger.computed += 1
                 found = kept if fields is None else only(kept, fields)
             else:
-                self.reused += 1
-            lost = found.get(UNANSWERED)
+                self.ledger.reused += 1
+                reused.append((asked, found))
+            parts.append(found)
+        if not self.confirm(reused):
+            self.ledger.rejected.add(produce.name)
+            self.ledger.reused -= len(reused)
+            return self.get(produce, samples, fields, **parameters)
+        for (_, asked), part in zip(self.batches(produce, samples, parameters), parts, strict=True):
+            lost = part.get(UNANSWERED)
             self.unanswered += 0 if lost is None else int(lost.sum())
-            if PASSES in found:
-                forward, backward = found[PASSES][0].tolist()
-                self.asked[key] = (forward, backward)
-            parts.append({k: v for k, v in found.items() if k not in BESIDE})
+            if PASSES in part:
+                forward, backward = part[PASSES][0].tolist()
+                self.asked[asked.key] = (forward, backward)
         if self.progress:
             self.progress(produce.__name__, len(samples), len(samples))
-        return {k: torch.cat([part[k] for part in parts]) for k in parts[0]} if parts else {}
+        names = [name for name in parts[0] if name not in BESIDE] if parts else []
+        return {name: torch.cat([part[name] for part in parts]) for name in names}
 
-    def load(
-        self, produce: Producer, key: str, fields: Sequence[str] | None
-    ) -> dict[str, Tensor] | None:
+    def batches(
+        self, produce: Producer, samples: NDArray[np.intp], parameters: Mapping[str, Any]
+    ) -> Iterator[tuple[int, Asked]]:
+        """The batches in which samples are asked, each with where it begins."""
+        digests = self.subject.sample_digests()
+        request = json.dumps(
+            [f"{produce.name}@{produce.version}", parameters], sort_keys=True, default=repr
+        )
+        for start in range(0, len(samples), self.subject.batch_size):
+            chosen = samples[start : start + self.subject.batch_size]
+            content = "".join(digests[i] for i in chosen)
+            key = hashlib.sha256(f"{self.base}\n{request}\n{content}".encode()).hexdigest()[:32]
+            yield start, Asked(produce, parameters, chosen, key)
+
+    def make(self, asked: Asked) -> dict[str, Tensor]:
+        """The producer's answers for one batch, and what stands beside them."""
+        digests = self.subject.sample_digests()
+        name = f"{asked.produce.name}@{asked.produce.version}"
+        x, y = self.subject.batch(asked.chosen)
+        seeds = np.array(
+            [
+                int.from_bytes(
+                    hashlib.blake2b(
+                        f"{self.seed} {name} {digests[i]}".encode(), digest_size=8
+                    ).digest(),
+                    "little",
+                )
+                for i in asked.chosen
+            ],
+            dtype=np.uint64,
+        )
+        network = self.subject.network
+        with (
+            network.collecting_unanswered() as unanswered,
+            network.counting() as passes,
+            computing_in(self.subject.inputs.dtype),
+        ):
+            made = asked.produce(Batch(self.subject, x, y, seeds), **asked.parameters)
+        kept = {k: v.detach().cpu().contiguous() for k, v in made.items()}
+        if unanswered:
+            kept[UNANSWERED] = rows_of(unanswered, len(asked.chosen))
+        kept[PASSES] = torch.tensor([passes])
+        return kept
+
+    def confirm(self, reused: list[tuple[Asked, dict[str, Tensor]]]) -> bool:
+        """Are kept answers the same when they are asked again? A few of one batch, drawn at random.
+
+        Whole batches only where answers depend on the company that samples come in.
+        """
+        if not reused or self.folder is None or reused[0][0].produce.name in self.ledger.confirmed:
+            return True
+        lots = random.SystemRandom()  # nobody who plants something knows what will be drawn
+        asked, found = lots.choice(reused)
+        self.ledger.confirmed.add(asked.produce.name)
+        rows = np.array(sorted(lots.sample(range(len(asked.chosen)), min(FEW, len(asked.chosen)))))
+        few = self.make(replace(asked, chosen=asked.chosen[rows]))
+        return agree(found, few, rows) or agree(
+            found, self.make(asked), np.arange(len(asked.chosen))
+        )
+
+    def load(self, asked: Asked, fields: Sequence[str] | None) -> dict[str, Tensor] | None:
+        """What is kept of a batch; None: nothing that can be used."""
+        known = self.memory.get(asked.key)
+        if known is not None:
+            return known if fields is None else only(known, fields)
         if self.folder is None:
-            kept = self.memory.get(key)
-            return kept if kept is None or fields is None else only(kept, fields)
-        parts = [self.folder / produce.__name__ / f"{key}{PUBLIC}"]
-        if produce.private and (fields is None or set(fields) & set(produce.private)):
-            parts.append(self.folder / produce.__name__ / f"{key}{PRIVATE}")
+            return None
+        if asked.produce.name in self.ledger.rejected and asked.key not in self.ledger.made:
+            return None
+        private = asked.produce.private
+        parts = [PUBLIC]
+        if private and (fields is None or set(fields) & set(private)):
+            parts.append(PRIVATE)
         found: dict[str, Tensor] = {}
         try:
-            for path in parts:
-                with safe_open(path, framework="pt") as file:
-                    for name in list(file.keys()):
-                        if fields is None or name in fields or name in BESIDE:
-                            found[name] = file.get_tensor(name)
-        except (SafetensorError, OSError):
-            return None  # not there, or damaged: made again
-        return found
+            for part in parts:
+                found |= unsealed_tensors(
+                    self.folder / asked.folder / f"{asked.key}{part}",
+                    asked.key + part,
+                    lambda name: fields is None or name in fields or name in BESIDE,
+                )
+        except OSError:
+            return None
+        except Damaged:
+            self.ledger.damaged += 1
+            return None
+        sized = all(
+            len(v) == len(asked.chosen) for name, v in found.items() if name != PASSES and v.ndim
+        )
+        return found if sized and (fields is None or set(fields) <= set(found)) else None
 
-    def keep(self, produce: Producer, key: str, tensors: dict[str, Tensor]) -> None:
+    def keep(self, asked: Asked, tensors: dict[str, Tensor]) -> None:
+        """Keep what was made: in the folder, or in memory where there is none that can be written."""
+        self.ledger.made.add(asked.key)
         if self.folder is None:
-            self.memory[key] = tensors
+            self.memory[asked.key] = tensors
             return
-        private = {k: v for k, v in tensors.items() if k in produce.private}
-        public = {k: v for k, v in tensors.items() if k not in produce.private}
-        place = self.folder / produce.__name__
-        if private and self.examples:
-            write_atomic(place / f"{key}{PRIVATE}", save(private))
-        write_atomic(place / f"{key}{PUBLIC}", save(public))
+        private = {k: v for k, v in tensors.items() if k in asked.produce.private}
+        public = {k: v for k, v in tensors.items() if k not in asked.produce.private}
+        for part, held in ((PRIVATE, private if self.examples else {}), (PUBLIC, public)):
+            path = self.folder / asked.folder / f"{asked.key}{part}"
+            if held and not self.write(path, sealed_tensors(asked.key + part, held)):
+                self.memory[asked.key] = tensors
+
+    def write(self, path: Path, content: str | bytes) -> bool:
+        """Write a file that is only kept to save time; was it written?"""
+        try:
+            write_atomic(path, content)
+        except OSError as error:
+            self.ledger.unwritable = (
+                self.ledger.unwritable or error.strerror or type(error).__name__
+            )
+            return False
+        return True
+
+
+def agree(found: Mapping[str, Tensor], made: Mapping[str, Tensor], rows: NDArray[np.intp]) -> bool:
+    """Are the rows of what was found those that were made, but for the last digits?"""
+    for name, kept in found.items():
+        if name in BESIDE:
+            continue
+        own, again = kept[rows], made.get(name)
+        if again is None or again.shape != own.shape or again.dtype != own.dtype:
+            return False
+        if own.is_floating_point():
+            if not torch.allclose(own, again, rtol=CLOSE, atol=CLOSE, equal_nan=True):
+                return False
+        elif not torch.equal(own, again):
+            return False
+    return True
 
 
 def only(tensors: dict[str, Tensor], fields: Sequence[str]) -> dict[str, Tensor]:

@@ -10,6 +10,8 @@ import base64
 import hashlib
 import json
 import math
+import os
+import secrets
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
@@ -22,6 +24,7 @@ from audit.errors import AuditError
 from audit.text import LONGEST_TEXT, clean_all
 
 SCHEMA_VERSION = 2
+PARTIAL = ".partial"  # the end of the name of a file that is being written
 
 State = Literal["met", "undecided", "failed", "broken", "untested"]
 # Why a state is what it is: the type that decisions read; the sentence beside it is for people.
@@ -604,7 +607,11 @@ def write_atomic(path: str | Path, content: str | bytes) -> Path:
     """Write a file so that a kill leaves the old one or the new one, never half of one."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(content.encode() if isinstance(content, str) else content)
-    partial.replace(path)
+    # Who writes the same file meanwhile has a partial one of his own.
+    partial = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}{PARTIAL}")
+    try:
+        partial.write_bytes(content.encode() if isinstance(content, str) else content)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
     return path

@@ -18,21 +18,26 @@ from types import ModuleType
 from pydantic import ValidationError
 
 from audit.checking import Check, Context
-from audit.record import CheckRecord, write_atomic
+from audit.record import CheckRecord
+from audit.sealing import Damaged, sealed_text, unsealed_text
 
 # What shows single samples of the data is kept under a name of its own, as evidence is.
 PUBLIC, PRIVATE = ".json", ".samples.json"
+MEASURED = "measured"
 
 
 def remembered(check: Check, context: Context) -> CheckRecord | None:
     """What the check measured before, where it was asked the same; None where it was not."""
-    path = place(check, context)
-    if path is None:
+    path, store = place(check, context), context.store
+    if path is None or (MEASURED in store.ledger.rejected and path.name not in store.ledger.made):
         return None
     try:
-        found = CheckRecord.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError):
-        return None  # not there, or damaged: measured again
+        found = CheckRecord.model_validate_json(unsealed_text(path, path.name))
+    except OSError:
+        return None
+    except (Damaged, ValidationError):
+        store.ledger.damaged += 1
+        return None
     return found if found.id == check.id else None
 
 
@@ -41,7 +46,8 @@ def remember(check: Check, context: Context, record: CheckRecord) -> None:
     path = place(check, context)
     ends = [e for m in record.metrics for e in (m.value, m.low, m.high) if e is not None]
     if path is not None and all(map(math.isfinite, ends)):
-        write_atomic(path, record.model_dump_json())
+        context.store.ledger.made.add(path.name)
+        context.store.write(path, sealed_text(path.name, record.model_dump_json()))
 
 
 def place(check: Check, context: Context) -> Path | None:
@@ -67,7 +73,7 @@ def place(check: Check, context: Context) -> Path | None:
         str(context.examples),
     ]
     key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
-    return store.folder / "measured" / f"{key}{PRIVATE if context.examples else PUBLIC}"
+    return store.folder / MEASURED / f"{key}{PRIVATE if context.examples else PUBLIC}"
 
 
 @functools.cache

@@ -5,20 +5,20 @@ from __future__ import annotations
 import datetime
 import os
 import platform
+import random
 import shlex
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
+from audit.accepting import Unacceptable, accepted
 from audit.budget import Budget, parse_budget
 from audit.checking import Check, Context
 from audit.errors import NotApplicable
@@ -37,8 +37,9 @@ from audit.record import (
     VerdictRecord,
 )
 from audit.registry import registry
-from audit.remembering import remember, remembered
+from audit.remembering import MEASURED, remember, remembered
 from audit.subject import Subject
+from audit.unharmed import Guard, Harmed
 from audit.watching import ROWS, Course, Watch
 
 
@@ -119,7 +120,7 @@ def run(
             "date": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
             "seconds": round(time.perf_counter() - started, 3),
             "checks": seconds,
-            "evidence": {"computed": store.computed, "reused": store.reused},
+            "evidence": store.ledger.told,
             **({"pass": pace} if pace else {}),
             **({"budget": budget} if budget else {}),
         },
@@ -158,13 +159,30 @@ def one_by_one(
     """What each check measured, and the seconds that it took."""
     records: list[CheckRecord] = []
     seconds: dict[str, float] = {}
+    guard = Guard(context.subject)
+    if not confirmed(planned, context, guard):
+        context.store.ledger.rejected.add(MEASURED)
     for number, item in enumerate(planned):
         if course:
             course.begin(number)
         began = time.perf_counter()
-        records.append(run_one(item, context))
+        records.append(run_one(item, context, guard))
         seconds[item.check.id] = round(time.perf_counter() - began, 3)
     return records, seconds
+
+
+def confirmed(planned: Sequence[Planned], context: Context, guard: Guard) -> bool:
+    """Does one check, drawn at random among those that were measured before, measure the same again?"""
+    known = []
+    for item in planned:
+        context.most = item.most
+        if not item.state and (record := remembered(item.check, context)) is not None:
+            known.append((item, record))
+    if not known:
+        return True
+    item, before = random.SystemRandom().choice(known)
+    again = measured(item, context, guard)
+    return again.model_dump(exclude={"method"}) == before.model_dump(exclude={"method"})
 
 
 def unimportable() -> list[CheckRecord]:
@@ -182,21 +200,28 @@ def unimportable() -> list[CheckRecord]:
     ]
 
 
-def run_one(item: Planned, context: Context) -> CheckRecord:
-    """Measure one check; what it raises becomes its outcome."""
-    check_ = item.check
-    record = CheckRecord(
-        id=check_.id,
-        kind=check_.kind,
-        remedies=list(check_.remedies),
-        title=check_.title,
-        core=check_.core,
-        explained_by=list(check_.explained_by),
+def blank(check: Check) -> CheckRecord:
+    """The record of a check that was not measured."""
+    return CheckRecord(
+        id=check.id,
+        kind=check.kind,
+        remedies=list(check.remedies),
+        title=check.title,
+        core=check.core,
+        explained_by=list(check.explained_by),
         state="untested",
-        needs_data=check_.needs_data,
-        method=check_.explanation(),
-        parameters=check_.model_dump(mode="json"),
+        needs_data=check.needs_data,
+        method=check.explanation(),
+        parameters=check.model_dump(mode="json"),
     )
+
+
+def run_one(item: Planned, context: Context, guard: Guard) -> CheckRecord:
+    """Measure one check, unless it was measured before; what it raises becomes its outcome."""
+    check_, record = item.check, blank(item.check)
+    if guard.spoilt:
+        record.state, record.why, record.reason = "broken", "raised", guard.spoilt
+        return record
     if item.state:
         record.state, record.why, record.reason = item.state, item.why, item.reason
         if item.why == "budget":  # what is missing of the verdict for it
@@ -205,109 +230,45 @@ def run_one(item: Planned, context: Context) -> CheckRecord:
             ]
         return record
     context.most = item.most
-    known = remembered(check_, context)
-    if known is not None:
-        return known
+    return remembered(check_, context) or measured(item, context, guard)
+
+
+def measured(item: Planned, context: Context, guard: Guard) -> CheckRecord:
+    """Measure one check, and keep what it measured; of one that does harm nothing is kept."""
+    check_, record = item.check, blank(item.check)
+    context.most = item.most
+    made = set(context.store.ledger.made)
     try:
-        with unharmed(context.subject.core):
+        with guard.watching():
             measurement = check_.measure(context)
-            defaults = [*check_.expectations(context.subject), *measurement.expectations]
             cost = check_.cost(context.subject)
             record.cost = {"forward": cost.forward, "backward": cost.backward}
+            record = accepted(record, measurement)
+            defaults = [*check_.expectations(context.subject), *measurement.expectations]
     except NotApplicable as reason:
         record.why, record.reason = "not_applicable", str(reason)
         remember(check_, context, record)
         return record
     except KeyboardInterrupt:
         raise
+    except Harmed as error:
+        context.store.forget(context.store.ledger.made - made)
+        record.state, record.why, record.reason = "broken", "raised", str(error)
+        return record
+    except Unacceptable as error:
+        record.state, record.why = "broken", "raised"
+        record.reason = f"what it measured is no measurement: {error}"
+        return record
     except BaseException as error:  # noqa: BLE001 - a check may raise anything; the others still run
         where = traceback.extract_tb(error.__traceback__)[-1]
         record.state, record.why = "broken", "raised"
         record.reason = f"{told(error)} ({Path(where.filename).name}, line {where.lineno})"
         return record
-    for name in (
-        "answer",
-        "metrics",
-        "validity",
-        "tables",
-        "figures",
-        "per_unit",
-        "guidance",
-        "left_out",
-        "conclusions",
-    ):
-        setattr(record, name, getattr(measurement, name))
     if not context.examples:
         record.figures = [f for f in record.figures if not f.example]
     record.defaults = [e.model_dump(mode="json") for e in defaults]
     remember(check_, context, record)
     return record
-
-
-@dataclass(frozen=True)
-class Condition:
-    """What a check could change in a module."""
-
-    modes: tuple[bool, ...]
-    gradients: tuple[bool, ...]
-    hooks: tuple[int, ...]
-    versions: tuple[int, ...]
-
-
-HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-
-
-def condition(model: nn.Module) -> Condition:
-    """What a check must leave as it is."""
-    tensors = [*model.parameters(), *model.buffers()]
-    return Condition(
-        tuple(m.training for m in model.modules()),
-        tuple(t.requires_grad for t in tensors),
-        tuple(len(getattr(m, h, ())) for m in model.modules() for h in HOOKS),
-        tuple(t._version for t in tensors),
-    )
-
-
-@contextmanager
-def unharmed(model: nn.Module) -> Iterator[None]:
-    """Verify that the model is left as it was, and put it right where it is not.
-
-    Raises:
-        RuntimeError: it was changed; names what.
-    """
-    before = condition(model)
-    weights = {k: v.clone() for k, v in model.state_dict().items()}
-    hooks = [(m, h, dict(getattr(m, h, {}))) for m in model.modules() for h in HOOKS]
-    try:
-        yield
-    finally:
-        after = condition(model)
-        if after != before:
-            for module, name, kept in hooks:
-                found = getattr(module, name, None)
-                if found is not None and len(found) != len(kept):
-                    for key in [k for k in found if k not in kept]:
-                        del found[key]
-            for module, mode in zip(model.modules(), before.modes, strict=True):
-                module.training = mode
-            tensors = [*model.parameters(), *model.buffers()]
-            for tensor, needed in zip(tensors, before.gradients, strict=True):
-                tensor.requires_grad_(needed)
-            if after.versions != before.versions:
-                with torch.no_grad():
-                    model.load_state_dict(weights)
-    changed = [
-        name
-        for name, a, b in (
-            ("its mode", before.modes, after.modes),
-            ("which parameters need gradients", before.gradients, after.gradients),
-            ("its hooks", before.hooks, after.hooks),
-            ("its weights or buffers", before.versions, after.versions),
-        )
-        if a != b
-    ]
-    if changed:
-        raise RuntimeError(f"the check changed the model ({', '.join(changed)}); it was put right")
 
 
 def environment(subject: Subject, seed: int) -> dict[str, Any]:

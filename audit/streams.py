@@ -9,6 +9,8 @@ import os
 import sys
 from typing import Any
 
+from audit.text import printed
+
 
 class Unheard(io.FileIO):
     """A file whose reader may have gone: what is written then is lost, and nothing fails.
@@ -67,7 +69,7 @@ def settle_streams() -> None:
 def complain(text: str) -> None:
     """Print to standard error; that it cannot be printed changes nothing."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
-        print(text, file=sys.stderr, flush=True)
+        print(printed(text), file=sys.stderr, flush=True)
 
 
 def say(text: str) -> None:
@@ -77,4 +79,4 @@ def say(text: str) -> None:
         OSError: it cannot, though somebody listens (a full disk).
     """
     with contextlib.suppress(ValueError, AttributeError):  # closed or replaced by somebody's code
-        print(text, flush=True)
+        print(printed(text), flush=True)

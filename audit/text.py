@@ -10,12 +10,14 @@ from typing import Any
 LONGEST_TEXT = 10_000
 LONGEST_NAME = 200
 
-# Control characters but tab and new line, line separators that only some programs know, marks that
-# reorder the text around them, halves of characters, and what Unicode calls no character.
+# Control characters but tab and new line, line separators that only some programs know, what is not seen
+# and marks that reorder the text around them, halves of characters, and what Unicode calls no character.
 UNFIT = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufdd0-\ufdef"
-    "\ufeff\ufff9-\ufffb\ufffe\uffff\ud800-\udfff]"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069"
+    "\ufdd0-\ufdef\ufeff\ufff9-\ufffb\ufffe\uffff\ud800-\udfff\U000e0000-\U000e007f]"
 )
+# What runners of CI jobs take for commands of the job.
+COMMANDS = re.compile(r"^(?=[^\S\n]*::)|##(?=\[|vso)", re.MULTILINE)
 
 
 HALVES = re.compile("[\ud800-\udfff]")
@@ -34,6 +36,11 @@ def clean(text: str, longest: int | None = LONGEST_TEXT) -> str:
         text = text[: longest - 1] + "…"
     text = text.replace("\r\n", "\n")
     return UNFIT.sub(lambda m: f"‹U+{ord(m[0]):04X}›", text)
+
+
+def printed(text: str) -> str:
+    """`text` as it may be printed: nothing in it steers a terminal or commands a CI job."""
+    return COMMANDS.sub(lambda m: "# #" if m[0] else "· ", clean(text, None))
 
 
 def clean_name(text: str) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from audit.record import Metric
 
 
@@ -67,3 +70,23 @@ def out_of_ten(value: float) -> str:
     if tenths == 10:
         return "all" if value == 1 else "more than 19 of 20"
     return f"{tenths} of 10"
+
+
+def evidence_notes(evidence: Mapping[str, Any]) -> list[str]:
+    """What is to be said of evidence that was kept, in sentences.
+
+    Args:
+        evidence: of a record's timing.
+    """
+    notes = []
+    if damaged := evidence.get("damaged", 0):
+        files = "1 file of evidence did" if damaged == 1 else f"{damaged:,} files of evidence did"
+        notes.append(f"{files} not hold what was kept there; it was made again.")
+    if rejected := evidence.get("rejected", []):
+        notes.append(
+            f"Evidence in the folder is not what the model gives ({', '.join(rejected)}); all of it was made "
+            "again. Somebody else may write there."
+        )
+    if why := evidence.get("unwritable", ""):
+        notes.append(f"Evidence could not be kept in the folder ({why}); the next run starts anew.")
+    return notes

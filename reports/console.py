@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from audit.judge.comparison import Change
 from audit.record import STATES, AuditRecord, Finding, State
+from audit.streams import complain
+from audit.text import printed
 from audit.watching import ROWS, Tick
-from audit.words import count, number, slice_text
+from audit.words import count, evidence_notes, number, slice_text
 
 if TYPE_CHECKING:
     from audit.selftesting import SelftestRecord
@@ -53,9 +55,9 @@ class Progress:
             from rich.progress import Progress as Live
 
             self.live = Live(
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(bar_width=24),
-                TextColumn("{task.fields[what]}"),
+                TextColumn("{task.fields[what]}", markup=False),
                 TimeElapsedColumn(),
                 TextColumn("{task.fields[left]}"),
                 console=Console(stderr=True),
@@ -77,7 +79,7 @@ class Progress:
     def stage(self, text: str) -> None:
         self.began = self.clock()
         if self.live is not None:
-            self.live.update(self.task, description=text, total=None, what="", left="")
+            self.live.update(self.task, description=plain(text, 80), total=None, what="", left="")
 
     def check(self, tick: Tick) -> None:
         if not self.priced:
@@ -108,9 +110,9 @@ class Progress:
 
     def line(self, text: str) -> None:
         if self.live is not None:
-            self.live.console.print(text, highlight=False)
+            self.live.console.print(printed(text), highlight=False, markup=False)
         else:
-            print(text, file=sys.stderr, flush=True)
+            complain(text)
 
     def left(self, tick: Tick) -> str:
         """'about 3 min left', by the passes that checks declare; at first by those that were timed."""
@@ -198,6 +200,9 @@ def summary(record: AuditRecord, report: Path | None = None) -> str:
             f"  ! left out: {item.how_many:,} {plain(item.what, 60)}: {plain(item.why, 100)}"
         )
     lines += [f"  ! {plain(note, 140)}" for note in verdict.notes[:4]]
+    lines += [
+        f"  ! {plain(note, 240)}" for note in evidence_notes(record.timing.get("evidence", {}))
+    ]
     lines += ["" if found else "  no findings", f"  {counts_text(record)}"]
     if report is not None:
         lines.append(f"  report: {report}")

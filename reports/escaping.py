@@ -6,13 +6,14 @@ import re
 
 from markupsafe import Markup, escape
 
-# Characters that reorder or hide the text around them, and control characters.
-HIDDEN = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\x00-\x08\x0b-\x1f\x7f]")
+from audit.text import clean
+
+JOINERS = re.compile("[\u200c\u200d]")  # which names in some scripts need, and which are not seen
 
 
 def visible(text: str) -> str:
     """Invisible and reordering characters by their number."""
-    return HIDDEN.sub(lambda m: f"‹U+{ord(m[0]):04X}›", text)
+    return JOINERS.sub(lambda m: f"‹U+{ord(m[0]):04X}›", clean(text, None))
 
 
 def reveal(text: str) -> Markup:

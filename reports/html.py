@@ -29,7 +29,7 @@ from audit.record import (
 from audit.reports.console import WORDS, by_cause, counts_text
 from audit.reports.drawing import draw, keep_in
 from audit.reports.escaping import reveal
-from audit.words import number, slice_text, value_text
+from audit.words import evidence_notes, number, slice_text, value_text
 
 if TYPE_CHECKING:
     from audit.selftesting import SelftestRecord
@@ -172,7 +172,12 @@ def environment() -> Environment:
     )
     env.tests["doubted"] = doubted
     env.globals.update(
-        SIGNS=SIGNS, WORDS=WORDS, OPERATORS=OPERATOR_WORDS, STATES=STATES, LIMITS=LIMITS
+        SIGNS=SIGNS,
+        WORDS=WORDS,
+        OPERATORS=OPERATOR_WORDS,
+        STATES=STATES,
+        LIMITS=LIMITS,
+        evidence_notes=evidence_notes,
     )
     return env
 

@@ -11,13 +11,17 @@ from audit.reports.escaping import visible
 from audit.words import number
 
 MOST = 30
+ADDRESS = re.compile(
+    r"\b(?:https?|ftp|mailto|xmpp):|\bwww\.", re.IGNORECASE
+)  # made a link when bare
 
 
 def escape(text: str, limit: int = 400) -> str:
     """Text from outside, so that nothing in it is markup."""
     shown = plain(visible(text), limit)
     shown = shown.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r"([\\`*_{}\[\]()#+!|~@])", r"\\\1", shown)
+    shown = re.sub(r"([\\`*_{}\[\]()#+!|~@])", r"\\\1", shown)
+    return ADDRESS.sub(lambda m: f"{m[0][:-1]}\\{m[0][-1]}", shown)
 
 
 def render(record: AuditRecord) -> str:

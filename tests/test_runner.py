@@ -12,7 +12,7 @@ import audit
 from audit.checking import Check, Context, Measurement
 from audit.evidence import Store
 from audit.producers.attacks import pgd
-from audit.runner import condition
+from audit.unharmed import condition
 
 from .conftest import image_data, trained
 
@@ -35,17 +35,33 @@ class Harms(Check):
     how: str = "mode"
 
     def examine(self, context: Context) -> Measurement:
-        model = context.subject.core
-        if self.how == "mode":
-            model.train()
-        elif self.how == "gradients":
-            model.head.weight.requires_grad_(True)
-        elif self.how == "hook":
-            model.conv.register_forward_hook(lambda *_: None)
-        else:
-            with torch.no_grad():
-                model.head.weight.add_(1)
+        with torch.no_grad():
+            HARMS[self.how](context.subject)
+        context.predictions()
         return Measurement(answer="done")
+
+
+def zeros(x):
+    return torch.zeros(len(x), 2)
+
+
+HARMS = {
+    "mode": lambda s: s.core.train(),
+    "gradients": lambda s: s.core.head.weight.requires_grad_(True),
+    "hook": lambda s: s.core.conv.register_forward_hook(lambda *_: None),
+    "weights": lambda s: s.core.head.weight.add_(1),
+    "weights through data": lambda s: s.core.head.weight.data.mul_(-1),
+    "another parameter": lambda s: setattr(
+        s.core.head, "weight", nn.Parameter(-s.core.head.weight)
+    ),
+    "no parameter": lambda s: s.core.head.register_parameter("bias", None),
+    "forward": lambda s: setattr(s.core, "forward", lambda x: zeros(x)),
+    "inputs": lambda s: s.inputs.mul_(0),
+    "one input through numpy": lambda s: s.inputs.numpy().__setitem__((0, 0, 0, 0), 0.123),
+    "labels": lambda s: s.labels.copy_(1 - s.labels),
+    "names": lambda s: s.meta.classes.reverse(),
+    "precision": lambda _: torch.set_default_dtype(torch.float64),
+}
 
 
 def test_a_check_that_raises_is_an_outcome_and_the_others_still_run(images):
@@ -55,25 +71,29 @@ def test_a_check_that_raises_is_an_outcome_and_the_others_still_run(images):
     assert record.verdict.exit_code == 3
 
 
-@pytest.mark.parametrize("how", ["mode", "gradients", "hook", "weights"])
-def test_a_check_may_not_harm_the_model(images, how):
-    before, digest = condition(images.core), images.weights_digest()
-    record = audit.run(images, [Harms(how=how)])
-    assert record.checks[0].state == "broken"
-    assert "the check changed the model" in record.checks[0].reason
-    after = condition(images.core)
-    assert (after.modes, after.gradients, after.hooks) == (
-        before.modes,
-        before.gradients,
-        before.hooks,
+@pytest.mark.parametrize("how", HARMS)
+def test_a_check_may_not_harm_what_it_was_given(images, how, tmp_path):
+    before, digest = condition(images), images.weights_digest()
+    inputs, labels = images.inputs.clone(), images.labels.clone()
+    honest = audit.run(images, ["performance.classification"]).check("performance.classification")
+    record = audit.run(
+        images, [Harms(how=how), audit.check("performance.classification")], evidence=tmp_path
     )
+    assert record.checks[0].state == "broken"
+    assert "the check changed" in record.checks[0].reason
+    assert condition(images) == before
     assert images.weights_digest() == digest
+    assert torch.equal(images.inputs, inputs)
+    assert torch.equal(images.labels, labels)
+    assert record.check("performance.classification").metrics == honest.metrics
+    again = audit.run(images, ["performance.classification"], evidence=tmp_path)
+    assert again.check("performance.classification").metrics == honest.metrics
 
 
 def test_no_check_of_ours_harms_the_model(images):
-    before = condition(images.core)
+    before = condition(images)
     audit.run(images, profile="quick")
-    assert condition(images.core) == before
+    assert condition(images) == before
 
 
 def test_same_seed_same_record_byte_for_byte(images, tmp_path):
@@ -102,7 +122,7 @@ def test_evidence_is_keyed_by_what_decides_it(images, tmp_path):
     def computed(subject, seed=0, **parameters):
         store = Store(subject, seed, tmp_path)
         store.get(pgd, np.arange(20), **{"eps": 0.1, "steps": 2, **parameters})
-        return store.computed
+        return store.ledger.computed
 
     assert computed(images) == 1
     assert computed(images) == 0
@@ -133,7 +153,7 @@ def test_damaged_evidence_is_made_again(images, tmp_path):
         file.write_bytes(file.read_bytes()[:50])
     store = Store(images, folder=tmp_path)
     store.get(pgd, np.arange(20), eps=0.1, steps=2)
-    assert store.computed == 1
+    assert store.ledger.computed == 1
 
 
 def test_unknown_checks_and_parameters_get_a_sentence(images):

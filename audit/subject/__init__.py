@@ -158,6 +158,10 @@ class Subject:
         found: Derived = self._derived[name]
         return found
 
+    def forget_derived(self) -> None:
+        """Throw away what was made of it: made again where it is asked for."""
+        self._derived.clear()
+
     # What it is
 
     @property

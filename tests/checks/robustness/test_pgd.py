@@ -276,9 +276,9 @@ def test_what_was_spent_is_told_again_when_it_is_asked_again(images):
     context = Context.of(images)
     check = audit.check("robustness.pgd", eps=0.3, samples=60)
     first = passes(check.measure(context))
-    made = context.store.computed
+    made = context.store.ledger.computed
     assert passes(check.measure(context)) == first
-    assert context.store.computed == made
+    assert context.store.ledger.computed == made
 
 
 def test_the_curve_falls_and_is_what_attacks_on_all_samples_leave(images):

@@ -21,11 +21,11 @@ def pgds(subject, own):
     real = Store.get
 
     def get(store, produce, samples, fields=None, **parameters):
-        before = store.computed
+        before = store.ledger.computed
         found = real(store, produce, samples, fields, **parameters)
         if produce.name.endswith(".pgd") and parameters.get("random_start"):
             key = (parameters["eps"], parameters["steps"])
-            made[key] = made.get(key, 0) + store.computed - before
+            made[key] = made.get(key, 0) + store.ledger.computed - before
         return found
 
     with pytest.MonkeyPatch.context() as patch:

@@ -1,0 +1,183 @@
+"""A check leaves what it was given as it found it; where it does not, that is put right, and told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from audit.meta import SubjectMeta
+from audit.subject import Subject
+
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
+
+class Harmed(Exception):
+    """A check changed what it was given."""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What a check could change. Each field is told by its name."""
+
+    mode: tuple[bool, ...]
+    gradients: tuple[bool, ...]
+    hooks: tuple[tuple[int, ...], ...]
+    forward: tuple[tuple[type, Any], ...]
+    parameters: tuple[int, ...]
+    description: str
+    samples: tuple[Any, ...]
+    torch_settings: tuple[Any, ...]
+
+
+MOST_BYTES = 1 << 28  # of samples that a copy is held of
+TOLD = {
+    "mode": "the model's mode",
+    "gradients": "which parameters need gradients",
+    "hooks": "the model's hooks",
+    "forward": "the model's forward",
+    "parameters": "the model's weights or buffers",
+    "weights": "the model's weights or buffers",
+    "description": "what is known of the model",
+    "samples": "the samples",
+    "torch_settings": "torch's settings",
+}
+
+
+def condition(subject: Subject) -> Condition:
+    """What a check must leave as it is; of weights which they are, not what they hold."""
+    modules, tensors = list(subject.core.modules()), named_tensors(subject.core)
+    return Condition(
+        tuple(m.training for m in modules),
+        tuple(t.requires_grad for t in tensors.values()),
+        tuple(tuple(getattr(m, h, ())) for m in modules for h in HOOKS),
+        tuple((type(m), m.__dict__.get("forward")) for m in modules),
+        tuple(map(id, tensors.values())),
+        subject.meta.model_dump_json(),
+        tuple(checksum(t) for t in held(subject)) + tuple(map(str, subject.known.notes)),
+        (torch.get_default_dtype(), torch.is_grad_enabled(), torch.get_num_threads()),
+    )
+
+
+def named_tensors(core: nn.Module) -> dict[str, Tensor]:
+    """All parameters and buffers, those that no state_dict holds among them."""
+    return {**dict(core.named_parameters()), **dict(core.named_buffers())}
+
+
+def held(subject: Subject) -> list[Tensor]:
+    """The samples' inputs and labels, those of the training data too."""
+    found: list[Tensor] = []
+    for samples in (
+        subject.samples if subject.n else None,
+        subject.training if subject.training_n else None,
+    ):
+        if samples is not None:
+            found += [samples.inputs, *([] if samples.labels is None else [samples.labels])]
+    return found
+
+
+def checksum(values: Tensor) -> tuple[tuple[int, ...], int]:
+    """Shape and a sum over the bits: any change of a single number changes it."""
+    flat = values.detach().contiguous().reshape(-1)
+    wide = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[values.element_size()]
+    return tuple(values.shape), int(flat.view(wide).sum(dtype=torch.int64))
+
+
+def same_bits(first: Tensor, other: Tensor) -> bool:
+    """Are they equal, NaN for NaN?"""
+    if first.shape != other.shape or first.dtype != other.dtype:
+        return False
+    if first.is_quantized:
+        first, other = first.int_repr(), other.int_repr()
+    return torch.equal(
+        *(t.detach().contiguous().reshape(-1).view(torch.uint8) for t in (first, other))
+    )
+
+
+class Guard:
+    """Watches over a subject while checks are at it.
+
+    Of weights, buffers and samples it holds a copy, made once; of samples only where they are few
+    enough, else they can be seen to change and not be put right.
+    """
+
+    def __init__(self, subject: Subject) -> None:
+        self.subject = subject
+        self.modules = list(subject.core.modules())
+        self.tensors = named_tensors(subject.core)
+        self.kept = {name: tensor.detach().clone() for name, tensor in self.tensors.items()}
+        self.registered = [(m, dict(m._parameters), dict(m._buffers)) for m in self.modules]
+        small = sum(t.numel() * t.element_size() for t in held(subject)) <= MOST_BYTES
+        self.samples = [(t, t.clone()) for t in held(subject)] if small else None
+        self.spoilt = ""
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Verify that the subject is left as it was, and put it right where it is not.
+
+        Weights and buffers are compared bit by bit: who changes them through `.data` is seen too.
+
+        Raises:
+            Harmed: it was changed; names what.
+        """
+        before = condition(self.subject)
+        hooks = [(m, h, dict(getattr(m, h, {}))) for m in self.modules for h in HOOKS]
+        try:
+            yield
+        finally:
+            after = condition(self.subject)
+            changed = [
+                f.name
+                for f in fields(Condition)
+                if getattr(before, f.name) != getattr(after, f.name)
+            ]
+            if not all(same_bits(self.kept[name], t) for name, t in self.tensors.items()):
+                changed.append("weights")
+            if changed:
+                self.put_right(before, hooks)
+        if changed:
+            told = ", ".join(dict.fromkeys(TOLD[name] for name in changed))
+            if "samples" in changed and self.samples is None:
+                self.spoilt = (
+                    f"an earlier check changed {TOLD['samples']}, too many to be put right"
+                )
+                raise Harmed(f"the check changed {told}; too many to be put right")
+            raise Harmed(f"the check changed {told}; it was put right")
+
+    def put_right(
+        self, before: Condition, hooks: list[tuple[nn.Module, str, dict[int, Any]]]
+    ) -> None:
+        """Everything as it was."""
+        dtype, gradients, threads = before.torch_settings
+        torch.set_default_dtype(dtype)
+        torch.set_grad_enabled(gradients)
+        torch.set_num_threads(threads)
+        meta = SubjectMeta.model_validate_json(before.description)
+        for name in SubjectMeta.model_fields:
+            setattr(self.subject.meta, name, getattr(meta, name))
+        for module, parameters, buffers in self.registered:
+            for own, kept in ((module._parameters, parameters), (module._buffers, buffers)):
+                own.clear()
+                own.update(kept)  # type: ignore[arg-type]
+        for (name, tensor), needed in zip(self.tensors.items(), before.gradients, strict=True):
+            tensor.data.copy_(self.kept[name])
+            tensor.requires_grad_(needed)
+        for tensor, copy in self.samples or []:
+            tensor.data.copy_(copy)
+        for module, name, own in hooks:
+            found = getattr(module, name)
+            found.clear()
+            found.update(own)
+        for module, mode, (kind, forward) in zip(
+            self.modules, before.mode, before.forward, strict=True
+        ):
+            module.training = mode
+            if type(module) is not kind:
+                module.__class__ = kind
+            module.__dict__.pop("forward", None)
+            if forward is not None:
+                module.__dict__["forward"] = forward
