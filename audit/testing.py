@@ -82,14 +82,18 @@ class TinyModel(nn.Module):
         return answers
 
 
-def tiny_subject(kind: str, task: str, n: int = N) -> Subject:
-    """A random network of an input kind and a task, with data that it mostly answers well."""
+def tiny_subject(kind: str, task: str, n: int = N, width: int | None = None) -> Subject:
+    """A random network of an input kind and a task, with data that it mostly answers well.
+
+    Args:
+        width: numbers that it returns for a sample; as many as the task needs, unless said.
+    """
     generator = torch.Generator().manual_seed(0)
     inputs, answers = room(INPUTS, kind), room(TASKS, task)
     x, known = inputs.tiny(2 * n, generator)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = TinyModel(x, answers.tiny_width).eval()
+        model = TinyModel(x, width or answers.tiny_width).eval()
     with torch.no_grad():
         said = model(x)
         for layer in (model.body[-1],):  # answers apart from one another, about zero
@@ -105,6 +109,7 @@ def tiny_subject(kind: str, task: str, n: int = N) -> Subject:
         sensitive={"group": people[:n]},
         task=task,
         input={"kind": kind, **known},
+        **answers.tiny_meta(inputs, x),
     )
 
 

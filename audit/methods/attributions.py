@@ -39,11 +39,14 @@ def score_function(subject: Subject, randomised: int) -> tuple[ScoreFunction, nn
     Returns:
         ((x, target) → log-odds [n], the network that is called).
     """
-    unit, explained = subject.task.spread(subject), subject.task.explained
-    if not randomised:
-        return (lambda x, t: explained(subject.logits(x), t) / unit), subject.core
-    network = randomised_copy(subject, randomised)
-    return (lambda x, t: explained(network.logits(x), t) / unit), network.core
+    task = subject.task
+    network = randomised_copy(subject, randomised) if randomised else subject.network
+
+    def score(x: Tensor, target: Tensor) -> Tensor:
+        found: Tensor = task.explained(network.logits(x), target) / task.spread(subject, target)
+        return found
+
+    return score, network.core
 
 
 def randomised_copy(subject: Subject, seed: int) -> Network:
@@ -85,10 +88,11 @@ def in_chunks(score: ScoreFunction, x: Tensor, target: Tensor) -> Tensor:
         )
 
 
-def answered(batch: Batch) -> Tensor:
-    """[n] the class that the (unrandomised) model answers: what is explained."""
+def answered(batch: Batch, output: str) -> Tensor:
+    """[n] the class that the (unrandomised) model answers, or the value: what is explained."""
+    subject = batch.subject
     with torch.no_grad():
-        return batch.subject.logits(batch.x).argmax(1)
+        return subject.task.to_explain(subject, subject.logits(batch.x), output)
 
 
 def faithfulness(
@@ -153,7 +157,9 @@ def believability(
 
 
 @producer(version=1, private=("map", "players"))
-def integrated_gradients(batch: Batch, *, steps: int, randomised: int = 0) -> dict[str, Tensor]:
+def integrated_gradients(
+    batch: Batch, *, steps: int, randomised: int = 0, output: str = ""
+) -> dict[str, Tensor]:
     """Integrated Gradients (Sundararajan et al. 2017) from the data's mean, by captum.
 
     Gauss–Legendre points; `steps` of them in batches of 256.
@@ -166,7 +172,7 @@ def integrated_gradients(batch: Batch, *, steps: int, randomised: int = 0) -> di
     from captum.attr import IntegratedGradients
 
     score, _ = score_function(batch.subject, randomised)
-    target = answered(batch)
+    target = answered(batch, output)
     x, base = full(batch.x).clone(), baseline(batch.subject)
     found = (
         IntegratedGradients(score)
@@ -216,7 +222,9 @@ def last_convolution(subject: Subject) -> str | None:
 
 
 @producer(version=1, private=("map", "players"))
-def gradcam(batch: Batch, *, layer: str, randomised: int = 0) -> dict[str, Tensor]:
+def gradcam(
+    batch: Batch, *, layer: str, randomised: int = 0, output: str = ""
+) -> dict[str, Tensor]:
     """Grad-CAM (Selvaraju et al. 2017), signed.
 
     At a convolution's output by captum; at a layer's that answers with tokens by those tokens, laid back
@@ -232,7 +240,7 @@ def gradcam(batch: Batch, *, layer: str, randomised: int = 0) -> dict[str, Tenso
     from captum.attr import LayerAttribution, LayerGradCam
 
     score, core = score_function(batch.subject, randomised)
-    target = answered(batch)
+    target = answered(batch, output)
     module = core.get_submodule(layer)
     x = full(batch.x).clone().requires_grad_(True)
     subject = batch.subject
@@ -316,7 +324,9 @@ def grid_of(tokens: int, extents: tuple[int, ...]) -> tuple[int, ...]:
 
 
 @producer(version=1, private=("map", "players"))
-def shap(batch: Batch, *, permutations: int, rows: int, randomised: int = 0) -> dict[str, Tensor]:
+def shap(
+    batch: Batch, *, permutations: int, rows: int, randomised: int = 0, output: str = ""
+) -> dict[str, Tensor]:
     """SHAP values of the parts (Lundberg and Lee 2017), by antithetic permutation sampling.
 
     Parts enter in random orders, each order forwards and backwards (Mitchell et al. 2022); what is
@@ -328,7 +338,7 @@ def shap(batch: Batch, *, permutations: int, rows: int, randomised: int = 0) -> 
     """
     subject = batch.subject
     score, _ = score_function(subject, randomised)
-    target, x, parts = answered(batch), full(batch.x), players(subject)
+    target, x, parts = answered(batch, output), full(batch.x), players(subject)
     fill, pads = subject.kind.absent(subject, rows), subject.padding(x)
     count = parts.count
     values = torch.zeros(len(x), count, device=x.device)
@@ -388,7 +398,9 @@ def coalition_values(
 
 
 @producer(version=1, private=("map", "players"))
-def lime(batch: Batch, *, draws: int, rows: int, randomised: int = 0) -> dict[str, Tensor]:
+def lime(
+    batch: Batch, *, draws: int, rows: int, randomised: int = 0, output: str = ""
+) -> dict[str, Tensor]:
     """LIME (Ribeiro et al. 2016): a weighted linear surrogate around each sample, fitted by lime.
 
     Parts are taken away at random and replaced by a background row's (tables) or the data's mean;
@@ -402,7 +414,7 @@ def lime(batch: Batch, *, draws: int, rows: int, randomised: int = 0) -> dict[st
 
     subject = batch.subject
     score, _ = score_function(subject, randomised)
-    target, x, parts = answered(batch), full(batch.x), players(subject)
+    target, x, parts = answered(batch, output), full(batch.x), players(subject)
     fill, pads = subject.kind.absent(subject, rows), subject.padding(x)
     n, count = len(x), parts.count
     masks = batch.uniform(0, (draws, count)) < 0.5

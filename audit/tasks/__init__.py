@@ -23,6 +23,7 @@ from audit.meta import Output, SubjectMeta
 from audit.scores import log_odds
 
 if TYPE_CHECKING:
+    from audit.inputs import InputKind
     from audit.record import Metric, Slice
     from audit.subject import Subject
     from audit.subject.builder import Draft
@@ -47,6 +48,7 @@ class Reading:
 
     output: Output
     reason: str
+    sure: bool = False  # do the labels themselves speak for it, beyond that it fits?
 
 
 # What a check may ask of a task, and what is said where it lacks it.
@@ -56,6 +58,8 @@ LACKS = {
     "has_probabilities": "the task is {}, not classification",
     "valued": "the task is {}, whose answers are not numbers on the scale of the labels",
     "thresholded": "the task is {}, whose answers are held against no threshold",
+    "forecasts": "the task is {}, which looks no steps ahead",
+    "ranks_events": "the task is {}, whose answers are no risks of an event",
     "several_labels": "the task is {}, whose answers are not several labels a sample",
     "supervised": "the task is {}, which is not learnt from such labels",
 }
@@ -69,8 +73,9 @@ class Task(ABC):
         judged: can an answer be held against a label? decides: is it one of several classes?
         has_probabilities: are its scores turned into probabilities of the classes?
         valued: is it a number on the scale of the labels? thresholded: a score, held against a
-        threshold? several_labels: is it a yes or no for each of several labels? supervised: does the
-        model learn from such labels?
+        threshold? forecasts: is it steps ahead of its input? ranks_events: is it a
+        risk, held against the order of events? several_labels: is it a yes or no for each
+        of several labels? supervised: does the model learn from such labels?
         good: what a good answer is: 'right'. quality: what is averaged over samples: 'accuracy'.
         share_good: the share of good answers, and robust: the same under attack.
         robust_metric: its name in the record. quality_unit: of a change of quality; empty: none.
@@ -82,6 +87,8 @@ class Task(ABC):
     has_probabilities: ClassVar[bool] = False
     valued: ClassVar[bool] = False
     thresholded: ClassVar[bool] = False
+    forecasts: ClassVar[bool] = False
+    ranks_events: ClassVar[bool] = False
     several_labels: ClassVar[bool] = False
     supervised: ClassVar[bool] = True
     good: ClassVar[str]
@@ -117,9 +124,17 @@ class Task(ABC):
         """
         return ""
 
+    def doubted(self, told: str, scores: Tensor, reading: Reading, asked: Asked) -> str:
+        """What speaks against this reading, and the line to write; empty: nothing."""
+        return ""
+
     # What its contract is tried on
 
     tiny_width: ClassVar[int] = 1  # numbers that a tiny model returns for a sample
+
+    def tiny_meta(self, kind: InputKind, x: Tensor) -> dict[str, Any]:
+        """What is said of a tiny model's answers to inputs [n, ...] of a kind."""
+        return {}
 
     @abstractmethod
     def tiny_labels(self, answers: Tensor, generator: torch.Generator) -> Tensor:
@@ -153,13 +168,41 @@ class Task(ABC):
 
     # When an answer is good
 
-    def spread(self, subject: Subject) -> float:
-        """What a change of the explained score is counted in."""
+    def to_explain(self, subject: Subject, logits: Tensor, output: str = "") -> Tensor:
+        """[n] which of an answer's scores is explained: the answered class's.
+
+        Args:
+            output: of several values, the name of the one that is asked for.
+        """
+        return logits.argmax(1)
+
+    def explained_name(self, subject: Subject, output: str = "") -> str:
+        """The name of the value that is explained, where an answer holds several."""
+        return ""
+
+    def spread(self, subject: Subject, target: Tensor) -> Tensor | float:
+        """[n] what a change of the explained scores is counted in."""
         return 1.0
 
     def explained(self, logits: Tensor, target: Tensor) -> Tensor:
         """[n] the score whose parts an explanation shows: the log-odds of the target class."""
         return log_odds(logits, target)
+
+    def outputs(self, meta: SubjectMeta, k: int) -> list[str]:
+        """A name for each of k values of an answer."""
+        return []
+
+    def fields(self, meta: SubjectMeta, k: int) -> dict[str, list[int]]:
+        """What is told apart in an answer of k values: name → the values that belong to it."""
+        return {}
+
+    def scales(self, subject: Subject) -> Tensor:
+        """[k] what an error of each value is counted in, where answers are values."""
+        raise NotApplicable(LACKS["valued"].format(self.name))
+
+    def told_tolerance(self, subject: Subject) -> str:
+        """How much further off a value may be, where answers are values."""
+        raise NotApplicable(LACKS["valued"].format(self.name))
 
     @abstractmethod
     def changed(self, subject: Subject, before: Tensor, after: Tensor) -> Tensor:
