@@ -9,7 +9,8 @@ from audit.scores import standard_errors, width
 from audit.tasks import Asked, Reading
 from audit.values import Valued, counted, extents
 
-SURE = 3.0  # standard errors by which an exponential must beat what it is the exponential of
+# Standard errors by which exponentials must come closer than what they are made of, and than a constant.
+CLOSER, USEFUL = 2.5, 1.0
 
 
 class Regression(Valued):
@@ -53,9 +54,9 @@ class Regression(Valued):
         if asked.meta.output is not None or y is None or y.ndim > 1 or width(scores) != 1:
             return ""
         as_they_are, raised = ((y - v.double().flatten()).abs() for v in (scores, scores.exp()))
-        if float(y.min()) < 0 or nearer(scores.exp(), y) < SURE:
+        if float(y.min()) < 0 or nearer(scores.exp(), y) < USEFUL:
             return ""
-        if standard_errors(as_they_are - raised) < SURE:
+        if standard_errors(as_they_are - raised) < CLOSER:
             return ""
         return (
             f"The model returns {told}, whose exponentials come closer to the labels than they do "
