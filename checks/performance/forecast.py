@@ -100,7 +100,7 @@ class Forecast(Check):
         return Measurement(
             answer=f"Over {steps} step{'s' * (steps > 1)} the forecast is {own}"
             f"{number(whole.value)} {errors.named} ({span(whole.low, whole.high)}); "
-            f"against the {weakest.slice['forecast']}, the hardest to beat of {len(gains)} forecasts "
+            f"against the {weakest.slice['against']}, the hardest to beat of {len(gains)} forecasts "
             f"without a model, it gains {number(weakest.value)} ({span(weakest.low, weakest.high)}); "
             f"n = {n:,}{in_blocks}."
             f"{grows * (steps > 1)}{undefined}",
@@ -114,7 +114,7 @@ class Forecast(Check):
         return [
             Expectation(
                 metric="gain_over",
-                slice={"forecast": "*"},
+                slice={"against": "*"},
                 op=">=",
                 bound=LEAST,
                 severity="high",
@@ -210,7 +210,7 @@ def gain(name: str, errors: Errors) -> Metric:
         clusters=errors.clusters,
         direction="higher",
         unit=errors.named,
-        slice={"forecast": name},
+        slice={"against": name},
     )
 
 

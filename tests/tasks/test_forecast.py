@@ -140,7 +140,7 @@ def test_mase_is_that_of_the_literature():
     rmse = np.sqrt(((answers - y)[:, 2] ** 2).mean())
     assert found.metric("rmse", step=3).value == pytest.approx(rmse, rel=1e-5)
     season = np.abs(own[:, 12 : 12 + AHEAD] - y).mean() / scale
-    gain = found.metric("gain_over", forecast="same season")
+    gain = found.metric("gain_over", against="same season")
     assert gain.value == pytest.approx(season - found.metric("mase").value, rel=1e-4)
 
 
@@ -180,7 +180,7 @@ def test_a_target_that_is_no_channel_is_held_against_a_constant_alone():
     subject = subject_of(Line(), X_TEST, y, task="forecast", target_channel=[])
     found = measured(subject)
     assert [m.slice for m in found.metrics if m.name == "gain_over"] == [
-        {"forecast": "best constant"}
+        {"against": "best constant"}
     ]
     assert "MASE is undefined" in found.answer
 
