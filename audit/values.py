@@ -40,7 +40,7 @@ class Valued(Task):
 
     def outputs(self, meta: SubjectMeta, k: int) -> list[str]:
         """A name for each of k values of an answer."""
-        return list(meta.targets or [f"output {i}" for i in range(k)])
+        return list(meta.targets or [f"y{i}" for i in range(k)])
 
     def fields(self, meta: SubjectMeta, k: int) -> dict[str, list[int]]:
         """What is told apart in an answer of k values: name → the values that belong to it."""

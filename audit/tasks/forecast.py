@@ -80,7 +80,8 @@ class Forecast(Valued):
             return None
         known = carried_on(series, by_step(asked.y)[:, 0])
         same = known.shape[0] == known.shape[1] > 1
-        least = float((known.diagonal() if same else known.amax(0)).min())
+        # All channels ahead are a forecast of each, though some may go on at random.
+        least = float(known.diagonal().max() if same else known.amax(0).min())
         if not kind.has_neighbours:  # columns of a table follow upon each other by chance alone
             least = min(least, float(carried_on(series[:, :-1], series[:, -1])[0, 0]))
         sure = least > CLEAR or (same and kind.has_neighbours and least > FAINT)
@@ -189,7 +190,7 @@ def going_on(series: Tensor, first: Tensor) -> tuple[list[int], str]:
     """
     gaps = (series[:, -1][:, :, None] - first[:, None, :]).double().square().mean(0)
     kept = 1 - gaps / first.double().var(0, unbiased=False).clamp_min(1e-12)
-    if kept.shape[0] == kept.shape[1] > 1 and bool((kept.diagonal() > 0).all()):
+    if kept.shape[0] == kept.shape[1] > 1 and float(kept.diagonal().max()) > CLEAR:
         return list(range(len(kept))), "as many channels as the input has, in its order"
     best = kept.topk(min(2, len(kept)), 0)
     clear = best.values[0] > CLEAR

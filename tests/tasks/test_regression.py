@@ -50,7 +50,7 @@ def test_rows_of_numbers_and_as_many_values_are_several_outputs():
     subject = audit.Subject(Lines(), x, y)
     assert subject.meta.task == "regression"
     assert facts(subject)["task"].source == "inferred"
-    assert subject.meta.targets == ["output 0", "output 1", "output 2"]
+    assert subject.meta.targets == ["y0", "y1", "y2"]
     assert subject.meta.tolerance == pytest.approx((y.std(0, ddof=1) / 4).tolist())
 
 
