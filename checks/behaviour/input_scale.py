@@ -25,6 +25,7 @@ from audit.record import Figure, Guidance, LeftOut, Metric
 from audit.subject import Subject
 from audit.words import number, span
 
+WORST = -1e6  # what an answer beyond all bounds counts as
 LOST = "the model answers NaN or infinity to the inputs as given"
 
 
@@ -64,7 +65,8 @@ class InputScale(Check):
                 refused.append(name)
                 continue
             after = subject.task.quality_of(subject, made["logits"], y).numpy()
-            change = np.nan_to_num((after - before)[told], nan=-1.0, neginf=-1e6)
+            change = np.nan_to_num((after - before)[told], nan=-1.0, neginf=WORST)
+            change = np.maximum(change, WORST)
             metrics.append(
                 statistics.mean(
                     "gain",

@@ -323,7 +323,7 @@ def by_output(each: list[list[Metric]]) -> list[Figure]:
             domain=None,
             title="How much of each output is explained",
             caption="R² with 95 % intervals: "
-            + ", ".join(f"{row['label']} {number(row['value'])}" for row in rows[:5])
+            + ", ".join(f"{m.slice['output']} {number(m.value)}" for m in shown[:5])
             + f".{of}",
         )
     ]
