@@ -1,6 +1,7 @@
 """Several outputs: each is judged on its own scale; and values that come as logarithms or with a spread."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.metrics import d2_tweedie_score, mean_squared_error, r2_score
@@ -8,8 +9,11 @@ from torch import nn
 
 import audit
 from audit.checking import Context
+from audit.data import read_data
 from audit.errors import AuditError
+from audit.meta import SubjectMeta
 from audit.producers.attacks import pgd
+from audit.testing import check_contract, tiny_subject
 
 NAMES = ["rate", "price", "share"]
 WEIGHTS = np.array([[2.0, 0, 0], [0, 100, 0], [0, 0, 0.01], [1, 50, 0], [0, 0, 0.005]])
@@ -186,6 +190,36 @@ def test_a_feature_that_gives_one_output_away_is_found():
     top = leakage.metrics[0]
     assert top.slice == {"feature": "column 3", "output": "share"}
     assert leakage.state == "failed"
+
+
+def test_the_columns_of_a_table_that_are_named_are_the_labels(tmp_path):
+    x, y = samples(60)
+    frame = pd.DataFrame(np.hstack([x, y]), columns=[*"abcde", *NAMES])
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    data = read_data(str(tmp_path / "rows.csv"), SubjectMeta(targets=NAMES))
+    assert np.allclose(data.x, x, atol=1e-6)
+    assert np.allclose(data.y, y, atol=1e-6)
+    frame["price"] = "dear"
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    with pytest.raises(AuditError, match=r"'price' of rows\.csv holds names"):
+        read_data(str(tmp_path / "rows.csv"), SubjectMeta(targets=NAMES))
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        "performance.regression",
+        "fairness.groups",
+        "data.leakage",
+        "robustness.pgd",
+        "robustness.noise",
+        "interpretability.shap",
+        "generalisation.gap",
+        "privacy.membership",
+    ],
+)
+def test_a_check_keeps_its_contract_with_several_outputs(check):
+    assert check_contract(check, tiny_subject("tabular", "regression", width=3)).measured
 
 
 # Values in other forms
