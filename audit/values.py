@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from audit.subject.builder import Draft
 
 FEW = 4  # values of an answer that are written out
+TRIED = 8  # values of an answer among which an attack looks for the one that moves most
 
 
 class Valued(Task):
@@ -217,20 +218,21 @@ class Valued(Task):
     def as_decision(self, subject: Subject, x: Tensor, y: Tensor) -> tuple[Tensor, View]:
         """Further from the truth than now, by more than the tolerance, in any of its values.
 
-        Of several the gradient is that of a soft maximum: of the furthest alone, an attack would push one
-        value to the end of its reach and never try another that it could move.
+        Of several the gradient is that of the value that the gradient here can carry furthest: a sum of
+        all pulls in many directions, and the furthest at a time is the first that moved.
         """
         with torch.no_grad():
             now = subject.logits(x)
         away = torch.where(now >= column(y).to(now), 1.0, -1.0).to(now)
-        tolerances = self.tolerances(subject).to(now)
+        scale = away / self.tolerances(subject).to(now)
+        aim = easiest(subject, x, scale) if now.shape[1] > 1 else None
 
         def view(scores: Tensor, rows: Tensor | None) -> Tensor:
-            then, sign = (t if rows is None else t[rows] for t in (now, away))
-            further = sign * (scores - then) / tolerances - 1
-            if further.shape[1] > 1:
-                soft = further.logsumexp(1, keepdim=True)
-                further = soft + (further.amax(1, keepdim=True) - soft).detach()
+            then, unit = (t if rows is None else t[rows] for t in (now, scale))
+            further = unit * (scores - then) - 1
+            if aim is not None:
+                aimed = further.gather(1, aim if rows is None else aim[rows])
+                further = aimed + (further.amax(1, keepdim=True) - aimed).detach()
             return torch.cat([torch.zeros_like(further), further], 1)
 
         return torch.zeros(len(y), dtype=torch.long, device=y.device), view
@@ -249,6 +251,35 @@ class Valued(Task):
         scaled = answers.double() / tolerances
         near = (torch.cdist(scaled, scaled, p=float("inf")) <= 1).double().mean(1)
         return float(near.max())
+
+
+def easiest(subject: Subject, x: Tensor, scale: Tensor) -> Tensor:
+    """[n, 1] of each answer's values, the one that a small change of the input carries furthest.
+
+    Of many values some, evenly spread, are tried.
+
+    Args:
+        scale: [n, k] what a step of each value is worth.
+    """
+    k = scale.shape[1]
+    tried = torch.linspace(0, k - 1, min(k, TRIED)).round().long().tolist()
+    if not (subject.kind.continuous and x.is_floating_point() and subject.differentiable):
+        return torch.zeros(len(x), 1, dtype=torch.long, device=scale.device)
+    radius = subject.kind.reach(subject, 1.0).radius
+    with torch.enable_grad():
+        moved = x.detach().clone().requires_grad_(True)
+        values = subject.logits(moved) * scale
+        reach = torch.stack(
+            [
+                (torch.autograd.grad(values[:, i].sum(), moved, retain_graph=True)[0] * radius)
+                .abs()
+                .flatten(1)
+                .sum(1)
+                for i in tried
+            ],
+            1,
+        )
+    return torch.tensor(tried, device=scale.device)[reach.argmax(1)][:, None]
 
 
 def column(y: Tensor) -> Tensor:

@@ -100,5 +100,6 @@ def test_the_card_says_how_good_it_is(capsys, name, quality):
     assert main(["zoo", name]) == 0
     card = capsys.readouterr().out
     assert quality in card
-    for line in ("CC BY 4.0", "parameters", "recipe", "limits", "digest", "exit code"):
+    assert "CC BY 4.0" in card or "public domain" in card
+    for line in ("parameters", "recipe", "limits", "digest", "exit code"):
         assert line in card
