@@ -99,10 +99,10 @@ def answers_lines(subject: Subject) -> list[str]:
         )
     if meta.output_index is not None:
         lines.append(f"output_index = {meta.output_index}{why(subject, 'output index')}")
-    for name in ("threshold", "tolerance"):
+    for name in ("threshold", "targets", "horizon", "target_channel", "season", "tolerance"):
         value = getattr(meta, name)
         if value is not None:
-            lines.append(f"{name} = {toml(value)}{why(subject, name)}")
+            lines.append(f"{name} = {toml(value)}{why(subject, name.replace('_', ' '))}")
     return lines
 
 

@@ -24,8 +24,18 @@ from audit.rooms import INPUTS, TASKS, rooms
 from audit.text import clean_name, clean_names, whole
 
 Output = Literal[
-    "logits", "log_probabilities", "probabilities", "sigmoid", "value", "reconstruction"
-]  # a reconstruction is the input again, as an autoencoder returns it
+    "logits",
+    "log_probabilities",
+    "probabilities",
+    "sigmoid",
+    "value",
+    "log_rate",  # the logarithm of a count that is expected: Poisson regression
+    "log_value",  # the logarithm of the value
+    "mean_and_variance",  # a value, and how sure the model is of it: [n, 2], or a tuple of two
+    "mean_and_log_variance",
+    "mean_and_deviation",
+    "reconstruction",  # the input again, as an autoencoder returns it
+]
 
 
 def among(group: str) -> AfterValidator:
@@ -66,6 +76,7 @@ def parse_number(value: Any, plain: bool = False) -> Any:
 
 # As written in a config or given from Python: never NaN or infinite.
 Number = Annotated[float, Field(allow_inf_nan=False), BeforeValidator(parse_number)]
+Positive = Annotated[Number, Field(gt=0)]
 
 
 def name_of_number(value: Any) -> Any:
@@ -206,8 +217,29 @@ class SubjectMeta(MetaPart):
     threshold: Number | None = Field(
         default=None, description="of an anomaly score: from it on, a sample is called an anomaly"
     )
-    tolerance: Number | None = Field(
-        default=None, gt=0, description="regression: the smallest change of an answer that matters"
+    tolerance: Positive | list[Positive] | None = Field(
+        default=None,
+        description="of values: the smallest change of an answer that matters; one for all of several "
+        "values, or one for each",
+    )
+    targets: list[Name] | None = Field(
+        default=None,
+        description="of several values: what each is called; in a table, the columns of the labels",
+    )
+    horizon: int | None = Field(
+        default=None,
+        ge=1,
+        description="forecast: steps ahead; as many as the labels hold, unless said",
+    )
+    target_channel: int | list[int] | None = Field(
+        default=None,
+        description="forecast: the channel of the input that goes on in the labels, counted from 0, or "
+        "one for each channel of the labels; [] where none does",
+    )
+    season: int | None = Field(
+        default=None,
+        ge=2,
+        description="forecast: steps after which the series is about the same again",
     )
     features: list[Feature] | None = None
     target: str | None = Field(default=None, description="column of the labels in a table")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,16 @@ import torch
 from torch import Tensor
 
 from audit.errors import AuditError
+
+# Values that are returned as their logarithms.
+EXPONENTS = ("log_rate", "log_value")
+# Values that are returned with how sure the model is of each: the second number → a standard deviation.
+SPREADS: dict[str, Callable[[Tensor], Tensor]] = {
+    "mean_and_variance": torch.sqrt,
+    "mean_and_log_variance": lambda v: (v / 2).exp(),
+    "mean_and_deviation": lambda v: v,
+}
+VALUES = ("value", *EXPONENTS, *SPREADS)
 
 
 @dataclass(frozen=True)
@@ -63,6 +73,37 @@ def select_output(raw: Any, index: int | None) -> Tensor:
         )
     tensor: Tensor = found[index][1]
     return tensor
+
+
+def values_of(returned: Tensor, output: str | None) -> Tensor:
+    """[n, ...] the values that returned numbers stand for."""
+    if output in SPREADS:
+        return returned[..., 0]
+    return returned.exp() if output in EXPONENTS else returned
+
+
+def with_spread(raw: Any) -> Tensor:
+    """[n, ..., 2] each value and what is said of how sure it is.
+
+    Raises:
+        AuditError: there are no such two numbers for each value.
+    """
+    if isinstance(raw, Tensor):
+        if raw.ndim > 1 and raw.shape[-1] == 2:
+            return raw
+        shape = list(raw.shape)
+        raise AuditError(
+            f"A mean and its spread are announced ([subject] output) and the model returns shape {shape}; "
+            "return [n, 2], or [n, ..., 2] of several values, or a tuple of two tensors."
+        )
+    found = [v for _, v in parts(raw) or [] if isinstance(v, Tensor)]
+    if len(found) < 2 or found[0].shape != found[1].shape:
+        raise AuditError(
+            "A mean and its spread are announced ([subject] output) and the model returns "
+            f"{type(raw).__name__} without two tensors of one shape at its head; return (mean, spread)."
+        )
+    mean, spread = (v[:, 0] if v.ndim == 2 and v.shape[1] == 1 else v for v in found[:2])
+    return torch.stack([mean, spread], -1)
 
 
 def candidates(raw: Any, n: int, index: int | None = None) -> list[Candidate]:

@@ -72,13 +72,13 @@ class Kept:
 class TinyModel(nn.Module):
     """Numbers of any shape, or words, → answers of a task."""
 
-    def __init__(self, x: Tensor, task: Task) -> None:
+    def __init__(self, x: Tensor, task: Task, width: int | None = None) -> None:
         super().__init__()
         self.form = task.tiny_answers
         self.words = None if x.is_floating_point() else nn.Embedding(WORDS, 8)
         inner = x[0].numel() if self.words is None else 8
         self.body = nn.Sequential(
-            nn.Flatten(), nn.Linear(inner, 16), nn.ReLU(), nn.Linear(16, task.tiny_width)
+            nn.Flatten(), nn.Linear(inner, 16), nn.ReLU(), nn.Linear(16, width or task.tiny_width)
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -86,14 +86,18 @@ class TinyModel(nn.Module):
         return self.form(answers)
 
 
-def tiny_subject(kind: str, task: str, n: int = N) -> Subject:
-    """A random network of an input kind and a task, with data that it mostly answers well."""
+def tiny_subject(kind: str, task: str, n: int = N, width: int | None = None) -> Subject:
+    """A random network of an input kind and a task, with data that it mostly answers well.
+
+    Args:
+        width: numbers that it returns for a sample; as many as the task needs, unless said.
+    """
     generator = torch.Generator().manual_seed(0)
     inputs, answers = room(INPUTS, kind), room(TASKS, task)
     x, known = inputs.tiny(2 * n, generator)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = (answers.tiny_model(x) or TinyModel(x, answers)).eval()
+        model = (answers.tiny_model(x) or TinyModel(x, answers, width)).eval()
     with torch.no_grad():
         if isinstance(model, TinyModel):  # answers apart from one another, about zero
             said, last = model(x), model.body[-1]
@@ -109,6 +113,7 @@ def tiny_subject(kind: str, task: str, n: int = N) -> Subject:
         sensitive={"group": people[:n]},
         task=task,
         input={"kind": kind, **known},
+        **answers.tiny_meta(inputs, x),
     )
 
 

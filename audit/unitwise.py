@@ -252,13 +252,13 @@ class EachUnit(Task):
         first = of.argsort(descending=True)[:3].tolist()
         return ", ".join(f"{subject.classes[i]} {share(float(of[i]))}" for i in first if of[i] > 0)
 
-    def target(self, answers: Tensor) -> Tensor:
+    def to_explain(self, subject: Subject, logits: Tensor, output: str = "") -> Tensor:
         """[n] the surest unit of the rarest class that is answered, and that class, as one index."""
-        k, units = answers.shape[1:]
-        said = answers.argmax(1)
+        k, units = logits.shape[1:]
+        said = logits.argmax(1)
         counts = torch.nn.functional.one_hot(said, k).sum(1)
         rarest = counts.masked_fill(counts == 0, units + 1).argmin(1)
-        sure = answers.log_softmax(1).amax(1).masked_fill(said != rarest[:, None], -torch.inf)
+        sure = logits.log_softmax(1).amax(1).masked_fill(said != rarest[:, None], -torch.inf)
         return rarest * units + sure.argmax(1)
 
     def grid(self, subject: Subject) -> tuple[int, ...]:

@@ -354,9 +354,9 @@ def test_one_reading_fits(name):
             r'task = "binary".*or task = "regression"',
         ),
         (
-            lambda: Rule(3),
+            lambda: Rule(2),
             np.stack([TRUTH, X[:, 2], X[:, 3]], 1),
-            "3 values a sample.*wrap the model",
+            r"3 values a sample and the model returns the output of shape \[n, 2\]; wrap the model",
         ),
         (
             lambda: Rule(3),

@@ -41,7 +41,7 @@ def read_table(path: Path, meta: SubjectMeta) -> Dataset:
 def texts(meta: SubjectMeta) -> set[str]:
     """The columns of a CSV whose cells stay as they are written: "01" is a code, "NA" a region."""
     named = {f.name for f in meta.features or [] if f.kind == "categorical"}
-    named |= {*(meta.sensitive or []), *TARGETS}
+    named |= {*(meta.sensitive or []), *(meta.targets or []), *TARGETS}
     return named | {name for name in (meta.groups, meta.target) if name}
 
 
@@ -53,8 +53,9 @@ def from_frame(frame: pd.DataFrame, meta: SubjectMeta, name: str) -> Dataset:
             raise AuditError(f"{name} has no column {key!r} ({what}); {columns_of(frame)}.")
         return frame[key]
 
-    target = target_of(frame, meta, name)
-    y = None if target is None else labels(column(target, "[subject] target"), target, name)
+    targets = targets_of(frame, meta, name)
+    each = [labels(column(target, "[subject] target"), target, name) for target in targets]
+    y = several(each, targets, name) if len(each) > 1 else each[0] if each else None
     sensitive = {
         key: column(key, "[subject] sensitive").to_numpy(dtype=object)
         for key in meta.sensitive or []
@@ -64,7 +65,7 @@ def from_frame(frame: pd.DataFrame, meta: SubjectMeta, name: str) -> Dataset:
         groups = column(meta.groups, "[subject] groups").to_numpy(dtype=object)
     features = meta.features
     if features is None:
-        used = {target, meta.groups, *sensitive}
+        used = {*targets, meta.groups, *sensitive}
         names = [str(c) for c in frame.columns if c not in used]
         if not names:
             raise AuditError(f"{name} holds no column that may be an input; {columns_of(frame)}.")
@@ -77,6 +78,33 @@ def columns_of(frame: pd.DataFrame) -> str:
     """'its columns are a, b, …', for a sentence about one that is not there."""
     more = ", …" if len(frame.columns) > 8 else ""
     return f"its columns are {', '.join(map(str, frame.columns[:8]))}{more}"
+
+
+def targets_of(frame: pd.DataFrame, meta: SubjectMeta, name: str) -> list[str]:
+    """The columns of the labels: of an answer of several values, those that its values are called by.
+
+    Raises:
+        AuditError: nobody says which they are, and none or several are called as labels are.
+    """
+    if meta.target is None and meta.targets:
+        return list(meta.targets)
+    one = target_of(frame, meta, name)
+    return [] if one is None else [one]
+
+
+def several(each: list[NDArray[np.generic]], targets: list[str], name: str) -> NDArray[np.generic]:
+    """[n, targets] of columns of numbers.
+
+    Raises:
+        AuditError: one holds names.
+    """
+    for values, target in zip(each, targets, strict=True):
+        if values.dtype.kind not in "fi":
+            raise AuditError(
+                f"The column {target!r} of {name} holds names ({values[0]}), and of several targets each is "
+                "a number; name one column of classes with [subject] target."
+            )
+    return np.stack(each, 1)
 
 
 def target_of(frame: pd.DataFrame, meta: SubjectMeta, name: str) -> str | None:

@@ -213,6 +213,10 @@ class InputKind(ABC):
             raise NotApplicable("the range of the inputs is not known ([subject.input] range)")
         return subject.range
 
+    def over_time(self, x: Tensor) -> Tensor | None:
+        """Samples [n, ...] as values over time [n, time, channels]; None: they are none."""
+        return None
+
     # What can be left out
 
     def features(self, x: Tensor, described: list[Feature] | None) -> list[Feature]:

@@ -69,6 +69,9 @@ class Series(InputKind):
     def samples(self, steps: Tensor, like: Tensor) -> Tensor:
         """[n, time, channels] in the form of the samples `like` [n, ...]; the inverse of `steps`."""
 
+    def over_time(self, x: Tensor) -> Tensor | None:
+        return self.steps(x)
+
     def pad(self, x: Tensor) -> Tensor | None:
         return padded_with(self.steps(x))
 

@@ -75,6 +75,10 @@ class Tabular(InputKind):
         """As they are described; unnamed columns are called by their number."""
         return described or [Feature(name=f"column {i}", columns=[i]) for i in range(x.shape[1])]
 
+    def over_time(self, x: Tensor) -> Tensor | None:
+        """The columns as the values of one series, the last the newest."""
+        return x[:, :, None]
+
     def parts(self, subject: Subject) -> Parts:
         """Named features, one-hot columns together."""
         features = subject.features

@@ -179,7 +179,8 @@ def layer_flow(batch: Batch) -> dict[str, Tensor]:
         'largest LAYER': [n] largest absolute output.
     """
     scores, kept = answers_and_outputs(batch)
-    total = batch.subject.task.explained(scores, batch.subject.task.target(scores.detach())).sum()
+    task = batch.subject.task
+    total = task.explained(scores, task.to_explain(batch.subject, scores.detach())).sum()
     flat = [tensor for tensors in kept.values() for tensor in tensors]
     gradients = iter(torch.autograd.grad(total, flat, allow_unused=True))
     n = len(batch.x)

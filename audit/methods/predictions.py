@@ -48,6 +48,17 @@ def repeated(batch: Batch) -> dict[str, Tensor]:
     return {"first": full(first), "again": full(again)}
 
 
+@producer(version=1)
+def stated_spread(batch: Batch) -> dict[str, Tensor]:
+    """The standard deviation that the model itself states of each of its values.
+
+    Returns:
+        deviation: [n, values]
+    """
+    with drawing(batch):
+        return {"deviation": full(batch.subject.network.deviations(batch.x))}
+
+
 @contextmanager
 def drawing(batch: Batch, skip: int = 0) -> Iterator[None]:
     """Without gradients; a model that draws lots draws the same ones in every audit."""

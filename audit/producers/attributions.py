@@ -24,11 +24,14 @@ def score_function(subject: Subject, randomised: int) -> tuple[Score, nn.Module]
     Returns:
         ((x, target) → log-odds [n], the network that is called).
     """
-    unit, explained = subject.task.spread(subject), subject.task.explained
-    if not randomised:
-        return (lambda x, t: explained(subject.logits(x), t) / unit), subject.core
-    network = randomised_copy(subject, randomised)
-    return (lambda x, t: explained(network.logits(x), t) / unit), network.core
+    task = subject.task
+    network = randomised_copy(subject, randomised) if randomised else subject.network
+
+    def score(x: Tensor, target: Tensor) -> Tensor:
+        found: Tensor = task.explained(network.logits(x), target) / task.spread(subject, target)
+        return found
+
+    return score, network.core
 
 
 def randomised_copy(subject: Subject, seed: int) -> Network:
@@ -50,10 +53,11 @@ def baseline(subject: Subject) -> Tensor:
     return subject.moments.mean
 
 
-def answered(batch: Batch) -> Tensor:
-    """[n] what of the (unrandomised) model's answer is explained: the class that it answers."""
+def answered(batch: Batch, output: str) -> Tensor:
+    """[n] the class that the (unrandomised) model answers, or the value: what is explained."""
+    subject = batch.subject
     with torch.no_grad():
-        return batch.subject.task.target(batch.subject.logits(batch.x))
+        return subject.task.to_explain(subject, subject.logits(batch.x), output)
 
 
 def believability(
@@ -83,7 +87,9 @@ def believability(
 
 
 @producer(1, private=("map", "players"), name="audit.methods.attributions.integrated_gradients")
-def integrated_gradients(batch: Batch, *, steps: int, randomised: int = 0) -> dict[str, Tensor]:
+def integrated_gradients(
+    batch: Batch, *, steps: int, randomised: int = 0, output: str = ""
+) -> dict[str, Tensor]:
     """Integrated Gradients from the data's mean.
 
     Returns:
@@ -92,7 +98,7 @@ def integrated_gradients(batch: Batch, *, steps: int, randomised: int = 0) -> di
         error [n]: |sum − difference| / |difference|, the completeness error.
     """
     score, _ = score_function(batch.subject, randomised)
-    target = answered(batch)
+    target = answered(batch, output)
     found = gradients.integrated_gradients(
         score, full(batch.x), target, baseline(batch.subject), steps=steps
     )
@@ -107,7 +113,9 @@ def integrated_gradients(batch: Batch, *, steps: int, randomised: int = 0) -> di
 
 
 @producer(1, private=("map", "players"), name="audit.methods.attributions.gradcam")
-def gradcam(batch: Batch, *, layer: str, randomised: int = 0) -> dict[str, Tensor]:
+def gradcam(
+    batch: Batch, *, layer: str, randomised: int = 0, output: str = ""
+) -> dict[str, Tensor]:
     """Grad-CAM, signed.
 
     Returns:
@@ -119,7 +127,7 @@ def gradcam(batch: Batch, *, layer: str, randomised: int = 0) -> dict[str, Tenso
     """
     subject = batch.subject
     score, core = score_function(subject, randomised)
-    target = answered(batch)
+    target = answered(batch, output)
     found = class_activation.gradcam(
         score,
         full(batch.x),
@@ -138,7 +146,9 @@ def gradcam(batch: Batch, *, layer: str, randomised: int = 0) -> dict[str, Tenso
 
 
 @producer(1, private=("map", "players"), name="audit.methods.attributions.shap")
-def shap(batch: Batch, *, permutations: int, rows: int, randomised: int = 0) -> dict[str, Tensor]:
+def shap(
+    batch: Batch, *, permutations: int, rows: int, randomised: int = 0, output: str = ""
+) -> dict[str, Tensor]:
     """SHAP values of the parts.
 
     Args:
@@ -149,7 +159,7 @@ def shap(batch: Batch, *, permutations: int, rows: int, randomised: int = 0) -> 
     """
     subject = batch.subject
     score, _ = score_function(subject, randomised)
-    target, x = answered(batch), full(batch.x)
+    target, x = answered(batch, output), full(batch.x)
     found = coalitions.shap(
         score,
         x,
@@ -169,7 +179,9 @@ def shap(batch: Batch, *, permutations: int, rows: int, randomised: int = 0) -> 
 
 
 @producer(1, private=("map", "players"), name="audit.methods.attributions.lime")
-def lime(batch: Batch, *, draws: int, rows: int, randomised: int = 0) -> dict[str, Tensor]:
+def lime(
+    batch: Batch, *, draws: int, rows: int, randomised: int = 0, output: str = ""
+) -> dict[str, Tensor]:
     """LIME's surrogates.
 
     Args:
@@ -181,7 +193,7 @@ def lime(batch: Batch, *, draws: int, rows: int, randomised: int = 0) -> dict[st
     """
     subject = batch.subject
     score, _ = score_function(subject, randomised)
-    target, x = answered(batch), full(batch.x)
+    target, x = answered(batch, output), full(batch.x)
     found = surrogates.lime(
         score,
         x,

@@ -17,7 +17,6 @@ from audit.batching import fitting
 from audit.errors import NotApplicable
 from audit.inputs import InputKind
 from audit.meta import Feature, SubjectMeta
-from audit.outputs import select_output
 from audit.record import Fact, LeftOut, SubjectRecord
 from audit.rooms import INPUTS, TASKS, room
 from audit.subject.builder import Known, Parts, build, described
@@ -129,7 +128,7 @@ class Subject:
         known = replace(
             self.known,
             name=f"{self.name} ({name})",
-            scores=select_output(raw, self.meta.output_index),
+            scores=network.form.tensor(raw),
         )
         return self._with(replace(self._parts, network=network, known=known))
 

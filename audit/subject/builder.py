@@ -38,7 +38,8 @@ class Known:
         meta: the description; complete where there are samples.
         facts, notes: what was given, what was inferred, and what is to be said of it.
         scores: what the network returned for the first samples; nothing without samples.
-        label_spread: standard deviation of the labels, or of `scores` without labels.
+        spreads: [k] of a task of values: standard deviation of each one's labels, or of the first
+            answers without labels.
         extents: of the axes along which a sample's units lie, each with an answer of its own.
         format, trusted: of the file that it was read from.
     """
@@ -48,7 +49,7 @@ class Known:
     facts: Sequence[Fact] = ()
     notes: Sequence[str] = ()
     scores: Tensor = field(default_factory=lambda: torch.zeros(0))
-    label_spread: float = 0.0
+    spreads: Tensor = field(default_factory=lambda: torch.zeros(0))
     extents: tuple[int, ...] = ()
     format: str = ""
     trusted: bool = False
@@ -114,6 +115,7 @@ class Draft:
         network: its answers are held against no threshold yet.
         scores: what the network returned for the first samples.
         extents: of the axes along which its units lie, each with an answer of its own.
+        spreads: as of `Known`, once a task of values has settled them.
     """
 
     network: Network
@@ -124,6 +126,7 @@ class Draft:
     extents: tuple[int, ...]
     facts: list[Fact]
     notes: list[str]
+    spreads: Tensor = field(default_factory=lambda: torch.zeros(0))
 
     @property
     def classes(self) -> list[str]:
@@ -140,10 +143,9 @@ class Draft:
         return found
 
     @property
-    def label_spread(self) -> float:
-        """Standard deviation of the labels, or of the first answers without labels."""
-        values = self.scores if self.arrays.labels is None else self.arrays.labels
-        return float(values.double().std())
+    def answers(self) -> Tensor:
+        """[n, ...] the values that `scores` stand for."""
+        return self.network.form.values(self.scores)
 
     def scores_of(self, x: Tensor) -> Tensor:
         """[n, k] what the network answers to inputs."""
@@ -203,9 +205,7 @@ def build(
     training = None
     if arrays.training is not None:
         training = samples.others(*arrays.training, f"{data_name} (training)")
-    known = Known(
-        name, draft.meta, draft.facts, notes, draft.scores, draft.label_spread, draft.extents
-    )
+    known = Known(name, draft.meta, draft.facts, notes, draft.scores, draft.spreads, draft.extents)
     return Parts(draft.network.read_as(form_of(draft.meta)), samples, training, known)
 
 

@@ -14,7 +14,7 @@ from audit.errors import AuditError
 from audit.inputs import FirstLayer, inferred
 from audit.labels import Labels
 from audit.meta import SubjectMeta
-from audit.outputs import Candidate, candidates
+from audit.outputs import SPREADS, Candidate, candidates, with_spread
 from audit.record import Fact
 from audit.rooms import INPUTS, TASKS, room
 from audit.scores import distance, width
@@ -174,7 +174,10 @@ def choose(
         y: of these samples; labels: of all.
         facts: told where no answer is a number.
     """
-    found = candidates(probe(network.raw, x), len(x), meta.output_index)
+    raw = probe(network.raw, x)
+    found = candidates(
+        with_spread(raw) if meta.output in SPREADS else raw, len(x), meta.output_index
+    )
     prepared = network.prepared(x)
     asked = Asked(prepared.cpu(), y, labels, meta)
     finite = finite_rows(found)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from audit.errors import AuditError
-from audit.outputs import answered
+from audit.outputs import SPREADS, answered
 from audit.subject.wrapping import Logits, OutputForm
 
 
@@ -61,6 +61,15 @@ class Network:
             if bool(lost.any()):
                 self._unanswered.append(lost.cpu())
         return answers
+
+    @property
+    def states_spread(self) -> bool:
+        """Does it say how sure it is of each of its values?"""
+        return self.form.output in SPREADS
+
+    def deviations(self, x: Tensor) -> Tensor:
+        """[n, k] the standard deviation that it states of each of its values."""
+        return self.model.deviations(x.to(self.device))
 
     @contextmanager
     def collecting_unanswered(self) -> Iterator[list[Tensor]]:

@@ -72,6 +72,11 @@ def no_place_in_a_space(pairs: list[Pair], _: Asked) -> tuple[list[Pair], str]:
     return (others if len(others) < len(pairs) else []), "the other is an embedding of length 1"
 
 
+def spoken_for(pairs: list[Pair], _: Asked) -> tuple[list[Pair], str]:
+    """The one that the labels themselves speak for."""
+    return [p for p in pairs if p.reading.sure], "the labels speak for it"
+
+
 def beats_a_constant(pairs: list[Pair], asked: Asked) -> tuple[list[Pair], str]:
     """The one that is right more often, or nearer, than any constant answer could be."""
     scored = [(p, p.task.gain(p.scores, p.reading, asked)) for p in pairs]
@@ -84,6 +89,7 @@ CLUES: tuple[Clue, ...] = (
     classes_counted,
     repeats_its_input,
     no_place_in_a_space,
+    spoken_for,
     beats_a_constant,
 )
 
@@ -156,12 +162,15 @@ def settled(pair: Pair, reason: str, asked: Asked) -> Choice:
     """The choice, unless its answers say nothing that could be judged.
 
     Raises:
-        AuditError: it is an embedding or a reconstruction that nobody asked for.
+        AuditError: it is an embedding or a reconstruction that nobody asked for, or its numbers speak
+            against it.
     """
     if asked.meta.task is None and (
         due := pair.task.unasked(pair.candidate.told, pair.reading, asked)
     ):
         raise AuditError(due)
+    if doubt := pair.task.doubted(pair.candidate.told, pair.scores, pair.reading, asked):
+        raise AuditError(doubt)
     return Choice(pair, reason)
 
 
@@ -176,11 +185,11 @@ def nothing_fits(found: list[Candidate], asked: Asked) -> str:
     if labels.several:
         truths = set(labels.values) <= {0.0, 1.0}
         what = "answers of yes or no" if truths else "values"
-        due = "a score for each of them" if truths else "one column"
-        column = "" if truths else ", and give that column of the labels"
+        due = "score" if truths else "value"
+        each = " x ".join(map(str, labels.shape[1:]))
         return (
-            f"The labels hold {labels.shape[1]} {what} a sample and the model returns {told}; wrap the "
-            f"model so that it returns {due}{column}."
+            f"The labels hold {each} {what} a sample and the model returns {told}; wrap the model so "
+            f"that it returns a {due} for each of them, or give those labels alone that it answers."
         )
     if labels.given and not labels.whole:
         return (

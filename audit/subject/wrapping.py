@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from audit.meta import Output, Preprocess
-from audit.outputs import select_output
+from audit.outputs import SPREADS, VALUES, select_output, values_of, with_spread
 from audit.scores import distance
 
 
@@ -143,14 +143,32 @@ class OutputForm:
             returned = returned.index_select(axis, kept)
         return returned.flatten(2)
 
+    def rows(self, returned: Tensor, prepared: Tensor) -> Tensor:
+        """[n, classes], [n, classes, units] or [n, k] values of what was returned for prepared inputs."""
+        laid = self.laid(returned)
+        if self.finish is not None:
+            return self.finish(laid, prepared)
+        if laid.ndim == 1:
+            return laid[:, None]
+        return laid.flatten(1) if self.output in VALUES else laid
+
+    def tensor(self, raw: Any) -> Tensor:
+        """Of what was returned, the numbers that answers are read from."""
+        return with_spread(raw) if self.output in SPREADS else select_output(raw, self.index)
+
+    def values(self, returned: Tensor) -> Tensor:
+        """[n, ...] the values that returned numbers stand for."""
+        return values_of(returned, self.output)
+
 
 class Logits(nn.Module):
     """Preprocessing, the user's model, and what it returns as logits [n, classes].
 
     Where each unit of a sample has its answer, they are [n, classes, units]. One-output binary models
     answer (0, z): their softmax is the sigmoid. Scores with a threshold answer (0, score − threshold).
-    Values are answered as they are, [n, 1]. A softmax or sigmoid at the end is looked behind only in calls
-    whose returned numbers it reproduces; elsewhere those are inverted.
+    Values are answered as numbers on the scale of the labels, [n, k], those of several axes in a row. A
+    softmax or sigmoid at the end is looked behind only in calls whose returned numbers it reproduces;
+    elsewhere those are inverted.
     """
 
     def __init__(self, core: nn.Module, preprocess: nn.Module, form: OutputForm) -> None:
@@ -176,22 +194,24 @@ class Logits(nn.Module):
             if logits is None:
                 logits = self.invert(returned)
         else:
-            logits = select_output(self.core(prepared), self.form.index)
+            logits = self.form.values(self.form.tensor(self.core(prepared)))
         if logits.dtype in (torch.float16, torch.bfloat16):
             logits = logits.float()
         if len(x) == 1 and (logits.ndim == 0 or len(logits) != 1):
             return self(x.expand(2, *x.shape[1:]))[:1]  # a `.squeeze()` took the sample's axis away
-        logits = self.form.laid(logits)
-        if self.form.finish is not None:
-            logits = self.form.finish(logits, prepared)
-        if logits.ndim == 1:
-            logits = logits[:, None]
+        logits = self.form.rows(logits, prepared)
         threshold = self.form.threshold
         if threshold is not None:
             logits = logits - threshold
         if logits.shape[1] == 1 and (output in SCORED or threshold is not None):
             logits = torch.cat([torch.zeros_like(logits), logits], 1)
         return logits
+
+    def deviations(self, x: Tensor) -> Tensor:
+        """[n, k] the standard deviation that the model states of each of its values."""
+        assert self.form.output in SPREADS
+        given = self.form.tensor(self.core(self.prepared(x)))[..., 1]
+        return SPREADS[self.form.output](given.float()).reshape(len(given), -1)
 
     def invert(self, scores: Tensor) -> Tensor:
         """Logits from probabilities, where no softmax or sigmoid made them as they are."""

@@ -49,6 +49,7 @@ class Reading:
     output: Output
     reason: str
     classes_last: bool = False  # where units have answers: do their scores lie on the last axis?
+    sure: bool = False  # do the labels themselves speak for it, beyond that it fits?
 
 
 # What a check may ask of a task, and what is said where it lacks it.
@@ -62,6 +63,8 @@ LACKS = {
     "thresholded": "the task is {}, whose answers are held against no threshold",
     "predicts_next": "the task is {}, which predicts no next token",
     "regions": "the task is {}, whose answers form no regions",
+    "forecasts": "the task is {}, which looks no steps ahead",
+    "ranks_events": "the task is {}, whose answers are no risks of an event",
     "several_labels": "the task is {}, whose answers are not several labels a sample",
     "supervised": "the task is {}, which is not learnt from such labels",
 }
@@ -82,8 +85,9 @@ class Task(ABC):
         do units of one class that touch belong together? predicts_next: is an answer
         the token that comes next?
         valued: is it a number on the scale of the labels? thresholded: a score, held against a
-        threshold? several_labels: is it a yes or no for each of several labels? supervised: does the
-        model learn from such labels?
+        threshold? forecasts: is it steps ahead of its input? ranks_events: is it a
+        risk, held against the order of events? several_labels: is it a yes or no for each
+        of several labels? supervised: does the model learn from such labels?
         good: what a good answer is: 'right'. quality: what is averaged over samples: 'accuracy'.
         share_good: the share of good answers, and robust: the same under attack.
         robust_metric: its name in the record. quality_unit: of a change of quality; empty: none.
@@ -101,6 +105,8 @@ class Task(ABC):
     predicts_next: ClassVar[bool] = False
     valued: ClassVar[bool] = False
     thresholded: ClassVar[bool] = False
+    forecasts: ClassVar[bool] = False
+    ranks_events: ClassVar[bool] = False
     several_labels: ClassVar[bool] = False
     supervised: ClassVar[bool] = True
     good: ClassVar[str]
@@ -140,6 +146,10 @@ class Task(ABC):
         """
         return ""
 
+    def doubted(self, told: str, scores: Tensor, reading: Reading, asked: Asked) -> str:
+        """What speaks against this reading, and the line to write; empty: nothing."""
+        return ""
+
     # What its contract is tried on
 
     tiny_width: ClassVar[int] = 1  # numbers that a tiny model returns for a sample
@@ -147,6 +157,10 @@ class Task(ABC):
     def tiny_model(self, x: Tensor) -> nn.Module | None:
         """A model of inputs [n, ...]; None: any network will do that returns [n, tiny_width]."""
         return None
+
+    def tiny_meta(self, kind: InputKind, x: Tensor) -> dict[str, Any]:
+        """What is said of a tiny model's answers to inputs [n, ...] of a kind."""
+        return {}
 
     @abstractmethod
     def tiny_labels(self, answers: Tensor, generator: torch.Generator) -> Tensor | None:
@@ -188,13 +202,21 @@ class Task(ABC):
 
     # When an answer is good
 
-    def spread(self, subject: Subject) -> float:
-        """What a change of the explained score is counted in."""
-        return 1.0
+    def to_explain(self, subject: Subject, logits: Tensor, output: str = "") -> Tensor:
+        """[n] which of an answer's scores is explained: the answered class's.
 
-    def target(self, answers: Tensor) -> Tensor:
-        """[n] what of each answer is explained: the index of its class."""
-        return answers.argmax(1)
+        Args:
+            output: of several values, the name of the one that is asked for.
+        """
+        return logits.argmax(1)
+
+    def explained_name(self, subject: Subject, output: str = "") -> str:
+        """The name of the value that is explained, where an answer holds several."""
+        return ""
+
+    def spread(self, subject: Subject, target: Tensor) -> Tensor | float:
+        """[n] what a change of the explained scores is counted in."""
+        return 1.0
 
     def told_target(self, subject: Subject, target: int) -> str:
         """What is explained, in words: the class that is answered; '' where there are none."""
@@ -223,6 +245,22 @@ class Task(ABC):
     def unit(self, subject: Subject) -> str:
         """What is judged one by one, in the plural: 'samples'."""
         return "samples"
+
+    def outputs(self, meta: SubjectMeta, k: int) -> list[str]:
+        """A name for each of k values of an answer."""
+        return []
+
+    def fields(self, meta: SubjectMeta, k: int) -> dict[str, list[int]]:
+        """What is told apart in an answer of k values: name → the values that belong to it."""
+        return {}
+
+    def scales(self, subject: Subject) -> Tensor:
+        """[k] what an error of each value is counted in, where answers are values."""
+        raise NotApplicable(LACKS["valued"].format(self.name))
+
+    def told_tolerance(self, subject: Subject) -> str:
+        """How much further off a value may be, where answers are values."""
+        raise NotApplicable(LACKS["valued"].format(self.name))
 
     @abstractmethod
     def changed(self, subject: Subject, before: Tensor, after: Tensor) -> Tensor:

@@ -1,143 +1,74 @@
-"""A number, held against a number."""
+"""A number or several, held against numbers."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
-
-import numpy as np
-import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from audit import statistics
-from audit.errors import AuditError, NotApplicable
-from audit.record import Metric, Slice
+from audit.outputs import VALUES, values_of
 from audit.scores import standard_errors, width
-from audit.tasks import Asked, Reading, Task, View
-from audit.words import number
+from audit.tasks import Asked, Reading
+from audit.values import Valued, counted, extents
 
-if TYPE_CHECKING:
-    from audit.subject import Subject
-    from audit.subject.builder import Draft
+# Standard errors by which exponentials must come closer than what they are made of, and than a constant.
+CLOSER, USEFUL = 2.5, 1.0
 
 
-class Regression(Task):
-    """A number. It is good where it is not further off than the tolerance."""
-
-    valued: ClassVar[bool] = True
-    good: ClassVar[str] = "within the tolerance"
-    quality: ClassVar[str] = "minus the absolute error"
-    share_good: ClassVar[str] = "share within the tolerance"
-    robust: ClassVar[str] = "share within the tolerance"
-    robust_metric: ClassVar[str] = "within_tolerance"
-    quality_unit: ClassVar[str] = "standard deviations"
-
-    def tiny_labels(self, answers: Tensor, generator: torch.Generator) -> Tensor:
-        values = answers[:, 0]
-        return values + 0.2 * values.std() * torch.randn(len(values), generator=generator)
+class Regression(Valued):
+    """A number, or several that stand for different things."""
 
     def read(self, scores: Tensor, asked: Asked) -> Reading | None:
         labels = asked.labels
+        form = asked.meta.output if asked.meta.output in VALUES else "value"
+        values = values_of(scores, form)
         if asked.meta.task == self.name:
-            return Reading("value", "the task is regression")
-        if asked.meta.output == "value" and width(scores) == 1:
-            return Reading("value", "the output is a value")
-        if width(scores) != 1 or labels.several or labels.truths or (labels.two and labels.whole):
+            return Reading(form, "the task is regression")
+        if labels.several:
+            return self.read_several(values, asked)
+        if asked.meta.output == form and width(values) == 1:
+            return Reading(form, f'the output is "{form}"')
+        if width(values) != 1 or labels.truths or (labels.two and labels.whole):
             return None
-        return Reading("value", "one output, and labels that are not classes")
+        return Reading(form, "one output, and labels that are not classes")
 
-    def gain(self, scores: Tensor, reading: Reading, asked: Asked) -> float | None:
-        if asked.y is None or asked.y.ndim > 1 or width(scores) != 1:
+    def read_several(self, values: Tensor, asked: Asked) -> Reading | None:
+        """As many values as the labels hold, and no row of yes and no."""
+        form = asked.meta.output
+        if form is None and set(asked.labels.values) <= {0.0, 1.0}:
             return None
-        y = asked.y.double()
-        return standard_errors((y - y.median()).abs() - (y - scores.double().flatten()).abs())
-
-    def number_labels(self, draft: Draft) -> None:
-        y = draft.arrays.labels
-        if y is not None and y.ndim > 1:
-            raise AuditError(
-                f"The labels hold {y.shape[1]} values a sample; one is due: wrap the model so "
-                "that it returns one column, and give that column of the labels."
-            )
-
-    def settle_scale(self, draft: Draft) -> None:
-        """The change of an answer that matters."""
-        meta, reason = draft.meta, ""
-        if draft.label_spread == 0:
-            what = "answers" if draft.arrays.labels is None else "labels"
-            raise AuditError(
-                f"All {what} are the same number; a regression cannot be judged on them."
-            )
-        if meta.tolerance is None:
-            meta.tolerance = draft.label_spread / 4
-            reason = "a quarter of the labels' standard deviation"
-            if draft.arrays.labels is None:
-                reason = "a quarter of the answers' standard deviation on the first samples"
-        draft.add_fact("tolerance", meta.tolerance, reason)
-
-    def require(self, subject: Subject) -> None:
-        scores = subject.known.scores
-        if scores.ndim == 2 and scores.shape[1] != 1:
-            raise NotApplicable(
-                f"the model answers with {scores.shape[1]} values a sample, not one"
-            )
-
-    def tolerance(self, subject: Subject) -> float:
-        return float(subject.meta.tolerance or 0)
-
-    def spread(self, subject: Subject) -> float:
-        """Standard deviation of the labels, or of the first answers without labels."""
-        return subject.known.label_spread
-
-    def changed(self, subject: Subject, before: Tensor, after: Tensor) -> Tensor:
-        """A value further off than the tolerance."""
-        return (after - before).abs()[:, 0] > self.tolerance(subject)
-
-    def quality_of(self, subject: Subject, answers: Tensor, y: Tensor) -> Tensor:
-        """Minus the absolute error, in standard deviations of the labels."""
-        return -(answers[:, 0].double() - y.double()).abs() / self.spread(subject)
-
-    def mean_quality(
-        self,
-        subject: Subject,
-        answers: Tensor,
-        y: Tensor,
-        *,
-        clusters: Any,
-        prefix: str,
-        where: Slice,
-    ) -> Metric:
-        error = (answers[:, 0].double() - y.double()).abs().numpy()
-        return statistics.mean(
-            f"{prefix}mean_absolute_error", error, clusters=clusters, direction="lower", slice=where
+        if asked.labels.one_hot or extents(values) != extents(asked.labels):
+            return None
+        return Reading(
+            form or "value",
+            f"{counted(extents(values))} a sample, and labels of as many that are not all 0 and 1",
         )
 
-    def told_change(self, before: Metric, after: Metric) -> str:
-        return f"the mean error goes from {number(before.value)} to {number(after.value)}"
+    def gain(self, scores: Tensor, reading: Reading, asked: Asked) -> float | None:
+        values = values_of(scores, reading.output)
+        if asked.y is None or asked.y.ndim > 1 or width(values) != 1:
+            return None
+        return nearer(values, asked.y)
 
-    def text(self, subject: Subject, answer: Tensor) -> str:
-        return number(float(answer[0]))
+    def doubted(self, told: str, scores: Tensor, reading: Reading, asked: Asked) -> str:
+        """Are they the logarithms of what the labels hold? That is never guessed."""
+        y = asked.y
+        if asked.meta.output is not None or y is None or y.ndim > 1 or width(scores) != 1:
+            return ""
+        as_they_are, raised = ((y - v.double().flatten()).abs() for v in (scores, scores.exp()))
+        if float(y.min()) < 0 or nearer(scores.exp(), y) < USEFUL:
+            return ""
+        if standard_errors(as_they_are - raised) < CLOSER:
+            return ""
+        return (
+            f"The model returns {told}, whose exponentials come closer to the labels than they do "
+            'themselves; under [subject] write output = "log_value" ("log_rate" where they are counts that '
+            'are expected), or output = "value" to have them judged as they are.'
+        )
 
-    def as_decision(self, subject: Subject, x: Tensor, y: Tensor) -> tuple[Tensor, View]:
-        """Further from the truth than now, by more than the tolerance."""
-        with torch.no_grad():
-            now = subject.logits(x)
-        away = torch.where(now[:, 0] >= y.to(now), 1.0, -1.0)[:, None]
 
-        def view(scores: Tensor, rows: Tensor | None) -> Tensor:
-            then, sign = (t if rows is None else t[rows] for t in (now, away))
-            further = sign * (scores - then) / self.tolerance(subject) - 1
-            return torch.cat([torch.zeros_like(further), further], 1)
-
-        return torch.zeros_like(y, dtype=torch.long), view
-
-    def good_before(self, subject: Subject, answers: Tensor, y: Tensor) -> NDArray[Any]:
-        """Every answer: it has not moved yet."""
-        return np.ones(len(answers), dtype=bool)
-
-    def best_constant(self, subject: Subject, answers: Tensor, y: Tensor) -> float:
-        """Most answers that one value keeps within the tolerance."""
-        values = np.sort(answers[:, 0].numpy())
-        reach = 2 * self.tolerance(subject)
-        within = np.searchsorted(values, values + reach, "right") - np.arange(len(values))
-        return float(within.max() / len(values))
+def nearer(values: Tensor, y: Tensor) -> float:
+    """How much nearer to labels [n] than the best constant, in standard errors, absolute or squared."""
+    said, y = values.double().reshape(len(y)), y.double()
+    return max(
+        standard_errors((y - y.median()).abs() - (y - said).abs()),
+        standard_errors((y - y.mean()).square() - (y - said).square()),
+    )

@@ -194,6 +194,27 @@ def shuttle() -> Splits:
     return splits("Shuttle", x.astype(np.float32), y.astype(np.int64), 6000)
 
 
+BACK, AHEAD = 104, 26  # weeks that a forecast of carbon dioxide is made from, and for
+
+
+@functools.cache
+def co2() -> Splits:
+    """Windows of two years of weekly carbon dioxide, and the half year after each.
+
+    1,371 that end by 1986 to train on, and 655 after that to evaluate on; none of the ones overlaps one of
+    the others.
+    """
+    with np.load(DATA / "co2.npz", allow_pickle=False) as held:
+        weeks = held["x"].astype(np.float32)
+
+    def windows(series: np.ndarray, name: str) -> Dataset:
+        cut = np.lib.stride_tricks.sliding_window_view(series, BACK + AHEAD)
+        x, y = cut[:, :BACK, None].copy(), cut[:, BACK:].copy()
+        return Dataset(x, y, name=f"Mauna Loa, {name}")
+
+    return windows(weeks[:1500], "training"), windows(weeks[1500:], "evaluation")
+
+
 def table(name: str, file: str, meta: SubjectMeta, train: int) -> Splits:
     """The first `train` rows of a bundled table to train on, the others to evaluate on."""
     import pandas as pd

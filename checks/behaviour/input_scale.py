@@ -21,9 +21,12 @@ from audit import figures, statistics
 from audit.checking import Check, Context, Cost, Expectation, Measurement
 from audit.errors import NotApplicable
 from audit.methods.interventions import rescaled
-from audit.record import Figure, Guidance, Metric
+from audit.record import Figure, Guidance, LeftOut, Metric
 from audit.subject import Subject
 from audit.words import number, span
+
+WORST = -1e6  # what an answer beyond all bounds counts as
+LOST = "the model answers NaN or infinity to the inputs as given"
 
 
 class InputScale(Check):
@@ -35,6 +38,9 @@ class InputScale(Check):
         "quick": {"samples": 300},
         "deep": {"samples": 10000},
     }
+
+    # In another scale it may answer with no number: that is no gain.
+    counts_unanswered: ClassVar[bool] = True
 
     samples: int = Field(default=1000, ge=20)
 
@@ -50,6 +56,8 @@ class InputScale(Check):
         chosen = context.samples(self.samples)
         clusters, y = context.clusters(chosen), subject.labels[chosen]
         before = subject.task.quality_of(subject, context.answers(chosen), y).numpy()
+        told = np.isfinite(before)
+        clusters = None if clusters is None else clusters[told]
         metrics, refused = [], []
         for name in subject.kind.rescalings(subject):
             made = context.evidence(rescaled, chosen, name=name)
@@ -57,7 +65,8 @@ class InputScale(Check):
                 refused.append(name)
                 continue
             after = subject.task.quality_of(subject, made["logits"], y).numpy()
-            change = np.nan_to_num(after - before, nan=-1.0, neginf=-1e6)
+            change = np.nan_to_num((after - before)[told], nan=-1.0, neginf=WORST)
+            change = np.maximum(change, WORST)
             metrics.append(
                 statistics.mean(
                     "gain",
@@ -88,6 +97,9 @@ class InputScale(Check):
             f"{number(best.value)} ({span(best.low, best.high)}); n = {len(chosen):,}."
             + (f" It does not take them {', '.join(refused)}." if refused else ""),
             metrics=metrics,
+            left_out=[]
+            if told.all()
+            else [LeftOut(what="samples", how_many=int((~told).sum()), why=LOST)],
             figures=self.drawn(shown, subject, metrics),
             guidance={
                 "gain": Guidance(

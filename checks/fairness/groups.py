@@ -5,7 +5,8 @@ it is the label (true positive rate) and answered where it is not (false positiv
 between groups: demographic parity and equalised odds differences (Hardt et al. 2016), the ratio of
 selection rates (the four-fifths rule) and the accuracy difference. For values, in the unit of the
 labels: absolute error, signed error and mean answer per group, and their largest differences (Agarwal
-et al. 2019); their bounds are half of the labels' standard deviation.
+et al. 2019); their bounds are half of the labels' standard deviation. Of several values each is
+compared, in its own standard deviations.
 
 Every group is in every number, however small: intervals of differences hold for all pairs of groups at
 once and are as wide as the smallest group makes them. A group without a sample that a rate could be
@@ -30,7 +31,7 @@ from audit.checking import Check, Context, Expectation, Measurement
 from audit.checks.fairness import qualities, rates, values
 from audit.checks.fairness.grouping import Findings, members
 from audit.errors import NotApplicable
-from audit.record import Guidance, Severity
+from audit.record import Guidance, Severity, Slice
 from audit.subject import Subject
 
 TAGS = ["NIST AI RMF MEASURE 2.11", "EU AI Act Article 10"]
@@ -93,8 +94,12 @@ class Groups(Check):
 
     def expectations(self, subject: Subject) -> list[Expectation]:
         bounds: list[tuple[str, float, Severity]] = [("accuracy_difference", 0.1, "high")]
+        where: Slice = {"attribute": "*"}
         if subject.task.valued:
-            bound = SPREADS * subject.task.spread(subject)
+            scales = subject.task.scales(subject)
+            bound = SPREADS * float(scales.mean())
+            if len(subject.task.fields(subject.meta, len(scales))) > 1:
+                where, bound = {**where, "output": "*"}, SPREADS
             bounds = [
                 ("error_difference", bound, "high"),
                 ("bias_difference", bound, "high"),
@@ -110,7 +115,7 @@ class Groups(Check):
         return [
             Expectation(
                 metric=metric,
-                slice={"attribute": "*"},
+                slice=where,
                 op="not_shown_above",
                 bound=bound,
                 severity=severity,

@@ -12,15 +12,20 @@ from audit.words import number, span
 def compare(context: Context, attribute: str, groups: Members) -> Findings:
     """Every group's mean quality, and the largest difference between two."""
     subject, clusters = context.subject, context.clusters()
-    quality = subject.task.quality_of(subject, context.answers(), subject.labels).numpy()
+    task, answers, y = subject.task, context.answers(), subject.labels
+    # Of each group among its own: a rank is one among others.
+    quality = {
+        group: task.quality_of(subject, answers[own], y[own]).numpy()
+        for group, own in groups.items()
+    }
     where: Slice = {"attribute": attribute}
     found = Findings()
     means = [
         statistics.mean(
             "quality",
-            quality[own],
+            quality[group],
             direction="higher",
-            edges=(0, 1),
+            edges=None if task.quality_unit else (0, 1),
             slice={"attribute": attribute, "group": group},
             clusters=None if clusters is None else clusters[own],
         )
@@ -28,12 +33,12 @@ def compare(context: Context, attribute: str, groups: Members) -> Findings:
     ]
     gap = statistics.gap_between_means(
         "quality_difference",
-        taken(quality, groups) or {},
+        quality,
         clusters=taken(clusters, groups),
         slice=where,
     )
     found.metrics += [*means, gap]
-    what = subject.task.quality
+    what = task.quality
     told = both(means, percent=False)
     found.said.append(
         f"By {attribute} the {what} is {told}, a difference of {number(gap.value)} "

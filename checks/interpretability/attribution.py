@@ -38,6 +38,11 @@ class Attribution(Check):
     """An attribution method. A subclass says which producer of `audit.producers.attributions`."""
 
     samples: int = Field(default=64, ge=8, description="how many samples are explained")
+    output: str = Field(
+        default="",
+        description="of an answer of several values, the one that is explained, by its name; that whose "
+        "labels are spread widest, unless said",
+    )
 
     profiles: ClassVar[dict[str, dict[str, Any]]] = {
         "quick": {"samples": 16},
@@ -149,8 +154,15 @@ class Attribution(Check):
         if parts.grid is None:
             order = np.argsort(-found["players"].abs().mean(0).numpy())[:3]
             names = ", ".join(parts.names[i] for i in order)
-            return f"{self.name} says that {names} move the answers most."
-        return f"{self.name} explains each answer by {parts.count} parts of the input."
+            return (
+                f"{self.name} says that {names} move {self.explained(context, 'the answers')} most."
+            )
+        each = self.explained(context, "each answer")
+        return f"{self.name} explains {each} by {parts.count} parts of the input."
+
+    def explained(self, context: Context, whole: str) -> str:
+        """What is explained: of several values, which."""
+        return context.subject.task.explained_name(context.subject, self.output) or whole
 
     def shown(
         self,

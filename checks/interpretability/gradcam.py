@@ -58,4 +58,6 @@ class GradCAM(Attribution):
         self, context: Context, samples: NDArray[np.intp], randomised: int
     ) -> dict[str, Any]:
         layer = self.layer or last_convolution(context.subject)
-        return context.evidence(gradcam, samples, layer=layer, randomised=randomised)
+        return context.evidence(
+            gradcam, samples, layer=layer, randomised=randomised, output=self.output
+        )

@@ -50,5 +50,9 @@ class IntegratedGradientsCheck(Attribution):
         self, context: Context, samples: NDArray[np.intp], randomised: int
     ) -> dict[str, Any]:
         return context.evidence(
-            integrated_gradients, samples, steps=self.steps, randomised=randomised
+            integrated_gradients,
+            samples,
+            steps=self.steps,
+            randomised=randomised,
+            output=self.output,
         )

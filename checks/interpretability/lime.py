@@ -53,5 +53,10 @@ class Lime(Attribution):
         self, context: Context, samples: NDArray[np.intp], randomised: int
     ) -> dict[str, Any]:
         return context.evidence(
-            lime, samples, draws=self.draws, rows=self.rows, randomised=randomised
+            lime,
+            samples,
+            draws=self.draws,
+            rows=self.rows,
+            randomised=randomised,
+            output=self.output,
         )

@@ -79,4 +79,5 @@ class Shap(Attribution):
             permutations=self.orders(context.subject),
             rows=self.background(context.subject),
             randomised=randomised,
+            output=self.output,
         )

@@ -11,7 +11,7 @@ lower bound: an attacker with shadow models finds more.
 That says something of the model only where members and non-members are alike without it: somebody who
 never asks the model, and sees the inputs alone, must not tell them apart (Das et al. 2024, blind
 baselines; Meeus et al. 2024). Where such a guesser does (columns swapped, features shifted, another
-year), nothing is concluded.
+year), nothing is concluded. Forecasts are rightly tried on a later time: there it is not asked then.
 
 Planted and looked for (`benchmarks/detection`): a network that has learnt 40 % of random labels by
 heart is found in 6 of 6 seeds, 30 % in 3, 20 % in 1, 10 % in none. No false alarm on 20 clean models
@@ -32,6 +32,7 @@ from torch import Tensor
 
 from audit import figures, statistics
 from audit.checking import Check, Context, Cost, Expectation, Measurement
+from audit.errors import NotApplicable
 from audit.record import Figure, Guidance, Metric, Validity
 from audit.scores import log_odds
 from audit.subject import Subject
@@ -64,6 +65,12 @@ class Membership(Check):
         return Cost(forward=min(self.samples, subject.training_n))
 
     def examine(self, context: Context) -> Measurement:
+        likeness = alike(context, self.samples)
+        if context.subject.task.forecasts and likeness.passed is False:
+            raise NotApplicable(
+                "training and evaluation samples are told apart without the model, as those of another "
+                "time are"
+            )
         members = self.score(context.subject, *context.training_answers(self.samples))
         others = self.score(context.subject, context.answers(), context.subject.labels)
         area = statistics.auroc("membership_auc", members, others, direction="lower")
@@ -104,7 +111,7 @@ class Membership(Check):
             f"{share(float(area.value or 0))} of all pairs (chance: 50 %); somebody who may accuse "
             f"1 % wrongly finds {amount(sure)} of {sure.n:,} members.",
             metrics=metrics,
-            validity=[alike(context, self.samples)],
+            validity=[likeness],
             figures=drawn(rows, metrics),
             guidance=advice(area, why, todo, tags),
         )

@@ -203,7 +203,8 @@ class Evasion(Check):
         known = [base] if subject.task.decides else []
         kept, title, todo = f"right, where {amount(base)} were", self.finding_title, self.todo
         if subject.task.valued:
-            kept = f"no more than {number(subject.meta.tolerance)} further from the truth"
+            most = subject.task.told_tolerance(subject)
+            kept = f"no more than {most} further from the truth"
             title, todo = VALUES_TITLE, VALUES_TODO
         bound, why = least_left(context, main.samples, base)
         validity, beyond = self.validity(context, main), self.beyond(context, main)
@@ -270,7 +271,8 @@ class Evasion(Check):
         if subject.task.valued:
             return (
                 f"{change} moves {out_of_ten(flipped)} of the answers further from the truth by more "
-                f"than {number(subject.meta.tolerance)}; {amount(main.robust)} of {n:,} stay within.{held}"
+                f"than {subject.task.told_tolerance(subject)}; {amount(main.robust)} of {n:,} stay "
+                f"within.{held}"
             )
         if flipped == 0:
             return (

@@ -12,6 +12,8 @@ NAMES = sorted(zoo())
 # What each performs at least, by the first metric of its performance check.
 QUALITY = {
     "adult-mlp": 0.84,
+    "co2-mlp": 0.35,  # MASE: at most
+    "community-figures": 0.74,
     "credit-default-mlp": 0.80,
     "crime-regression": 0.55,
     "digits-cnn": 0.97,
@@ -44,7 +46,9 @@ def test_every_promised_model_is_there():
 @pytest.mark.parametrize("name", NAMES)
 def test_it_performs_and_a_quick_audit_ends_as_the_card_declares(name, request):
     subject = audit.load(f"zoo:{name}")
-    assert measured_quality(subject).value >= QUALITY[name]
+    quality = measured_quality(subject)
+    sign = -1 if quality.direction == "lower" else 1
+    assert sign * quality.value >= sign * QUALITY[name]
     made = MADE.get(name)
     ends_as_declared(
         name, request.getfixturevalue(made) if made else audit.run(subject, profile="quick")
@@ -90,6 +94,7 @@ def ends_as_declared(name, record):
     [
         ("digits-mlp", "accuracy 0.9"),
         ("crime-regression", "r2 0.6"),
+        ("co2-mlp", "mase 0.2"),
         ("shuttle-autoencoder", "auroc 0.9"),
     ],
 )
@@ -97,5 +102,6 @@ def test_the_card_says_how_good_it_is(capsys, name, quality):
     assert main(["zoo", name]) == 0
     card = capsys.readouterr().out
     assert quality in card
-    for line in ("CC BY 4.0", "parameters", "recipe", "limits", "digest", "exit code"):
+    assert "CC BY 4.0" in card or "public domain" in card
+    for line in ("parameters", "recipe", "limits", "digest", "exit code"):
         assert line in card

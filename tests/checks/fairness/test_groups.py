@@ -275,7 +275,7 @@ def test_a_value_that_is_worse_for_one_group(scale, off, state_):
     check = judged(s)
     error = next(e for e in check.expectations if e.metric == "error_difference")
     assert error.state == state_
-    assert error.bound == pytest.approx(s.task.spread(s) / 2)
+    assert error.bound == pytest.approx(float(s.task.scales(s)[0]) / 2)
     found = {m.slice.get("group"): m for m in check.metrics if m.name == "absolute_error"}
     assert found["B"].value == pytest.approx(off * scale, rel=0.02)
     assert found["B"].unit == "units of the label"

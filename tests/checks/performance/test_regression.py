@@ -42,5 +42,7 @@ def test_classes_and_several_values_are_refused(images):
     with pytest.raises(audit.NotApplicable, match="multiclass"):
         check.measure(images)
     x = np.random.default_rng(0).normal(size=(30, 3)).astype(np.float32)
-    with pytest.raises(audit.NotApplicable, match="2 values"):
-        check.measure(audit.Subject(nn.Linear(3, 2), x, x[:, 0], task="regression"))
+    with pytest.raises(
+        audit.AuditError, match="hold one value a sample and the model answers with 2"
+    ):
+        audit.Subject(nn.Linear(3, 2), x, x[:, 0], task="regression")
