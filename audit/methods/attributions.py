@@ -41,9 +41,9 @@ def score_function(subject: Subject, randomised: int) -> tuple[ScoreFunction, nn
     """
     unit, explained = subject.task.spread(subject), subject.task.explained
     if not randomised:
-        return (lambda x, t: explained(subject.logits(x), t) / unit), subject.core
+        return (lambda x, t: explained(subject, subject.logits(x), t) / unit), subject.core
     network = randomised_copy(subject, randomised)
-    return (lambda x, t: explained(network.logits(x), t) / unit), network.core
+    return (lambda x, t: explained(subject, network.logits(x), t) / unit), network.core
 
 
 def randomised_copy(subject: Subject, seed: int) -> Network:
@@ -86,9 +86,10 @@ def in_chunks(score: ScoreFunction, x: Tensor, target: Tensor) -> Tensor:
 
 
 def answered(batch: Batch) -> Tensor:
-    """[n] the class that the (unrandomised) model answers: what is explained."""
+    """[n] what is explained of the (unrandomised) model's answers: the class."""
+    subject = batch.subject
     with torch.no_grad():
-        return batch.subject.logits(batch.x).argmax(1)
+        return subject.task.explained_of(subject, subject.logits(batch.x))
 
 
 def faithfulness(
@@ -141,7 +142,7 @@ def believability(
     pads = batch.subject.padding(x)
     free = parts.total(((x - base) / (batch.subject.moments.std + 1e-12)).abs())
     centre: Tensor | float = 0.0
-    if batch.subject.task.valued:  # its values have no zero of their own
+    if not batch.subject.task.has_zero:
         ends = in_chunks(score, x, target) + in_chunks(score, base.expand_as(x), target)
         centre = ends / 2
     return {

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from audit.record import Metric, Slice
     from audit.subject import Subject
     from audit.subject.builder import Draft
+    from audit.subject.samples import Samples
 
 Settle = Callable[[str, Any, Callable[[], Any]], Any]
 View = Callable[[Tensor, Tensor | None], Tensor]  # (scores, which rows of the batch) → [m, classes]
@@ -57,6 +58,7 @@ LACKS = {
     "valued": "the task is {}, whose answers are not numbers on the scale of the labels",
     "thresholded": "the task is {}, whose answers are held against no threshold",
     "several_labels": "the task is {}, whose answers are not several labels a sample",
+    "compares": "the task is {}, whose answers are not compared with one another",
     "supervised": "the task is {}, which is not learnt from such labels",
 }
 
@@ -69,8 +71,9 @@ class Task(ABC):
         judged: can an answer be held against a label? decides: is it one of several classes?
         has_probabilities: are its scores turned into probabilities of the classes?
         valued: is it a number on the scale of the labels? thresholded: a score, held against a
-        threshold? several_labels: is it a yes or no for each of several labels? supervised: does the
-        model learn from such labels?
+        threshold? several_labels: is it a yes or no for each of several labels? compares: is it a place,
+        judged by what lies next to it? supervised: does the model learn from such labels?
+        has_zero: does the explained score have a zero that speaks neither for the answer nor against it?
         good: what a good answer is: 'right'. quality: what is averaged over samples: 'accuracy'.
         share_good: the share of good answers, and robust: the same under attack.
         robust_metric: its name in the record. quality_unit: of a change of quality; empty: none.
@@ -83,7 +86,9 @@ class Task(ABC):
     valued: ClassVar[bool] = False
     thresholded: ClassVar[bool] = False
     several_labels: ClassVar[bool] = False
+    compares: ClassVar[bool] = False
     supervised: ClassVar[bool] = True
+    has_zero: ClassVar[bool] = True
     good: ClassVar[str]
     quality: ClassVar[str]
     share_good: ClassVar[str]
@@ -143,6 +148,10 @@ class Task(ABC):
         """The scale that answers are held against, where there is one."""
         return
 
+    def arrange(self, samples: Samples, draft: Draft) -> Samples:
+        """The evaluation data as they are asked about."""
+        return samples
+
     def threshold(self, meta: SubjectMeta) -> float | None:
         """The score from which on the second class is answered; None: there is none."""
         return None
@@ -157,9 +166,18 @@ class Task(ABC):
         """What a change of the explained score is counted in."""
         return 1.0
 
-    def explained(self, logits: Tensor, target: Tensor) -> Tensor:
+    @property
+    def explained_unit(self) -> str:
+        """Of the explained score."""
+        return self.quality_unit or "log-odds"
+
+    def explained_of(self, subject: Subject, answers: Tensor) -> Tensor:
+        """[n] what of each answer is explained: the class that is answered."""
+        return answers.argmax(1)
+
+    def explained(self, subject: Subject, answers: Tensor, target: Tensor) -> Tensor:
         """[n] the score whose parts an explanation shows: the log-odds of the target class."""
-        return log_odds(logits, target)
+        return log_odds(answers, target)
 
     @abstractmethod
     def changed(self, subject: Subject, before: Tensor, after: Tensor) -> Tensor:
@@ -202,6 +220,10 @@ class Task(ABC):
     @abstractmethod
     def text(self, subject: Subject, answer: Tensor) -> str:
         """One answer, [classes] or [1], as a reader wants it."""
+
+    def told_move(self, subject: Subject, before: Tensor, after: Tensor) -> str:
+        """'3 → 8', of the answers to a sample before and after a change."""
+        return f"{self.text(subject, before)} → {self.text(subject, after)}"
 
     # What an attack has to achieve
 

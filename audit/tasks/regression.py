@@ -25,6 +25,7 @@ class Regression(Task):
     """A number. It is good where it is not further off than the tolerance."""
 
     valued: ClassVar[bool] = True
+    has_zero: ClassVar[bool] = False
     good: ClassVar[str] = "within the tolerance"
     quality: ClassVar[str] = "minus the absolute error"
     share_good: ClassVar[str] = "share within the tolerance"
