@@ -65,7 +65,7 @@ class Gallery:
             for start in range(0, len(self.places), block):
                 part = slice(start, start + block)
                 found = similarities(places.detach(), self.places[part], self.similarity)
-                found = found.masked_fill(~allowed(part), -torch.inf)
+                found = found.nan_to_num(-torch.inf).masked_fill(~allowed(part), -torch.inf)
                 most, where = found.max(1)
                 closer = most > best
                 best, at = torch.where(closer, most, best), torch.where(closer, where + start, at)

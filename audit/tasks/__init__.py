@@ -24,6 +24,7 @@ from audit.scores import log_odds
 
 if TYPE_CHECKING:
     from audit.record import Metric, Slice
+    from audit.retrieval import Gallery
     from audit.subject import Subject
     from audit.subject.builder import Draft
     from audit.subject.samples import Samples
@@ -159,6 +160,16 @@ class Task(ABC):
     def require(self, subject: Subject) -> None:
         """Raise NotApplicable where the answers are not of the form that is judged."""
         return
+
+    # What answers are compared with
+
+    def gallery(self, subject: Subject) -> Gallery:
+        """The answers to all evaluation samples, where they are compared with one another.
+
+        Raises:
+            NotApplicable: they are not.
+        """
+        raise NotApplicable(LACKS["compares"].format(self.name))
 
     # When an answer is good
 

@@ -95,8 +95,8 @@ class Embedding(Task):
         arrays = draft.arrays
         if arrays.labels is not None:
             arrays.labels = self.labelled(arrays.labels, arrays.inputs, "labels")
-        if arrays.training is not None and arrays.training[1] is not None:
-            inputs, labels = arrays.training
+        inputs, labels = arrays.training or (arrays.inputs, None)
+        if labels is not None:
             arrays.training = inputs, self.labelled(labels, inputs, "training labels")
 
     def labelled(self, y: Tensor, inputs: Tensor, what: str) -> Tensor:
@@ -126,12 +126,13 @@ class Embedding(Task):
 
         And no more than can be compared with one another.
         """
-        if samples.labels is None:
+        labels = samples.labels
+        if labels is None:
             return samples
         if samples.groups is None:
             named = draft.arrays.names
             called = np.array(named) if named else None
-            whose = samples.labels[:, 0].numpy()
+            whose = labels[:, 0].numpy()
             samples = replace(
                 samples, groups=(whose if called is None else called[whose]).astype(str)
             )
@@ -145,8 +146,8 @@ class Embedding(Task):
                 "identities as they can be",
             )
             samples = replace(samples, left_out=[*samples.left_out, left])
-            kept = evenly(samples.labels.numpy(), MOST)
-        alone = lonely(samples.labels[kept].numpy())
+            kept = evenly(labels.numpy(), MOST)
+        alone = lonely(labels[kept].numpy())
         if alone.all():
             raise AuditError(
                 "No two samples of the data have the same label, so no sample could find another of "
@@ -168,14 +169,14 @@ class Embedding(Task):
 
         def made() -> Gallery:
             whole, strangers = subject.samples, subject.samples.strangers
-            places, labels = [], []
+            places, labels = list[Tensor](), list[Tensor]()
             # Its passes are nobody's alone who happens to ask first.
             with torch.no_grad(), subject.network.counting():
                 for part in (whole, *([strangers] if strangers else [])):
                     rows = torch.arange(len(part))
                     for few in rows.split(part.batch_size):
                         places.append(subject.logits(part.batch(few.numpy())[0]))
-                    one = torch.arange(len(labels), len(labels) + len(part))
+                    one = torch.arange(len(part))  # strangers come with labels only
                     labels.append(
                         torch.stack([one, one], 1) if part.labels is None else part.labels
                     )
@@ -257,8 +258,8 @@ class Embedding(Task):
             gallery = self.gallery(subject)
             few = gallery.places[torch.linspace(0, len(gallery.places) - 1, FEW).long().unique()]
             found = similarities(few, few, gallery.similarity)
-            apart = ~torch.eye(len(few), dtype=torch.bool, device=few.device)
-            return float(found[apart].double().std().clamp_min(1e-6))
+            apart = ~torch.eye(len(few), dtype=torch.bool, device=few.device) & found.isfinite()
+            return float(found[apart].double().std().nan_to_num(1.0).clamp_min(1e-6))
 
         return subject.derived("spread of similarities", made)
 

@@ -197,7 +197,9 @@ class Embedding(Check):
         index, same, ends = index[torch.from_numpy(kept)], same[kept], ends[kept]
         scores = torch.cat(
             [
-                similar(*(gallery.places[part[:, i]] for i in (0, 1)), gallery.similarity).cpu()
+                similar(
+                    gallery.places[part[:, 0]], gallery.places[part[:, 1]], gallery.similarity
+                ).cpu()
                 for part in index.split(1 << 16)
             ]
         )

@@ -121,6 +121,21 @@ def test_what_collapsed_is_not_right_by_a_tie():
     assert measured.metric("dimensions_filled").value == 0
 
 
+def test_what_is_no_number_is_wrong_and_harms_nobody_else():
+    class Lost(Unit):
+        def forward(self, x):
+            return super().forward(x).masked_fill(x[:, :1] > 2.2, torch.nan)
+
+    lost = X[:, 0] > 2.2
+    subject = audit.Subject(Lost(), X, Y, task="embedding")
+    right = subject.task.quality_of(subject, subject.logits(subject.inputs), subject.labels)
+    assert 0 < lost.sum() < 20
+    assert right[lost].sum() == 0
+    assert right.mean() > alike(X, Y)[0] - 2 * lost.mean()
+    measured = audit.check("performance.embedding").measure(subject)
+    assert "are NaN or infinite, and count as wrong" in measured.answer
+
+
 @pytest.mark.parametrize("names", [False, True])
 def test_names_of_identities_need_no_classes(names):
     y = np.array([f"person {i:02}" for i in Y]) if names else Y
