@@ -75,6 +75,7 @@ class Task(ABC):
         threshold? several_labels: is it a yes or no for each of several labels? compares: is it a place,
         judged by what lies next to it? supervised: does the model learn from such labels?
         has_zero: does the explained score have a zero that speaks neither for the answer nor against it?
+        stands: the share of samples that stand against an attack, as a rule: passes are declared by it.
         good: what a good answer is: 'right'. quality: what is averaged over samples: 'accuracy'.
         share_good: the share of good answers, and robust: the same under attack.
         robust_metric: its name in the record. quality_unit: of a change of quality; empty: none.
@@ -90,6 +91,7 @@ class Task(ABC):
     compares: ClassVar[bool] = False
     supervised: ClassVar[bool] = True
     has_zero: ClassVar[bool] = True
+    stands: ClassVar[float] = 0.8
     good: ClassVar[str]
     quality: ClassVar[str]
     share_good: ClassVar[str]

@@ -40,6 +40,7 @@ class Embedding(Task):
     compares: ClassVar[bool] = True
     supervised: ClassVar[bool] = False
     has_zero: ClassVar[bool] = False
+    stands: ClassVar[float] = 0.5
     good: ClassVar[str] = "right"
     quality: ClassVar[str] = "recall@1"
     share_good: ClassVar[str] = "recall@1"

@@ -26,6 +26,7 @@ class Regression(Task):
 
     valued: ClassVar[bool] = True
     has_zero: ClassVar[bool] = False
+    stands: ClassVar[float] = 0.3
     good: ClassVar[str] = "within the tolerance"
     quality: ClassVar[str] = "minus the absolute error"
     share_good: ClassVar[str] = "share within the tolerance"
