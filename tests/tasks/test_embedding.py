@@ -153,6 +153,11 @@ def test_it_is_inferred_where_rows_have_length_1_and_labels_are_no_classes_of_th
     assert facts["similarity"].reason == "rows have length 1"
 
 
+def test_it_is_inferred_where_the_first_samples_hold_no_two_of_an_identity():
+    x, y = places(identities=200, each=3)
+    assert audit.Subject(Unit(), x, y).meta.task == "embedding"
+
+
 def test_a_space_of_as_many_dimensions_as_labels_is_asked_about():
     x, y = places(identities=D, each=30)
     with pytest.raises(AuditError, match=r'task = "embedding".*or task = "multiclass"'):
