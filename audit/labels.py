@@ -74,9 +74,11 @@ def named(array: np.ndarray, classes: list[str] | None, what: str = "The labels"
     shown = ", ".join(seen[:5]) + (", …" if len(seen) > 5 else "")
     if classes is None:
         listed = ", ".join(f'"{name}"' for name in seen) if len(seen) <= 10 else '"…"'
+        many = len(seen) > 10
+        whose = ', or task = "embedding" where they say whose each sample is' if many else ""
         raise AuditError(
             f"{what} are names ({shown}) and nobody said which output stands for which; write "
-            f"classes = [{listed}] under [subject], in the order of the model's outputs."
+            f"classes = [{listed}] under [subject], in the order of the model's outputs{whose}."
         )
     index = {name: i for i, name in enumerate(classes)}
     strangers = [name for name in seen if name not in index]

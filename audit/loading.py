@@ -87,6 +87,7 @@ def load(
             batch_size=batch_size,
             data_name="" if evaluation is None else evaluation.name,
             left_out=() if evaluation is None else evaluation.left_out,
+            pairs=None if evaluation is None else evaluation.pairs,
         )
     notes = [
         *artifact_notes(artifact),

@@ -214,6 +214,9 @@ class SubjectMeta(MetaPart):
     favourable: Name | None = Field(
         default=None, description="the favourable class (credit granted), where there is one"
     )
+    similarity: Literal["cosine", "euclidean"] | None = Field(
+        default=None, description="of embeddings: how two places are compared"
+    )
     threshold: Number | None = Field(
         default=None, description="of an anomaly score: from it on, a sample is called an anomaly"
     )

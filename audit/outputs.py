@@ -11,6 +11,9 @@ import torch
 from torch import Tensor
 
 from audit.errors import AuditError
+from audit.returned import refusal, unlike
+
+FEW = 8  # outputs that a model may have
 
 # Values that are returned as their logarithms.
 EXPONENTS = ("log_rate", "log_value")
@@ -122,28 +125,30 @@ def candidates(raw: Any, n: int, index: int | None = None) -> list[Candidate]:
             for i, (name, v) in enumerate(parts(raw) or [])
             if isinstance(v, Tensor)
         ]
-    fitting = [
-        c
-        for c in found
-        if c.tensor.is_floating_point() and c.tensor.ndim > 0 and len(c.tensor) == n
-    ]
+    if index is None and unlike(raw):
+        raise AuditError(refusal(raw, n))
+    rows = [c for c in found if is_plain(c.tensor) and c.tensor.ndim > 0 and len(c.tensor) == n]
+    one_each = isinstance(raw, (tuple, list)) and len(raw) == n > FEW
+    if one_each and len(rows) < len(found):
+        rows = []  # as long as there are samples by chance
+    fitting = [c for c in rows if c.tensor.is_floating_point()]
     if fitting:
         return fitting
-    if any(c.tensor.ndim > 0 and len(c.tensor) == n for c in found):
-        raise AuditError(
-            "The model returns whole numbers (the classes themselves?) and no scores; wrap it so that "
-            "it returns the scores that they are chosen by."
-        )
-    if found:
-        shapes = " and ".join(str(list(c.tensor.shape)) for c in found[:4])
+    if rows:
+        raise AuditError(refusal(raw if isinstance(raw, Tensor) else rows[0].tensor, n))
+    scores = [c for c in found if is_plain(c.tensor) and c.tensor.is_floating_point()]
+    if any(c.tensor.ndim > 0 for c in scores) and not one_each:
+        shapes = " and ".join(str(list(c.tensor.shape)) for c in scores[:4])
         raise AuditError(
             f"For {n} samples the model returns scores of shape {shapes}; one row of scores for each "
             "sample is needed ([subject] output_index selects another output)."
         )
-    raise AuditError(
-        f"The model returns {type(raw).__name__}, in which no tensor of scores was found; "
-        "wrap the model so that it returns one tensor."
-    )
+    raise AuditError(refusal(raw, n))
+
+
+def is_plain(tensor: Tensor) -> bool:
+    """Does it hold all of its numbers, in rows of one length?"""
+    return tensor.layout == torch.strided and not tensor.is_nested and not tensor.is_complex()
 
 
 def answered(logits: Tensor) -> Tensor:

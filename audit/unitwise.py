@@ -273,11 +273,11 @@ class EachUnit(Task):
         place = f"({', '.join(map(str, at))})" if len(at) > 1 else str(at[0] + 1)
         return f"{subject.classes[target // units]} at {subject.kind.place} {place}"
 
-    def explained(self, logits: Tensor, target: Tensor) -> Tensor:
+    def explained(self, subject: Subject, answers: Tensor, target: Tensor) -> Tensor:
         """[n] log-odds of a class at one unit."""
-        k, units = logits.shape[1:]
+        k, units = answers.shape[1:]
         at = (target % units)[:, None, None].expand(-1, k, 1)
-        return log_odds(logits.gather(2, at)[..., 0], target // units)
+        return log_odds(answers.gather(2, at)[..., 0], target // units)
 
     def unit(self, subject: Subject) -> str:
         return f"{subject.kind.place}s"

@@ -30,6 +30,8 @@ class Valued(Task):
     """A number or several. An answer is good where none is further off than its tolerance."""
 
     valued: ClassVar[bool] = True
+    has_zero: ClassVar[bool] = False
+    stands: ClassVar[float] = 0.3
     good: ClassVar[str] = "within the tolerance"
     quality: ClassVar[str] = "minus the absolute error"
     share_good: ClassVar[str] = "share within the tolerance"
@@ -210,8 +212,8 @@ class Valued(Task):
     def spread(self, subject: Subject, target: Tensor) -> Tensor:
         return self.scales(subject).to(target.device)[target].float()
 
-    def explained(self, logits: Tensor, target: Tensor) -> Tensor:
-        return logits.gather(1, target[:, None])[:, 0]
+    def explained(self, subject: Subject, answers: Tensor, target: Tensor) -> Tensor:
+        return answers.gather(1, target[:, None])[:, 0]
 
     # What an attack has to achieve
 

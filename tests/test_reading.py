@@ -371,7 +371,7 @@ def test_one_reading_fits(name):
         (
             lambda: Rule(3, lambda z, h, x: nn.functional.normalize(h)),
             None,
-            r'or task = "embedding"',
+            r'task = "embedding"',
         ),
         (lambda: Rule(4, lambda z, h, x: z), Y, 'can be read in 2 ways.*output = "reconstruction"'),
         (
@@ -381,7 +381,7 @@ def test_one_reading_fits(name):
         ),
         (lambda: Rule(3, lambda z, h, x: z.argmax(1)), THREE, "whole numbers .* and no scores"),
         (lambda: Rule(3, lambda z, h, x: z.T), THREE, "one row of scores for each"),
-        (lambda: Rule(3, lambda z, h, x: "yes"), THREE, "returns str"),
+        (lambda: Rule(3, lambda z, h, x: "yes"), THREE, "returns a text"),
         (lambda: Rule(3), THREE + 1, "run from 1 to 3.*classes under .subject"),
         (
             lambda: Rule(),

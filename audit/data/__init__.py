@@ -22,6 +22,8 @@ from audit.labels import named
 from audit.meta import Feature, SubjectMeta
 from audit.record import LeftOut
 
+PAIRS = ("pairs", "same")  # of embeddings: two samples each, and whether they are the same
+
 
 @dataclass
 class Dataset:
@@ -32,6 +34,7 @@ class Dataset:
         y: [n] class indices or values; None where the data hold none.
         sensitive: name → [n] texts or numbers, as they are; None or NaN where missing.
         groups: [n] cluster labels.
+        pairs: ([m, 2] numbers of two samples, [m] are they the same?), where they are named.
         features: how a table's columns were encoded, where that was found out here.
         classes: names of the classes, where the data name them.
         range: the lowest and highest value that the format can hold, where it says so.
@@ -43,6 +46,7 @@ class Dataset:
     y: Any = None
     sensitive: dict[str, Any] = field(default_factory=dict)
     groups: Any = None
+    pairs: Any = None
     name: str = ""
     features: list[Feature] | None = None
     classes: list[str] | None = None
@@ -66,7 +70,8 @@ def from_mapping(mapping: Mapping[str, Any], name: str, meta: SubjectMeta) -> Da
         key.removeprefix("sensitive_"): mapping[key] for key in keys if key.startswith("sensitive_")
     }
     cluster = meta.groups or "group"
-    unknown = [k for k in keys if k not in ("x", "y", cluster) and not k.startswith("sensitive_")]
+    known = ("x", "y", cluster, *PAIRS)
+    unknown = [k for k in keys if k not in known and not k.startswith("sensitive_")]
     wanted = meta.sensitive or []
     for column in wanted:
         if column in unknown:
@@ -82,16 +87,23 @@ def from_mapping(mapping: Mapping[str, Any], name: str, meta: SubjectMeta) -> Da
     if unknown:
         raise AuditError(
             f"{name} holds `{unknown[0]}`, which means nothing here; the arrays are `x`, `y`, "
-            "`group` and `sensitive_NAME`."
+            "`group`, `sensitive_NAME`, and of embeddings `pairs` and `same`."
         )
-    check_lengths({key: mapping[key] for key in keys}, name)
+    check_lengths({key: mapping[key] for key in keys if key not in PAIRS}, name)
+    if "pairs" in keys or "same" in keys:
+        lacking = [key for key in PAIRS if key not in keys]
+        if lacking:
+            raise AuditError(
+                f"{name} holds no array `{lacking[0]}`; named pairs are `pairs` [m, 2] and `same` [m]."
+            )
     y = mapping["y"] if "y" in keys else None
     return Dataset(
         mapping["x"],
         encode_labels(y, meta, name),
         sensitive,
         mapping[cluster] if cluster in keys else None,
-        name,
+        (mapping["pairs"], mapping["same"]) if "pairs" in keys else None,
+        name=name,
     )
 
 
@@ -114,6 +126,8 @@ def encode_labels(y: Any, meta: SubjectMeta, name: str) -> Any:
     """Class names → indices, where the labels are names."""
     if y is None or np.asarray(y).dtype.kind not in "OUS":
         return y
+    if meta.task is not None and room(TASKS, meta.task).compares:
+        return y  # names of identities stand for no output
     return named(np.asarray(y), meta.classes, f"The labels of {name}")
 
 

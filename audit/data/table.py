@@ -71,7 +71,7 @@ def from_frame(frame: pd.DataFrame, meta: SubjectMeta, name: str) -> Dataset:
             raise AuditError(f"{name} holds no column that may be an input; {columns_of(frame)}.")
         features = [Feature(name=c, columns=[i]) for i, c in enumerate(names)]
     x = encode(frame, features, name)
-    return Dataset(x, encode_labels(y, meta, name), sensitive, groups, name, features)
+    return Dataset(x, encode_labels(y, meta, name), sensitive, groups, name=name, features=features)
 
 
 def columns_of(frame: pd.DataFrame) -> str:

@@ -317,6 +317,12 @@ class InputKind(ABC):
             return full(subject.inputs).std().clamp_min(1e-6).to(subject.device)
         return full(subject.moments.std).clamp_min(1e-6)
 
+    def raw(self, subject: Subject, x: Tensor) -> Tensor:
+        """[n, k] samples as rows whose distances mean something without any model."""
+        return (
+            unpadded(subject, x, full(x) - subject.moments.mean.cpu()) / self.spread(subject).cpu()
+        ).flatten(1)
+
     def near(self, subject: Subject, training: Tensor) -> tuple[float, Tensor]:
         """(the largest difference that a copy may have, the unit of each value [1, ...])."""
         unit = torch.ones_like(training[:1].float())

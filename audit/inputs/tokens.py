@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from audit.inputs import FirstLayer, InputKind, Parts
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from audit.subject import Subject
 
 PADDING = ("<pad>", "[PAD]", "")
+DIRECTIONS = 256  # that bags of words are told apart by
 
 
 class Tokens(InputKind):
@@ -38,6 +40,15 @@ class Tokens(InputKind):
     def parts(self, subject: Subject) -> Parts:
         words = subject.inputs.shape[1]
         return Parts(torch.arange(words), [f"word {i + 1}" for i in range(words)], (1, words))
+
+    def raw(self, subject: Subject, x: Tensor) -> Tensor:
+        """Bags of words, padding left out: every word a random direction (Achlioptas 2003)."""
+        generator = torch.Generator().manual_seed(0)
+        most = int(max(x.max(), subject.inputs.max())) + 1
+        directions = torch.randn(most, DIRECTIONS, generator=generator)
+        vocabulary = subject.meta.input.vocabulary or []
+        directions[[i for i, word in enumerate(vocabulary[:most]) if word in PADDING]] = 0
+        return F.normalize(F.embedding_bag(x.long(), directions, mode="sum"), dim=1)
 
     def examples(
         self, subject: Subject, original: Tensor, changed: Tensor, said: Sequence[str]

@@ -179,8 +179,9 @@ def layer_flow(batch: Batch) -> dict[str, Tensor]:
         'largest LAYER': [n] largest absolute output.
     """
     scores, kept = answers_and_outputs(batch)
-    task = batch.subject.task
-    total = task.explained(scores, task.to_explain(batch.subject, scores.detach())).sum()
+    subject = batch.subject
+    target = subject.task.to_explain(subject, scores.detach())
+    total = subject.task.explained(subject, scores, target).sum()
     flat = [tensor for tensors in kept.values() for tensor in tensors]
     gradients = iter(torch.autograd.grad(total, flat, allow_unused=True))
     n = len(batch.x)

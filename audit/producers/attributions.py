@@ -28,7 +28,9 @@ def score_function(subject: Subject, randomised: int) -> tuple[Score, nn.Module]
     network = randomised_copy(subject, randomised) if randomised else subject.network
 
     def score(x: Tensor, target: Tensor) -> Tensor:
-        found: Tensor = task.explained(network.logits(x), target) / task.spread(subject, target)
+        found: Tensor = task.explained(subject, network.logits(x), target) / task.spread(
+            subject, target
+        )
         return found
 
     return score, network.core
@@ -75,7 +77,7 @@ def believability(
     pads = batch.subject.padding(x)
     free = parts.total(((x - base) / (batch.subject.moments.std + 1e-12)).abs())
     centre: Tensor | float = 0.0
-    if batch.subject.task.valued:  # its values have no zero of their own
+    if not batch.subject.task.has_zero:
         ends = in_chunks(score, x, target) + in_chunks(score, base.expand_as(x), target)
         centre = ends / 2
     return {

@@ -20,7 +20,8 @@ from audit.statistics.intervals import (
 from audit.statistics.means import difference, mean, proportion
 from audit.statistics.paired import mcnemar
 from audit.statistics.ranks import auroc
-from audit.statistics.resampling import bootstrap
+from audit.statistics.resampling import bootstrap, jackknife
+from audit.statistics.verification import verification
 
 __all__ = [
     "LEVEL",
@@ -38,11 +39,13 @@ __all__ = [
     "gap_between",
     "gap_between_means",
     "interval",
+    "jackknife",
     "mcnemar",
     "mean",
     "proportion",
     "ratio_between",
     "tango",
     "undefined",
+    "verification",
     "wilson",
 ]

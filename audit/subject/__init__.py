@@ -49,6 +49,7 @@ class Subject:
             network where None (`audit.batching`).
         data_name: what the report calls the data.
         left_out: what belongs to the data and was not read, counted and named.
+        pairs: of embeddings, ([m, 2] numbers of two samples, [m] are they the same?), to be told apart.
 
     Raises:
         AuditError: data and model do not fit together; the sentence says how.
@@ -79,6 +80,7 @@ class Subject:
         batch_size: int | None = None,
         data_name: str = "",
         left_out: Sequence[LeftOut] = (),
+        pairs: tuple[Any, Any] | None = None,
         **known: Any,
     ) -> None:
         parts = build(
@@ -93,6 +95,7 @@ class Subject:
             batch_size=batch_size,
             data_name=data_name,
             left_out=left_out,
+            pairs=pairs,
         )
         self._consist_of(parts)
 

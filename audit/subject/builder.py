@@ -67,11 +67,16 @@ class Parts:
 
 @dataclass(eq=False)
 class Arrays:
-    """What was given, as tensors: [n, ...] inputs, [n] or [n, k] labels, and the same of the training."""
+    """What was given, as tensors: [n, ...] inputs, [n] or [n, k] labels, and the same of the training.
+
+    Attributes:
+        names: of what whole labels number, where they came as names.
+    """
 
     inputs: Tensor
     labels: Tensor | None
     training: tuple[Tensor, Tensor | None] | None
+    names: list[str] | None = None
 
     @classmethod
     def read(
@@ -88,7 +93,8 @@ class Arrays:
             AuditError: they cannot be audited, or the training data have another shape.
         """
         inputs = as_inputs(x, precision)
-        arrays = cls(inputs, None if y is None else as_labels(y, len(inputs), classes), None)
+        y = None if y is None else as_labels(y, len(inputs), classes)
+        arrays = cls(inputs, y, None, classes)
         if train is not None:
             given, labels = as_inputs(train[0], precision), train[1]
             if given.shape[1:] != inputs.shape[1:]:
@@ -173,6 +179,7 @@ def build(
     batch_size: int | None,
     data_name: str,
     left_out: Sequence[LeftOut],
+    pairs: tuple[Any, Any] | None = None,
 ) -> Parts:
     """The parts of `audit.Subject`, whose arguments these are.
 
@@ -186,7 +193,8 @@ def build(
         shape = meta.input.shape or [1]
         network = Network(core, preprocessing(meta, core, len(shape) + 1), place, form_of(meta))
         return Parts(network, None, None, Known(name, meta))
-    arrays = Arrays.read(x, y, train, precision(core), meta.classes)
+    names = meta.classes or identities(meta, y, None if train is None else train[1])
+    arrays = Arrays.read(x, y, train, precision(core), names)
     people, clusters = read_people(sensitive, groups, len(arrays.inputs), meta, notes)
     draft = drafted(core, place, meta, arrays, batch_size, notes)
     add_precision(draft, x)
@@ -198,7 +206,9 @@ def build(
         groups=clusters,
         left_out=left_out,
         name=data_name,
+        pairs=None if pairs is None else as_pairs(*pairs, len(arrays.inputs)),
     )
+    samples = draft.task.arrange(samples, draft)
     check_features(draft, samples)
     add_padding(draft, samples)
     ask_what_is_favourable(draft, samples)
@@ -207,6 +217,33 @@ def build(
         training = samples.others(*arrays.training, f"{data_name} (training)")
     known = Known(name, draft.meta, draft.facts, notes, draft.scores, draft.spreads, draft.extents)
     return Parts(draft.network.read_as(form_of(draft.meta)), samples, training, known)
+
+
+def identities(meta: SubjectMeta, *labels: Any) -> list[str] | None:
+    """The names among labels that name no output but whose a sample is; None: they are no names."""
+    if meta.task is None or not room(TASKS, meta.task).compares:
+        return None
+    given = [np.asarray(y) for y in labels if y is not None and not isinstance(y, Tensor)]
+    named = [y.astype(str).ravel() for y in given if y.dtype.kind in "OUS"]
+    return sorted(set(np.concatenate(named).tolist())) if named else None
+
+
+def as_pairs(index: Any, same: Any, n: int) -> tuple[Tensor, Tensor]:
+    """Named pairs as tensors [m, 2] and [m].
+
+    Raises:
+        AuditError: they are none.
+    """
+    two, told = np.asarray(index), np.asarray(same)
+    if two.ndim != 2 or two.shape[1] != 2 or two.dtype.kind not in "iu":
+        raise AuditError(
+            f"`pairs` has shape {list(two.shape)} ({two.dtype}); two numbers of samples a row are due."
+        )
+    if told.shape != two.shape[:1] or not set(np.unique(told).tolist()) <= {0, 1}:
+        raise AuditError("`same` must hold one 0 or 1 for each pair: are its two the same?")
+    if len(two) == 0 or two.min() < 0 or two.max() >= n:
+        raise AuditError(f"`pairs` names samples outside the {n:,} that there are (0 to {n - 1}).")
+    return torch.from_numpy(two.astype(np.int64)), torch.from_numpy(told.astype(np.int64))
 
 
 def samples_of(draft: Draft) -> Samples:

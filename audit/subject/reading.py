@@ -50,6 +50,14 @@ def classes_counted(pairs: list[Pair], asked: Asked) -> tuple[list[Pair], str]:
     return fitting, f"as many scores as the labels have classes ({wanted})"
 
 
+def more_identities_than_scores(pairs: list[Pair], asked: Asked) -> tuple[list[Pair], str]:
+    """The place in a space, where the labels can be classes of no other pair."""
+    counts = [k for p in pairs if (k := p.task.classes_read(p.scores)) is not None]
+    if not asked.labels.given or any(asked.labels.fit(k, asked.meta.classes) for k in counts):
+        return [], ""
+    return [p for p in pairs if p.task.compares], "the labels are more than scores"
+
+
 def repeats_its_input(pairs: list[Pair], asked: Asked) -> tuple[list[Pair], str]:
     """The one whose output is close to its input: no score is that by chance."""
     found = [
@@ -87,6 +95,7 @@ def beats_a_constant(pairs: list[Pair], asked: Asked) -> tuple[list[Pair], str]:
 Clue = Callable[[list[Pair], Asked], tuple[list[Pair], str]]
 CLUES: tuple[Clue, ...] = (
     classes_counted,
+    more_identities_than_scores,
     repeats_its_input,
     no_place_in_a_space,
     spoken_for,

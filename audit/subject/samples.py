@@ -47,6 +47,8 @@ class Samples:
         groups: [n] labels of clusters, where they are given.
         left_out: what belongs to the data and was not read.
         name: of the data.
+        strangers: samples that nothing is asked about, among which answers are sought all the same.
+        pairs: ([m, 2] samples, [m] are the two the same?), where they are named.
     """
 
     named: Mapping[str, Tensor]
@@ -60,6 +62,20 @@ class Samples:
     groups: NDArray[np.str_] | None = None
     left_out: Sequence[LeftOut] = ()
     name: str = ""
+    strangers: Samples | None = None
+    pairs: tuple[Tensor, Tensor] | None = None
+
+    def chosen(self, rows: NDArray[np.intp]) -> Samples:
+        """Some of them."""
+        index = torch.as_tensor(rows)
+        return replace(
+            self,
+            named={name: x[index] for name, x in self.named.items()},
+            labels=None if self.labels is None else self.labels[index],
+            sensitive={name: labels[rows] for name, labels in self.sensitive.items()},
+            groups=None if self.groups is None else self.groups[rows],
+            pairs=None,
+        )
 
     def others(self, x: Tensor, labels: Tensor | None, name: str) -> Samples:
         """Other samples of the same kind, padded alike, of which no more than this is known."""
@@ -71,6 +87,8 @@ class Samples:
             groups=None,
             left_out=(),
             name=name,
+            strangers=None,
+            pairs=None,
         )
 
     def __len__(self) -> int:
@@ -153,6 +171,10 @@ class Samples:
             digest.update(name.encode() + "\0".join(self.sensitive[name]).encode())
         if self.groups is not None:
             digest.update("\0".join(self.groups).encode())
+        if self.strangers is not None:
+            digest.update(self.strangers.digest().encode())
+        for part in self.pairs or ():
+            digest.update(part.numpy().tobytes())
         return digest.hexdigest()
 
     @functools.cached_property

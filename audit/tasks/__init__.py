@@ -25,8 +25,10 @@ from audit.scores import log_odds
 
 if TYPE_CHECKING:
     from audit.inputs import InputKind
+    from audit.retrieval import Gallery
     from audit.subject import Subject
     from audit.subject.builder import Draft
+    from audit.subject.samples import Samples
 
 Settle = Callable[[str, Any, Callable[[], Any]], Any]
 View = Callable[[Tensor, Tensor | None], Tensor]  # (scores, which rows of the batch) → [m, classes]
@@ -66,6 +68,7 @@ LACKS = {
     "forecasts": "the task is {}, which looks no steps ahead",
     "ranks_events": "the task is {}, whose answers are no risks of an event",
     "several_labels": "the task is {}, whose answers are not several labels a sample",
+    "compares": "the task is {}, whose answers are not compared with one another",
     "supervised": "the task is {}, which is not learnt from such labels",
 }
 
@@ -87,7 +90,10 @@ class Task(ABC):
         valued: is it a number on the scale of the labels? thresholded: a score, held against a
         threshold? forecasts: is it steps ahead of its input? ranks_events: is it a
         risk, held against the order of events? several_labels: is it a yes or no for each
-        of several labels? supervised: does the model learn from such labels?
+        of several labels? compares: is it a place, judged by what lies next to it? supervised: does the
+        model learn from such labels?
+        has_zero: does the explained score have a zero that speaks neither for the answer nor against it?
+        stands: the share of samples that stand against an attack, as a rule: passes are declared by it.
         good: what a good answer is: 'right'. quality: what is averaged over samples: 'accuracy'.
         share_good: the share of good answers, and robust: the same under attack.
         robust_metric: its name in the record. quality_unit: of a change of quality; empty: none.
@@ -108,7 +114,10 @@ class Task(ABC):
     forecasts: ClassVar[bool] = False
     ranks_events: ClassVar[bool] = False
     several_labels: ClassVar[bool] = False
+    compares: ClassVar[bool] = False
     supervised: ClassVar[bool] = True
+    has_zero: ClassVar[bool] = True
+    stands: ClassVar[float] = 0.8
     good: ClassVar[str]
     quality: ClassVar[str]
     share_good: ClassVar[str]
@@ -192,6 +201,10 @@ class Task(ABC):
         """The scale that answers are held against, where there is one."""
         return
 
+    def arrange(self, samples: Samples, draft: Draft) -> Samples:
+        """The evaluation data as they are asked about."""
+        return samples
+
     def threshold(self, meta: SubjectMeta) -> float | None:
         """The score from which on the second class is answered; None: there is none."""
         return None
@@ -199,6 +212,16 @@ class Task(ABC):
     def require(self, subject: Subject) -> None:
         """Raise NotApplicable where the answers are not of the form that is judged."""
         return
+
+    # What answers are compared with
+
+    def gallery(self, subject: Subject) -> Gallery:
+        """The answers to all evaluation samples, where they are compared with one another.
+
+        Raises:
+            NotApplicable: they are not.
+        """
+        raise NotApplicable(LACKS["compares"].format(self.name))
 
     # When an answer is good
 
@@ -222,9 +245,14 @@ class Task(ABC):
         """What is explained, in words: the class that is answered; '' where there are none."""
         return subject.classes[target] if subject.classes else ""
 
-    def explained(self, logits: Tensor, target: Tensor) -> Tensor:
+    @property
+    def explained_unit(self) -> str:
+        """Of the explained score."""
+        return self.quality_unit or "log-odds"
+
+    def explained(self, subject: Subject, answers: Tensor, target: Tensor) -> Tensor:
         """[n] the score whose parts an explanation shows: the log-odds of the target class."""
-        return log_odds(logits, target)
+        return log_odds(answers, target)
 
     def flat(self, answers: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """What is judged, one by one.
@@ -303,6 +331,10 @@ class Task(ABC):
     @abstractmethod
     def text(self, subject: Subject, answer: Tensor) -> str:
         """One answer, [classes] or [1], as a reader wants it."""
+
+    def told_move(self, subject: Subject, before: Tensor, after: Tensor) -> str:
+        """'3 → 8', of the answers to a sample before and after a change."""
+        return f"{self.text(subject, before)} → {self.text(subject, after)}"
 
     # What an attack has to achieve
 

@@ -134,9 +134,9 @@ class Multilabel(Task):
         yes = [name for name, z in zip(subject.classes, answer.tolist(), strict=True) if z > 0]
         return " + ".join(yes) or "no label"
 
-    def explained(self, logits: Tensor, target: Tensor) -> Tensor:
+    def explained(self, subject: Subject, answers: Tensor, target: Tensor) -> Tensor:
         """The log-odds of one label; its neighbours are no alternatives to it."""
-        return logits.gather(1, target[:, None])[:, 0]
+        return answers.gather(1, target[:, None])[:, 0]
 
     def as_decision(self, subject: Subject, x: Tensor, y: Tensor) -> tuple[Tensor, View]:
         """Right on every label, by the margin of the least sure one.

@@ -90,6 +90,46 @@ def in_scenes(data: Dataset, n: int, name: str) -> Dataset:
     return Dataset(np.clip(pictures + noise, 0, 1)[:, None], labels, name=name)
 
 
+NUMBERS = SubjectMeta(
+    task="embedding",
+    output="value",
+    similarity="cosine",
+    input=InputMeta(
+        kind="image",
+        shape=[1, 8, 24],
+        dtype="float32",
+        range=(0, 16),
+        preprocess=Preprocess(scale=1 / 16),
+    ),
+)
+
+
+def numbers() -> Splits:
+    """Three digits side by side: 2,800 pictures of 100 numbers to train on, 300 of 100 others to evaluate on.
+
+    The digits are those of `digits`; of the evaluation each is in one picture or two.
+    """
+    train, test = digits()
+    rng = np.random.default_rng(0)
+    held_out, seen = np.split(rng.permutation(1000)[:200], 2)
+    return (
+        side_by_side(train, np.repeat(seen, 28), rng, "Numbers, training"),
+        side_by_side(test, np.repeat(held_out, 3), rng, "Numbers, evaluation"),
+    )
+
+
+def side_by_side(data: Dataset, wanted: np.ndarray, rng: np.random.Generator, name: str) -> Dataset:
+    """Pictures of numbers, of digits that are all used before any is used again."""
+    places = np.concatenate([wanted // 100, wanted // 10 % 10, wanted % 10])
+    chosen = np.empty(len(places), dtype=np.intp)
+    for digit in range(10):
+        own, where = np.flatnonzero(data.y == digit), np.flatnonzero(places == digit)
+        turns = [rng.permutation(own) for _ in range(-(-len(where) // len(own)))]
+        chosen[where] = np.concatenate(turns)[: len(where)]
+    pictures = np.split(data.x[chosen], 3)
+    return Dataset(np.concatenate(pictures, 3), wanted.astype(np.int64), name=name)
+
+
 MNIST = SubjectMeta(
     task="multiclass",
     output="logits",

@@ -58,7 +58,8 @@ def ends(metrics: list[Metric]) -> tuple[Metric, Metric] | None:
     measured = [m for m in metrics if m.value is not None]
     if len(measured) < 2:
         return None
-    return min(measured, key=value_of), max(measured, key=value_of)
+    low = min(measured, key=value_of)
+    return low, max((m for m in measured if m is not low), key=value_of)
 
 
 def value_of(metric: Metric) -> float:

@@ -6,7 +6,9 @@ between groups: demographic parity and equalised odds differences (Hardt et al. 
 selection rates (the four-fifths rule) and the accuracy difference. For values, in the unit of the
 labels: absolute error, signed error and mean answer per group, and their largest differences (Agarwal
 et al. 2019); their bounds are half of the labels' standard deviation. Of several values each is
-compared, in its own standard deviations.
+compared, in its own standard deviations. For embeddings recall@1, and how often strangers of a group are
+taken for one another at the threshold at which one in 100 pairs of all strangers is (Grother, Ngan and
+Hanaoka 2019).
 
 Every group is in every number, however small: intervals of differences hold for all pairs of groups at
 once and are as wide as the smallest group makes them. A group without a sample that a rate could be
@@ -28,7 +30,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from audit.checking import Check, Context, Expectation, Measurement
-from audit.checks.fairness import qualities, rates, values
+from audit.checks.fairness import matches, qualities, rates, values
 from audit.checks.fairness.grouping import Findings, members
 from audit.errors import NotApplicable
 from audit.record import Guidance, Severity, Slice
@@ -53,7 +55,13 @@ class Groups(Check):
         subject = context.subject
         task = subject.task
         compare = (
-            rates.compare if task.decides else values.compare if task.valued else qualities.compare
+            rates.compare
+            if task.decides
+            else values.compare
+            if task.valued
+            else matches.compare
+            if task.compares
+            else qualities.compare
         )
         all_ = Findings()
         for attribute, labels in subject.sensitive.items():
@@ -107,6 +115,8 @@ class Groups(Check):
             ]
         elif not subject.task.decides:
             bounds = [("quality_difference", 0.1, "high")]
+            if subject.task.compares:
+                bounds.append(("false_match_difference", 0.05, "medium"))
         elif len(subject.classes) == 2 or subject.meta.favourable is not None:
             bounds += [
                 ("demographic_parity_difference", 0.1, "medium"),
@@ -129,6 +139,10 @@ ADVICE = {
     "bias_difference": (
         "The model answers too high or too low for some groups",
         "Mean errors, with their sign, differ by",
+    ),
+    "false_match_difference": (
+        "Strangers of one group are taken for one another more often",
+        "The rates of false matches differ by",
     ),
     "quality_difference": ("The model serves some groups worse", "On average answers differ by"),
     "answer_difference": ("Groups get different answers on average", "Mean answers differ by"),

@@ -177,7 +177,7 @@ class Attribution(Check):
         clusters = context.clusters(chosen)
         if parts.grid is None:
             strength = np.abs(found["players"].numpy())
-            unit = subject.task.quality_unit or "log-odds"
+            unit = subject.task.explained_unit
             order = np.argsort(-strength.mean(0))[:MOST_FEATURES]
             metrics = [
                 statistics.mean(

@@ -29,5 +29,5 @@ def shown(check: Evasion, context: Context, outcome: Outcome) -> tuple[list[Tabl
     with torch.no_grad():
         after = subject.logits(adversarial).cpu()
     pairs = zip(context.answers(picked), after, strict=True)
-    said = [f"{subject.task.text(subject, b)} → {subject.task.text(subject, a)}" for b, a in pairs]
+    said = [subject.task.told_move(subject, b, a) for b, a in pairs]
     return subject.kind.examples(subject, subject.inputs[picked], adversarial, said)

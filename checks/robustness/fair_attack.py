@@ -158,7 +158,7 @@ def fair_cost(check: NormBounded, subject: Subject, steps: int) -> Cost:
 
 def stands(subject: Subject) -> float:
     """Share of the samples that stand against an attack, as a rule, where nobody knows it yet."""
-    return 0.5 if several(subject) else 0.3 if subject.task.valued else 0.8
+    return 0.5 if several(subject) else subject.task.stands
 
 
 def searched(subject: Subject) -> float:

@@ -25,6 +25,7 @@ QUALITY = {
     "german-credit-mlp": 0.70,
     "mnist-cnn": 0.95,
     "mnist-cnn-robust": 0.94,
+    "numbers-embedding": 0.95,
     "shuttle-autoencoder": 0.97,
     "snippets-textcnn": 0.66,
     "snippets-transformer": 0.66,
