@@ -56,6 +56,7 @@ def write_config(model: str, config: Config, path: Path) -> str:
         meta=config.subject,
         trust=config.trust,
         weights_only=True,
+        weights=config.weights,
     )
     lines = [
         f"# What `audit init` found out about {subject.name}. Correct what is wrong, give what is",
@@ -86,7 +87,10 @@ def why(subject: Subject, name: str) -> str:
 def files_lines(config: Config) -> list[str]:
     """The class and the data, as they were given."""
     given = {"arch": config.arch, "data": config.data, "train_data": config.train_data}
-    return [f"{key} = {toml(value)}" if value else f'# {key} = "…"' for key, value in given.items()]
+    lines = [
+        f"{key} = {toml(value)}" if value else f'# {key} = "…"' for key, value in given.items()
+    ]
+    return [*lines, *([f"weights = {toml(config.weights)}"] if config.weights else [])]
 
 
 def answers_lines(subject: Subject) -> list[str]:

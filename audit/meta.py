@@ -172,6 +172,13 @@ class Feature(MetaPart):
         return self.kind == "numeric" and self.mutable is not False
 
 
+class Arrays(MetaPart):
+    """`[subject] arrays`: which of several arrays are meant; of files, their names."""
+
+    x: str | None = Field(default=None, description="the array of the samples")
+    y: str | None = Field(default=None, description='of their labels; "" where there are none')
+
+
 class SubjectMeta(MetaPart):
     """All optional; see the module's docstring."""
 
@@ -191,7 +198,12 @@ class SubjectMeta(MetaPart):
         default=None, gt=0, description="regression: the smallest change of an answer that matters"
     )
     features: list[Feature] | None = None
-    target: str | None = Field(default=None, description="column of the labels in a table")
+    target: str | None = Field(
+        default=None, description="column of the labels in a table, or their array"
+    )
+    arrays: Arrays | None = Field(
+        default=None, description="the arrays of samples and labels, where they are not x and y"
+    )
     sensitive: list[str] | None = Field(
         default=None, description="columns of a table, or arrays, that name people's groups"
     )

@@ -199,6 +199,11 @@ class Machine(pickle._Unpickler):
             raise Damaged("its pickle refers to a storage in a way that torch does not write")
         kind, key, numel = pid[1].name, pid[2], pid[4]
         if kind not in STORAGES:
+            if kind.startswith("Q"):
+                raise Refused(
+                    f"it holds quantised tensors ({kind}), which have no plain form; save the "
+                    "state_dict of the float model, from before it was converted"
+                )
             raise Refused(
                 f"it holds tensors in a {kind}, which have no plain form; save a float state_dict"
             )
