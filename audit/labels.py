@@ -16,6 +16,15 @@ from torch import Tensor
 from audit.arrays import as_tensor
 from audit.errors import AuditError
 
+
+class UnorderedClasses(AuditError):
+    """The labels are names, and their order is not known."""
+
+    def __init__(self, message: str, names: list[str]) -> None:
+        super().__init__(message)
+        self.names = names
+
+
 TRUTHS = {"False", "True"}
 MOST = 1000  # values that are told apart
 
@@ -74,9 +83,10 @@ def named(array: np.ndarray, classes: list[str] | None, what: str = "The labels"
     shown = ", ".join(seen[:5]) + (", …" if len(seen) > 5 else "")
     if classes is None:
         listed = ", ".join(f'"{name}"' for name in seen) if len(seen) <= 10 else '"…"'
-        raise AuditError(
+        raise UnorderedClasses(
             f"{what} are names ({shown}) and nobody said which output stands for which; write "
-            f"classes = [{listed}] under [subject], in the order of the model's outputs."
+            f"classes = [{listed}] under [subject], in the order of the model's outputs.",
+            seen,
         )
     index = {name: i for i, name in enumerate(classes)}
     strangers = [name for name in seen if name not in index]

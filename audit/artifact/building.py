@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import nn
 
-from audit.artifact.fitting import Fit, Wanted, choose
+from audit.artifact.fitting import Fit, Wanted, choose, chosen
+from audit.artifact.folder import config_beside
 from audit.artifact.opening import Artifact
 from audit.artifact.state import is_average
 from audit.data.callable import import_user_object
@@ -73,9 +74,16 @@ def missing_arch(artifact: Artifact) -> str:
             f"{artifact.path} ({artifact.format}) asks for {asked}; if you trust that code, pass "
             f"--arch {asked}."
         )
+    lacking = f"{artifact.path} ({artifact.format}) holds weights and no architecture"
+    named = config_beside(artifact.path).get("architectures")
+    name = named[0] if isinstance(named, list) and named else None
+    if not isinstance(name, str) or not name.isidentifier():
+        return f"{lacking}; pass --arch package.module:Class."
     return (
-        f"{artifact.path} ({artifact.format}) holds weights and no architecture; pass --arch "
-        "package.module:Class."
+        f"{lacking}, and the config.json beside them names {name} of transformers; write this to net.py "
+        f"and pass --arch net:make.\n\n    from transformers import AutoConfig, {name}\n\n"
+        f"    def make():\n        return {name}(AutoConfig.from_pretrained("
+        f"{str(artifact.path.parent)!r}))\n"
     )
 
 
@@ -110,6 +118,7 @@ def named_module(artifact: Artifact, weights: str | None) -> nn.Module:
     others = [f"`{place}`" for place in modules if place != meant[0].name]
     if others:
         artifact.notes.append(f"Not taken from the model file: {', '.join(others)}.")
+        artifact.chosen = chosen(meant[0], meant[0].name, weights)
     if meant[0].name:
         artifact.notes.append(f"The module was found under the key `{meant[0].name}`.")
     module: nn.Module = modules[meant[0].name]

@@ -19,6 +19,7 @@ from audit.artifact.opening import Artifact
 from audit.artifact.state import Held, default, is_average, joined
 from audit.errors import AuditError
 from audit.record import Fact
+from audit.words import count
 
 SHOWN = 3
 # Modules that stand around others and change nothing: DataParallel, compile, FSDP, checkpointing.
@@ -185,12 +186,14 @@ def fits(held: list[Held], wanted: Wanted) -> list[Fit]:
         fit.averaged = (
             is_average(fit.place) or fit.place.removesuffix("module.").rstrip(".") in counted
         )
-    raw = next((fit for fit in found.values() if fit.whole and not fit.averaged), None)
+    raws = [fit for fit in found.values() if fit.whole and not fit.averaged]
+    for fit in found.values():  # what is averaged may be kept beside its average
+        fit.averaged = fit.averaged and not (fit.whole and any(fit.same(r) for r in raws))
     listed = [in_a_list(h, wanted) for h in held if h.listed]
     found |= {fit.place: fit for fit in listed if fit is not None}
     for fit in found.values():
-        if fit.averaged and fit.tensors and not fit.shapes and fit.missing and raw is not None:
-            complete_from(raw, fit)
+        if fit.averaged and fit.tensors and not fit.shapes and fit.missing and raws:
+            complete_from(raws[0], fit)
     return sorted(found.values(), key=lambda fit: (not fit.whole, -len(fit.tensors)))
 
 
@@ -261,9 +264,8 @@ def in_a_list(held: Held, wanted: Wanted) -> Fit | None:
 def complete_from(raw: Fit, fit: Fit) -> None:
     """Averages are often kept of the trained tensors alone; the others are the raw ones."""
     fit.tensors |= {name: raw.tensors[name] for name in fit.missing}
-    said = (
-        f"{len(fit.missing)} tensors that are not averaged are those of `{raw.name or 'the file'}`"
-    )
+    others = count(len(fit.missing), "tensor")
+    said = f"{others} without an average taken from `{raw.name or 'the file itself'}`"
     fit.note = "; ".join(filter(None, [fit.note, said]))
     fit.missing = []
 
@@ -281,8 +283,10 @@ def choose(artifact: Artifact, wanted: Wanted, reference: str, weights: str | No
     whole = [fit for fit in found if fit.whole]
     if weights is not None:
         meant = [fit for fit in whole if fit.called(weights)]
+        if weights == "ema":
+            meant = [fit for fit in meant if fit.averaged] or meant
         if not meant:
-            near = [fit for fit in found if fit.called(weights)]
+            near = [fit for fit in found if fit.called(weights) and fit.tensors]
             if near:
                 raise AuditError(complaint(artifact, near[0], reference))
             raise AuditError(f"--weights {weights}: {offered(artifact, whole)}.")
@@ -320,7 +324,7 @@ def named_weights(artifact: Artifact, weights: str | None) -> dict[str, Tensor]:
         return {}
     if first.path:
         artifact.notes.append(f"The weights were found under the key `{first.path}`.")
-    rest = [f"`{h.path}` ({len(h.tensors)} tensors)" for h in sets if h is not first]
+    rest = [f"`{h.path}` ({count(len(h.tensors), 'tensor')})" for h in sets if h is not first]
     if rest:
         artifact.notes.append(f"Not taken from the model file: {'; '.join(rest)}.")
     return first.tensors
@@ -389,22 +393,29 @@ def tell(artifact: Artifact, fit: Fit, whole: list[Fit], weights: str | None) ->
     if fit.note:
         artifact.notes.append(f"Of the names of the weights: {fit.note}.")
     others = [o for o in whole if o is not fit and not o.same(fit)]
-    taken = {id(tensor) for o in [fit, *others] for tensor in o.tensors.values()}
+    taken = {id(tensor) for o in whole for tensor in o.tensors.values()}
     rest = [h for h in artifact.held if h.mostly and h.path and not taken & ids(h)]
     left = [
         *(f"`{o.name or 'the raw weights'}`, which fits too" for o in others),
-        *(f"`{h.path}` ({len(h.tensors)} tensors)" for h in rest),
+        *(f"`{h.path}` ({count(len(h.tensors), 'tensor')})" for h in rest),
     ]
     if fit.aside:
-        left.append(f"{len(fit.aside)} tensors that stand beside them ({listing(fit.aside)})")
+        left.append(f"{count(len(fit.aside), 'tensor')} beside them ({listing(fit.aside)})")
     if left:
         artifact.notes.append(f"Not taken from the model file: {'; '.join(left)}.")
     kind = "averaged over the steps of training" if fit.averaged else "raw"
     if fit.averaged or others:
-        reason = "" if weights else "no others fit" if fit.averaged else "of those that fit"
-        value = f"{fit.name or 'the file itself'}, {kind}"
-        source = "given" if weights else "inferred"
-        artifact.chosen = Fact(name="weights", value=value, source=source, reason=reason)
+        artifact.chosen = chosen(fit, f"{fit.name or 'the file itself'}, {kind}", weights)
+
+
+def chosen(fit: Fit, value: str, weights: str | None) -> Fact:
+    """The fact that says which weights are audited, where there is something to choose from."""
+    if weights is not None:
+        return Fact(name="weights", value=value, source="given")
+    reason = (
+        "no raw ones fit" if fit.averaged else "raw ones are taken unless --weights says others"
+    )
+    return Fact(name="weights", value=value, source="inferred", reason=reason)
 
 
 def ids(held: Held) -> set[int]:

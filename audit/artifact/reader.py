@@ -33,6 +33,8 @@ WIDTHS = dict(DTYPES.values())
 MOST_AXES = 64  # torch allows no more
 RESAVE = "save it again with torch.save(model.state_dict(), path)"
 DENSE = {
+    "uninitialised": "the lazy model was saved before its first input: pass a batch through it, train "
+    "it, then save it",
     "quantised": "save the state_dict of the float model, from before it was converted",
     "meta": "it was saved before its weights were loaded: load them, then save it again",
 }

@@ -96,7 +96,9 @@ def roles(names: Iterable[str], meta: SubjectMeta, source: str, *, training: boo
     aside = [n for n in told if n not in (x, y)]
     note = f"`{x}` was read as the samples{f', `{y}` as their labels' if y else ''}."
     if aside:
-        note += f" Not read: {', '.join(f'`{n}`' for n in aside)}."
+        note += f" Not read: {', '.join(f'`{n}`' for n in aside)}"
+        learnt = not training and any(told[n].part in TRAINING for n in aside)
+        note += f" (--train-data {source} reads those of the training)." if learnt else "."
     plain = x == "x" and y in ("y", "") and not aside
     return Roles(x, y or None, aside, "" if plain else note)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from audit.errors import AuditError
 from audit.outputs import answered
@@ -145,6 +146,12 @@ def copied(model: nn.Module) -> nn.Module:
     Raises:
         AuditError: it cannot be copied.
     """
+    unseen = next((name for name, p in model.named_parameters() if is_lazy(p)), None)
+    if unseen is not None:
+        raise AuditError(
+            f"The model is lazy and has seen no input yet (`{unseen}` has no shape), so that it cannot be "
+            "trained; pass a batch through it, load its weights, and audit it then."
+        )
     # What was computed and kept (old weight_norm does) refuses to be copied; its numbers do not.
     computed = {
         id(value): value.detach().clone()

@@ -352,6 +352,7 @@ REFUSED = {
         "quantised tensors.*save the state_dict of the float model",
     ),
     "meta": (lambda n: n.to("meta").state_dict(), Net, "m.pt was not opened"),
+    "lazy and without any input": (lambda _: Lazy().state_dict(), Lazy, "before its first input"),
     "one tensor": (lambda n: torch.ones(3), Net, "one bare tensor"),
     "an optimiser alone": (lambda n: {"optimizer": optimiser(n)}, Net, "no weights were found"),
     "nothing of weights": (lambda n: {"epoch": 3, "loss": 0.1}, Net, "no weights were found"),
