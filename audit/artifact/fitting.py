@@ -230,7 +230,8 @@ def fit_at(prefix: str, names: Names, tensors: Mapping[str, Tensor], wanted: Wan
 
 def look_around(fit: Fit, others: list[Fit], names: Names, homes: Mapping[str, Held]) -> None:
     """What stands beside the tensors of a fit: unknown ones at its place, and others elsewhere."""
-    used = {names.places.get(fit.place + name) for name in names.wanted} - {None}
+    taken = (names.places.get(fit.place + name) for name in names.wanted)
+    used = {place for place in taken if place is not None}
     around = {id(homes[place]) for place in used or homes}
     for place, original in names.places.items():
         if original in used or id(homes[original]) not in around:

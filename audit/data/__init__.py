@@ -86,11 +86,11 @@ def from_mapping(
     unknown = [k for k in unknown if told is None or k != told[0]]
     notes = [chosen.note] if chosen.note else []
     if unknown and meta.arrays is None:
-        y = f', y = "{chosen.y}"' if chosen.y else ""
+        labelled = f', y = "{chosen.y}"' if chosen.y else ""
         raise AuditError(
             f"{name} holds `{unknown[0]}`, which means nothing here; the arrays are samples, labels, "
             "`group` and `sensitive_NAME`: name it under [subject] as sensitive or groups, or write "
-            f'arrays = {{x = "{chosen.x}"{y}}} there to leave the others out.'
+            f'arrays = {{x = "{chosen.x}"{labelled}}} there to leave the others out.'
         )
     if unknown:
         notes.append(f"Not read of {name}: {', '.join(f'`{k}`' for k in unknown)}.")
