@@ -9,6 +9,8 @@ import os
 import sys
 from typing import Any
 
+from audit.text import clean
+
 
 class Unheard(io.FileIO):
     """A file whose reader may have gone: what is written then is lost, and nothing fails.
@@ -67,7 +69,7 @@ def settle_streams() -> None:
 def complain(text: str) -> None:
     """Print to standard error; that it cannot be printed changes nothing."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
-        print(text, file=sys.stderr, flush=True)
+        print(clean(text, None), file=sys.stderr, flush=True)
 
 
 def say(text: str) -> None:

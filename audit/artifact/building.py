@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from torch import nn
 
-from audit.artifact.fitting import Fit, Wanted, choose, chosen
+from audit.artifact.fitting import Fit, Wanted, choose, chosen, quoted
 from audit.artifact.folder import config_beside
 from audit.artifact.opening import Artifact
 from audit.artifact.state import is_average
 from audit.data.callable import import_user_object
 from audit.errors import AuditError
 from audit.foreign import foreign
+from audit.text import clean_name
 
 
 def build(artifact: Artifact, arch: str | None, weights: str | None = None) -> nn.Module:
@@ -110,16 +111,16 @@ def named_module(artifact: Artifact, weights: str | None) -> nn.Module:
         meant = [fit for fit in fits if not fit.averaged] or fits
     else:
         meant = [fit for fit in fits if fit.called(weights)]
-    names = ", ".join(f"`{place}`" for place in modules)
+    names = ", ".join(map(quoted, modules))
     if len(meant) != 1:
         about = f"--weights {weights}: " if weights else ""
-        held = f"holds the modules {names}" if names != "``" else "is one module, and has no name"
+        held = f"holds the modules {names}" if any(modules) else "is one module, and has no name"
         raise AuditError(f"{about}{artifact.path} {held}; name one with --weights.")
-    others = [f"`{place}`" for place in modules if place != meant[0].name]
+    others = [quoted(place) for place in modules if place != meant[0].name]
     if others:
         artifact.notes.append(f"Not taken from the model file: {', '.join(others)}.")
-        artifact.chosen = chosen(meant[0], meant[0].name, weights)
+        artifact.chosen = chosen(meant[0], clean_name(meant[0].name), weights)
     if meant[0].name:
-        artifact.notes.append(f"The module was found under the key `{meant[0].name}`.")
+        artifact.notes.append(f"The module was found under the key {quoted(meant[0].name)}.")
     module: nn.Module = modules[meant[0].name]
     return module

@@ -19,6 +19,7 @@ from audit.artifact.opening import Artifact
 from audit.artifact.state import Held, default, is_average, joined
 from audit.errors import AuditError
 from audit.record import Fact
+from audit.text import clean_name
 from audit.words import count
 
 SHOWN = 3
@@ -173,8 +174,7 @@ def fits(held: list[Held], wanted: Wanted) -> list[Fit]:
     for names in ways(tensors, [*wanted.shapes, *wanted.transient]):
         tried = [fit_at(p, names, tensors, wanted) for p in prefixes(names, wanted, held)]
         complete = [fit for fit in tried if not fit.missing and not fit.shapes]
-        for fit in complete:
-            look_around(fit, [other for other in complete if other is not fit], names, homes)
+        look_around(complete, names, homes)
         for fit in tried:
             found.setdefault(fit.place, fit)
             if fit.whole:
@@ -228,22 +228,36 @@ def fit_at(prefix: str, names: Names, tensors: Mapping[str, Tensor], wanted: Wan
     return fit
 
 
-def look_around(fit: Fit, others: list[Fit], names: Names, homes: Mapping[str, Held]) -> None:
-    """What stands beside the tensors of a fit: unknown ones at its place, and others elsewhere."""
-    taken = (names.places.get(fit.place + name) for name in names.wanted)
-    used = {place for place in taken if place is not None}
-    around = {id(homes[place]) for place in used or homes}
+def look_around(complete: list[Fit], names: Names, homes: Mapping[str, Held]) -> None:
+    """What stands beside the tensors of each fit: unknown ones at its place, and others elsewhere."""
+    fits = {fit.place: fit for fit in complete}
+    used: dict[str, set[str]] = {}
+    around: dict[str, list[int]] = {}
+    for fit in complete:
+        taken = (names.places.get(fit.place + name) for name in names.wanted)
+        used[fit.place] = {place for place in taken if place is not None}
+        around[fit.place] = [*{id(homes[place]) for place in used[fit.place] or homes}]
+    elsewhere: dict[int, list[str]] = {}  # by what holds them
     for place, original in names.places.items():
-        if original in used or id(homes[original]) not in around:
-            continue
-        inside = place.startswith(fit.place)
-        elsewhere = any(
-            len(other.place) > len(fit.place) and place.startswith(other.place) for other in others
-        )
-        if inside and not elsewhere:
-            fit.extra.append(place.removeprefix(fit.place))
-        elif not any(place.startswith(other.place) for other in others):
-            fit.aside.append(original)
+        home = id(homes[original])
+        inside = innermost(place, fits)
+        if inside is None:
+            elsewhere.setdefault(home, []).append(original)
+        elif original not in used[inside.place] and home in around[inside.place]:
+            inside.extra.append(place.removeprefix(inside.place))
+    for fit in complete:
+        beside = [elsewhere[home] for home in around[fit.place] if home in elsewhere]
+        fit.aside = beside[0] if len(beside) == 1 else [name for part in beside for name in part]
+
+
+def innermost(place: str, fits: Mapping[str, Fit]) -> Fit | None:
+    """Of the fits at whose place this stands, the one with the longest; None where there is none."""
+    end = len(place)
+    while end > 0:
+        end = place.rfind(".", 0, end)
+        if place[: end + 1] in fits:
+            return fits[place[: end + 1]]
+    return None
 
 
 def in_a_list(held: Held, wanted: Wanted) -> Fit | None:
@@ -266,7 +280,7 @@ def complete_from(raw: Fit, fit: Fit) -> None:
     """Averages are often kept of the trained tensors alone; the others are the raw ones."""
     fit.tensors |= {name: raw.tensors[name] for name in fit.missing}
     others = count(len(fit.missing), "tensor")
-    said = f"{others} without an average taken from `{raw.name or 'the file itself'}`"
+    said = f"{others} without an average taken from {quoted(raw.name)}"
     fit.note = "; ".join(filter(None, [fit.note, said]))
     fit.missing = []
 
@@ -289,16 +303,16 @@ def choose(artifact: Artifact, wanted: Wanted, reference: str, weights: str | No
         if not meant:
             near = [fit for fit in found if fit.called(weights) and fit.tensors]
             if near:
-                raise AuditError(complaint(artifact, near[0], reference))
+                raise AuditError(complaint(artifact, near[0], wanted, reference))
             raise AuditError(f"--weights {weights}: {offered(artifact, whole)}.")
     else:
         meant = [fit for fit in whole if not fit.averaged] or whole
     if not meant:
-        raise AuditError(complaint(artifact, nearest(found), reference))
+        raise AuditError(complaint(artifact, nearest(found), wanted, reference))
     first = meant[0]
     if any(not fit.same(first) for fit in meant[1:]):
-        names = " and ".join(f"`{fit.name or 'the file itself'}`" for fit in meant[:5])
-        example = next(fit.name for fit in meant if fit.name)
+        names = " and ".join(quoted(fit.name) for fit in meant[:5])
+        example = clean_name(next(fit.name for fit in meant if fit.name))
         raise AuditError(
             f"{artifact.path} holds several sets of weights that fit --arch {reference}, {names}; say "
             f'which with --weights {example}, or weights = "{example}" in audit.toml.'
@@ -324,8 +338,8 @@ def named_weights(artifact: Artifact, weights: str | None) -> dict[str, Tensor]:
     if first is None:
         return {}
     if first.path:
-        artifact.notes.append(f"The weights were found under the key `{first.path}`.")
-    rest = [f"`{h.path}` ({count(len(h.tensors), 'tensor')})" for h in sets if h is not first]
+        artifact.notes.append(f"The weights were found under the key {quoted(first.path)}.")
+    rest = [f"{quoted(h.path)} ({count(len(h.tensors), 'tensor')})" for h in sets if h is not first]
     if rest:
         artifact.notes.append(f"Not taken from the model file: {'; '.join(rest)}.")
     return first.tensors
@@ -333,7 +347,7 @@ def named_weights(artifact: Artifact, weights: str | None) -> dict[str, Tensor]:
 
 def offered(artifact: Artifact, whole: list[Fit]) -> str:
     """What `--weights` may name, for a sentence about what it may not."""
-    names = [f"`{fit.name}`" for fit in whole if fit.name]
+    names = [quoted(fit.name) for fit in whole if fit.name]
     if not names:
         return f"{artifact.path} holds one set of weights, and it has no name; leave the flag out"
     return f"{artifact.path} holds no weights of that name that fit; it holds {', '.join(names)}"
@@ -348,7 +362,7 @@ def nearest(found: list[Fit]) -> Fit:
     )
 
 
-def complaint(artifact: Artifact, fit: Fit, reference: str) -> str:
+def complaint(artifact: Artifact, fit: Fit, wanted: Wanted, reference: str) -> str:
     """The sentence about weights that do not fit."""
     extra = fit.extra or unknown(artifact.held, fit)
     complaints = [
@@ -360,16 +374,32 @@ def complaint(artifact: Artifact, fit: Fit, reference: str) -> str:
         )
         if found
     ]
-    where = f", `{fit.name}`" if fit.name else ""
+    where = f", {quoted(fit.name)}" if fit.name else ""
     others = [h.path for h in artifact.held if h.mostly and h.path and h.path != fit.name]
-    also = f" (it also holds {', '.join(f'`{p}`' for p in others[:SHOWN])})" if others else ""
-    advice = "name the class that these weights were trained with"
-    if any(part in name for name in [*extra, *fit.aside] for part in ADAPTER):
-        advice = "they hold adapters (LoRA): call merge_and_unload() and save the model again"
+    also = f" (it also holds {', '.join(map(quoted, others[:SHOWN]))})" if others else ""
     return (
         f"--arch {reference} does not fit the weights of {artifact.path}{where}{also}: "
-        f"{'; '.join(complaints)}; {advice}."
+        f"{'; '.join(complaints)}; {advice(fit, extra, wanted)}."
     )
+
+
+def advice(fit: Fit, extra: list[str], wanted: Wanted) -> str:
+    """What to do about weights that do not fit."""
+    if any(part in name for name in [*extra, *fit.aside] for part in ADAPTER):
+        return "they hold adapters (LoRA): call merge_and_unload() and save the model again"
+    if fit.tensors and not fit.shapes and not fit.missing:
+        return (
+            "name the class that has them too; or, if the model answers without them, save the weights "
+            "that it has: torch.save({k: state[k] for k in model.state_dict()}, path)"
+        )
+    if (
+        fit.tensors
+        and not fit.shapes
+        and not set(fit.missing) & set(wanted.parameters)
+        and not extra
+    ):
+        return "they are no parameters, so an average leaves them out: save model.state_dict() beside it"
+    return "name the class that these weights were trained with"
 
 
 def unknown(held: list[Held], fit: Fit) -> list[str]:
@@ -388,17 +418,19 @@ def tell(artifact: Artifact, fit: Fit, whole: list[Fit], weights: str | None) ->
         key = max((h for h in homes if fit.place.startswith(f"{h}.")), key=len, default="")
         prefix = fit.place.removeprefix(f"{key}.") if key else fit.place
         if key:
-            artifact.notes.append(f"The weights were found under the key `{key}`.")
+            artifact.notes.append(f"The weights were found under the key {quoted(key)}.")
         if prefix:
-            artifact.notes.append(f"The prefix `{prefix}` was taken off the names of the weights.")
+            artifact.notes.append(
+                f"The prefix {quoted(prefix)} was taken off the names of the weights."
+            )
     if fit.note:
         artifact.notes.append(f"Of the names of the weights: {fit.note}.")
     others = [o for o in whole if o is not fit and not o.same(fit)]
     taken = {id(tensor) for o in whole for tensor in o.tensors.values()}
     rest = [h for h in artifact.held if h.mostly and h.path and not taken & ids(h)]
     left = [
-        *(f"`{o.name or 'the raw weights'}`, which fits too" for o in others),
-        *(f"`{h.path}` ({count(len(h.tensors), 'tensor')})" for h in rest),
+        *(f"{quoted(o.name)}, which fits too" for o in others),
+        *(f"{quoted(h.path)} ({count(len(h.tensors), 'tensor')})" for h in rest),
     ]
     if fit.aside:
         left.append(f"{count(len(fit.aside), 'tensor')} beside them ({listing(fit.aside)})")
@@ -406,7 +438,9 @@ def tell(artifact: Artifact, fit: Fit, whole: list[Fit], weights: str | None) ->
         artifact.notes.append(f"Not taken from the model file: {'; '.join(left)}.")
     kind = "averaged over the steps of training" if fit.averaged else "raw"
     if fit.averaged or others:
-        artifact.chosen = chosen(fit, f"{fit.name or 'the file itself'}, {kind}", weights)
+        artifact.chosen = chosen(
+            fit, f"{clean_name(fit.name) or 'the file itself'}, {kind}", weights
+        )
 
 
 def chosen(fit: Fit, value: str, weights: str | None) -> Fact:
@@ -426,4 +460,9 @@ def ids(held: Held) -> set[int]:
 
 def listing(names: list[str]) -> str:
     """The first few names, and that there are more."""
-    return ", ".join(names[:SHOWN]) + (", …" if len(names) > SHOWN else "")
+    return ", ".join(map(clean_name, names[:SHOWN])) + (", …" if len(names) > SHOWN else "")
+
+
+def quoted(place: str) -> str:
+    """A place in a file, for a sentence."""
+    return f"`{clean_name(place)}`" if place else "the file itself"

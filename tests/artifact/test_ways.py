@@ -2,6 +2,7 @@
 
 import copy
 import json
+import time
 from collections import OrderedDict, defaultdict
 
 import numpy as np
@@ -344,7 +345,17 @@ REFUSED = {
     "layers that the class lacks": (
         lambda n: {**state(n), "more.weight": torch.ones(2)},
         Net,
-        r"1 unknown to the architecture \(more\.weight\)",
+        r"1 unknown to the architecture \(more\.weight\); name the class that has them too",
+    ),
+    "averages of parameters alone": (
+        lambda n: {"shadow": dict(n.named_parameters())},
+        Net,
+        "they are no parameters, so an average leaves them out",
+    ),
+    "names that would steer a terminal": (
+        lambda n: {"\x1b[31m": state(n), "a\nb": state(moved(n))},
+        Net,
+        r"`‹U\+001B›\[31m` and `a b`",
     ),
     "quantised": (
         lambda n: torch.ao.quantization.quantize_dynamic(n, {nn.Linear}).state_dict(),
@@ -491,6 +502,14 @@ def test_folders_that_hold_no_model_or_several(here):
     (here / "saved/adapter_model.safetensors").unlink()
     with pytest.raises(AuditError, match=r"several files of weights \(a\.pt, b\.pt\)"):
         audit.load("saved")
+
+
+def test_thousands_of_places_that_fit_are_asked_about_in_little_time(load):
+    parts = {f"{i}.{k}": v for i in range(1500) for k, v in state(trained()).items()}
+    began = time.process_time()
+    with pytest.raises(AuditError, match="`0` and `1`"):
+        load({k: v + i for i, (k, v) in enumerate(parts.items())}, Net)
+    assert time.process_time() - began < 10
 
 
 def test_dictionaries_that_refer_to_each_other_end_in_a_sentence(here):
