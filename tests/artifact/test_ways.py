@@ -505,7 +505,8 @@ def test_folders_that_hold_no_model_or_several(here):
 
 
 def test_thousands_of_places_that_fit_are_asked_about_in_little_time(load):
-    parts = {f"{i}.{k}": v for i in range(1500) for k, v in state(trained()).items()}
+    own = state(trained())
+    parts = {f"{i}.{k}": v for i in range(1500) for k, v in own.items()}
     began = time.process_time()
     with pytest.raises(AuditError, match="`0` and `1`"):
         load({k: v + i for i, (k, v) in enumerate(parts.items())}, Net)
