@@ -161,6 +161,11 @@ def add_subject_flags(command: argparse.ArgumentParser) -> None:
     command.add_argument("--data", metavar="PATH", help="evaluation data")
     command.add_argument("--train-data", metavar="PATH", help="training data")
     command.add_argument("--target", metavar="COLUMN", help="the column of a table's labels")
+    command.add_argument(
+        "--weights",
+        metavar="KEY",
+        help="of several in a file, these: ema for averaged ones (default: the raw ones)",
+    )
     command.add_argument("--config", metavar="FILE", help="default: audit.toml, or [tool.audit]")
     command.add_argument(
         "--trust",
@@ -235,6 +240,7 @@ def settled(options: argparse.Namespace) -> Config:
         "arch",
         "data",
         "train_data",
+        "weights",
         "out",
         "profile",
         "check",
@@ -306,6 +312,7 @@ def audit_into(out: Path, config: Config, options: argparse.Namespace) -> int:
             device=config.device,
             batch_size=config.run.batch,
             weights_only=weights_only,
+            weights=config.weights,
         )
         record = run(
             subject,

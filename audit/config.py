@@ -37,6 +37,9 @@ class Config(Part):
     arch: str | None = None
     data: str | None = None
     train_data: str | None = None
+    weights: str | None = Field(
+        default=None, description="the key of those that are meant, where a file holds several"
+    )
     out: str = "audit-report"
     profile: Literal["quick", "standard", "deep"] = "standard"
     check: list[str] = Field(default_factory=list)
@@ -81,7 +84,7 @@ class Config(Part):
         Returns:
             The names of the keys that were given.
         """
-        about: tuple[str, ...] = ("arch", "data", "train_data", "subject")
+        about: tuple[str, ...] = ("arch", "data", "train_data", "weights", "subject")
         given = [name for name in about if name in self.model_fields_set]
         for name in given:
             setattr(

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from audit.config import Config
+from audit.errors import AuditError
+from audit.labels import UnorderedClasses
 from audit.loading import load
 from audit.meta import SubjectMeta
 from audit.people import toml_key
@@ -48,15 +50,7 @@ def write_config(model: str, config: Config, path: Path) -> str:
     Returns:
         What to tell the user.
     """
-    subject = load(
-        model,
-        arch=config.arch,
-        data=config.data,
-        train_data=config.train_data,
-        meta=config.subject,
-        trust=config.trust,
-        weights_only=True,
-    )
+    subject, guessed = loaded(model, config)
     lines = [
         f"# What `audit init` found out about {subject.name}. Correct what is wrong, give what is",
         "# missing; a line that you keep counts as given, no longer as inferred.",
@@ -64,7 +58,7 @@ def write_config(model: str, config: Config, path: Path) -> str:
         *files_lines(config),
         '# profile = "standard"      # quick, standard or deep',
         *answers_lines(subject),
-        *people_lines(subject),
+        *people_lines(subject, guessed),
         *input_lines(subject),
         *features_lines(subject.meta),
         EXAMPLES.format(day=datetime.date.today() + datetime.timedelta(days=90)),
@@ -72,7 +66,40 @@ def write_config(model: str, config: Config, path: Path) -> str:
     write_atomic(path, "\n".join(lines))
     inferred = sum(f.source == "inferred" for f in subject.facts)
     facts = f"{inferred} fact{'s' if inferred != 1 else ''}"
+    if guessed:
+        return (
+            f"{path}: {facts} inferred; correct them, and write the classes in the order of the model's "
+            f"outputs: nothing tells it. Then `audit run {model}`."
+        )
     return f"{path}: {facts} inferred; correct them, then `audit run {model}`."
+
+
+def loaded(model: str, config: Config) -> tuple[Subject, bool]:
+    """The subject, and whether the order of its classes is no more than that of the alphabet.
+
+    Raises:
+        AuditError: as `load`.
+    """
+
+    def subject(meta: SubjectMeta) -> Subject:
+        return load(
+            model,
+            arch=config.arch,
+            data=config.data,
+            train_data=config.train_data,
+            meta=meta,
+            trust=config.trust,
+            weights_only=True,
+            weights=config.weights,
+        )
+
+    try:
+        return subject(config.subject), False
+    except UnorderedClasses as error:
+        try:
+            return subject(config.subject.over(SubjectMeta(classes=error.names))), True
+        except AuditError:
+            raise error from None
 
 
 def why(subject: Subject, name: str) -> str:
@@ -86,7 +113,10 @@ def why(subject: Subject, name: str) -> str:
 def files_lines(config: Config) -> list[str]:
     """The class and the data, as they were given."""
     given = {"arch": config.arch, "data": config.data, "train_data": config.train_data}
-    return [f"{key} = {toml(value)}" if value else f'# {key} = "…"' for key, value in given.items()]
+    lines = [
+        f"{key} = {toml(value)}" if value else f'# {key} = "…"' for key, value in given.items()
+    ]
+    return [*lines, *([f"weights = {toml(config.weights)}"] if config.weights else [])]
 
 
 def answers_lines(subject: Subject) -> list[str]:
@@ -106,11 +136,20 @@ def answers_lines(subject: Subject) -> list[str]:
     return lines
 
 
-def people_lines(subject: Subject) -> list[str]:
-    """The rest of `[subject]`: classes, and whom rows are about."""
+def people_lines(subject: Subject, guessed: bool) -> list[str]:
+    """The rest of `[subject]`: classes, and whom rows are about.
+
+    Args:
+        guessed: the classes stand in the alphabet's order, not the model's.
+    """
     meta, lines = subject.meta, []
-    classes = f"classes = {toml(meta.classes)}{why(subject, 'classes')}"
-    lines.append(classes if meta.classes else '# classes = ["…"]')
+    classes = f"classes = {toml(meta.classes)}"
+    if guessed:
+        lines.append(
+            f"# {classes}  # put them in the order of the model's outputs: nothing tells it"
+        )
+    else:
+        lines.append(f"{classes}{why(subject, 'classes')}" if meta.classes else '# classes = ["…"]')
     if meta.favourable:
         lines.append(f"favourable = {toml(meta.favourable)}  # given")
     elif meta.task is None or subject.task.decides:
@@ -119,8 +158,10 @@ def people_lines(subject: Subject) -> list[str]:
     for name in ("sensitive_bins", "groups"):
         if getattr(meta, name):
             lines.append(f"{name} = {toml(getattr(meta, name))}  # given")
-    if meta.target:
+    if meta.target is not None:
         lines.append(f"target = {toml(meta.target)}")
+    if meta.arrays is not None:
+        lines.append(f"arrays = {toml(meta.arrays.model_dump(exclude_none=True))}")
     return lines
 
 

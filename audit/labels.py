@@ -16,6 +16,15 @@ from torch import Tensor
 from audit.arrays import as_tensor
 from audit.errors import AuditError
 
+
+class UnorderedClasses(AuditError):
+    """The labels are names, and their order is not known."""
+
+    def __init__(self, message: str, names: list[str]) -> None:
+        super().__init__(message)
+        self.names = names
+
+
 TRUTHS = {"False", "True"}
 MOST = 1000  # values that are told apart
 
@@ -76,9 +85,10 @@ def named(array: np.ndarray, classes: list[str] | None, what: str = "The labels"
         listed = ", ".join(f'"{name}"' for name in seen) if len(seen) <= 10 else '"…"'
         many = len(seen) > 10
         whose = ', or task = "embedding" where they say whose each sample is' if many else ""
-        raise AuditError(
+        raise UnorderedClasses(
             f"{what} are names ({shown}) and nobody said which output stands for which; write "
-            f"classes = [{listed}] under [subject], in the order of the model's outputs{whose}."
+            f"classes = [{listed}] under [subject], in the order of the model's outputs{whose}.",
+            seen,
         )
     index = {name: i for i, name in enumerate(classes)}
     strangers = [name for name in seen if name not in index]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -10,6 +11,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from audit.artifact.building import build, missing_arch, zoo_hint
+from audit.artifact.fitting import named_weights
 from audit.artifact.opening import Artifact, open_artifact
 from audit.data import Dataset, read_data
 from audit.entrypoints import zoo
@@ -30,17 +32,20 @@ def load(
     device: str = "cpu",
     batch_size: int | None = None,
     weights_only: bool = False,
+    weights: str | None = None,
 ) -> Subject:
     """A subject from a model file, or from the zoo.
 
     Args:
-        model: a path, or 'zoo:NAME'.
+        model: a path of a file, or of a folder that a library saved it to, or 'zoo:NAME'.
         arch: 'pkg.mod:Class', the user's own code.
         data, train_data: see `audit.data.read_data`; the zoo brings its own.
         meta: what is known; it overrides what the file says.
         trust: load files that carry code by running it.
         batch_size: as of `Subject`.
         weights_only: an architecture and data are not needed.
+        weights: the key of the weights that are meant, where the file holds several: 'ema' for
+            those averaged over training; None: the raw ones.
 
     Raises:
         AuditError: the sentence says what is missing or wrong.
@@ -60,42 +65,72 @@ def load(
         known = given.over(SubjectMeta.model_validate(artifact.meta))
     except ValidationError as error:
         raise AuditError(f"{path}: its meta is wrong: {describe_errors(error, '')}.") from None
-    if artifact.module is None and arch is None and zoo_hint(artifact) is None:
+    if not artifact.modules and arch is None and zoo_hint(artifact) is None:
         if artifact.format in ("full pickle", "TorchScript") or not weights_only:
             raise AuditError(missing_arch(artifact))
-        return bare_weights(artifact, known, path)
-    module = build(artifact, arch)
-    evaluation = read_data(data, known) if data is not None else test
-    training = read_data(train_data, known) if train_data is not None else train
-    if evaluation is None and not weights_only:
-        raise AuditError(
-            "There is nothing to evaluate the model on; pass --data PATH (.npz, .parquet, .csv, "
-            ".safetensors, a folder of class folders, or pkg.mod:callable)."
+        return bare_weights(artifact, known, path, weights)
+    module = build(artifact, arch, weights)
+
+    def subject(known: SubjectMeta, note: str = "", classes_from: str = "") -> Subject:
+        evaluation = read_data(data, known) if data is not None else test
+        training = read_data(train_data, known, training=True) if train_data is not None else train
+        if evaluation is None and not weights_only:
+            raise AuditError(
+                "There is nothing to evaluate the model on; pass --data PATH (.npz, .npy, .pt, "
+                ".parquet, .csv, .safetensors, a folder of class folders, or pkg.mod:callable)."
+            )
+        if evaluation is not None:
+            known = known.over(described_by(evaluation))
+        with no_exit(f"Running the model of {path}", "take that call out of it"):
+            made = Subject(
+                module,
+                None if evaluation is None else evaluation.x,
+                None if evaluation is None else evaluation.y,
+                sensitive={} if evaluation is None else evaluation.sensitive,
+                groups=None if evaluation is None else evaluation.groups,
+                train=None if training is None else (training.x, training.y),
+                meta=known.model_copy(update={"name": known.name or path.name}),
+                device=device,
+                batch_size=batch_size,
+                data_name="" if evaluation is None else evaluation.name,
+                left_out=() if evaluation is None else evaluation.left_out,
+                pairs=None if evaluation is None else evaluation.pairs,
+            )
+        notes = [
+            *artifact_notes(artifact),
+            *([note] if note else []),
+            *(() if evaluation is None else evaluation.notes),
+            *made.notes,
+            *(() if training is None else training_notes(training)),
+        ]
+        return made.read_from(artifact.format, trusted=artifact.trusted, notes=notes).told(
+            artifact.chosen,
+            dict.fromkeys(("classes", "labels"), classes_from) if classes_from else {},
         )
-    if evaluation is not None:
-        known = known.over(described_by(evaluation))
-    with no_exit(f"Running the model of {path}", "take that call out of it"):
-        subject = Subject(
-            module,
-            None if evaluation is None else evaluation.x,
-            None if evaluation is None else evaluation.y,
-            sensitive={} if evaluation is None else evaluation.sensitive,
-            groups=None if evaluation is None else evaluation.groups,
-            train=None if training is None else (training.x, training.y),
-            meta=known.model_copy(update={"name": known.name or path.name}),
-            device=device,
-            batch_size=batch_size,
-            data_name="" if evaluation is None else evaluation.name,
-            left_out=() if evaluation is None else evaluation.left_out,
-            pairs=None if evaluation is None else evaluation.pairs,
-        )
-    notes = [
-        *artifact_notes(artifact),
-        *(() if evaluation is None else evaluation.notes),
-        *subject.notes,
-        *(() if training is None else training_notes(training)),
-    ]
-    return subject.read_from(artifact.format, trusted=artifact.trusted, notes=notes)
+
+    return with_classes(subject, known, artifact.classes)
+
+
+def with_classes(
+    subject: Callable[..., Subject], known: SubjectMeta, told: tuple[list[str], str] | None
+) -> Subject:
+    """A subject whose classes are called as the model's files say, if that goes with the model.
+
+    Args:
+        subject: makes it of what is known, a note, and where the names were read.
+        told: the names, and where.
+    """
+    if told is None or known.classes is not None:
+        return subject(known)
+    names, place = told
+    try:
+        return subject(known.over(SubjectMeta(classes=names)), classes_from=place)
+    except AuditError as error:
+        # Of other classes, or of none, the names are a guess that does not hold.
+        try:
+            return subject(known, f"The {len(names)} names in {place} do not go with the model.")
+        except AuditError:
+            raise error from None
 
 
 def training_notes(training: Dataset) -> list[str]:
@@ -120,14 +155,14 @@ def described_by(data: Dataset) -> SubjectMeta:
     )
 
 
-def bare_weights(artifact: Artifact, meta: SubjectMeta, path: Path) -> Subject:
+def bare_weights(artifact: Artifact, meta: SubjectMeta, path: Path, weights: str | None) -> Subject:
     """A subject of nothing but tensors."""
 
     class Weights(nn.Module):
         """Named tensors without an architecture."""
 
     holder = Weights()
-    for name, tensor in (artifact.state or {}).items():
+    for name, tensor in named_weights(artifact, weights).items():
         safe = name.replace(".", "/")
         if tensor.is_floating_point() and tensor.dtype in (
             torch.float16,

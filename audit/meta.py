@@ -183,6 +183,13 @@ class Feature(MetaPart):
         return self.kind == "numeric" and self.mutable is not False
 
 
+class Arrays(MetaPart):
+    """`[subject] arrays`: which of several arrays are meant; of files, their names."""
+
+    x: str | None = Field(default=None, description="the array of the samples")
+    y: str | None = Field(default=None, description='of their labels; "" where there are none')
+
+
 class SubjectMeta(MetaPart):
     """All optional; see the module's docstring."""
 
@@ -245,7 +252,12 @@ class SubjectMeta(MetaPart):
         description="forecast: steps after which the series is about the same again",
     )
     features: list[Feature] | None = None
-    target: str | None = Field(default=None, description="column of the labels in a table")
+    target: str | None = Field(
+        default=None, description="column of the labels in a table, or their array"
+    )
+    arrays: Arrays | None = Field(
+        default=None, description="the arrays of samples and labels, where they are not x and y"
+    )
     sensitive: list[str] | None = Field(
         default=None, description="columns of a table, or arrays, that name people's groups"
     )

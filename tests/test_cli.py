@@ -438,3 +438,40 @@ def test_training_data_that_do_not_fit_are_one_sentence(here, capsys):
     np.savez("train.npz", x=x, y=np.arange(50) % 10)
     assert main(["run", "zoo:digits-mlp", "--train-data", "train.npz"]) == 2
     assert "training data have samples of shape [1, 9, 9]" in capsys.readouterr().err
+
+
+def test_init_does_not_guess_the_order_of_named_classes(here, capsys):
+    """It writes the line, to be corrected; until then a run asks for it."""
+    x = np.random.default_rng(0).normal(size=(80, 3)).astype("f4")
+    table = pd.DataFrame(x, columns=list("abc")).assign(paid=np.where(x[:, 0] > 0, "yes", "no"))
+    table.to_csv("eval.csv", index=False)
+    torch.save(torch.nn.Linear(3, 2).state_dict(), "linear.pt")
+    (here / "nets.py").write_text("import torch\ndef net(): return torch.nn.Linear(3, 2)\n")
+    flags = ["linear.pt", "--arch", "nets:net", "--data", "eval.csv", "--target", "paid"]
+    assert main(["init", *flags]) == 0
+    assert "write the classes in the order of the model's outputs" in capsys.readouterr().out
+    text = (here / "audit.toml").read_text()
+    assert '\n# classes = ["no", "yes"]  # put them in the order of' in text
+    assert main(["run", "linear.pt", "--check", "performance.*"]) == 2
+    assert 'write classes = ["no", "yes"] under [subject]' in capsys.readouterr().err
+    (here / "audit.toml").write_text(
+        text.replace('# classes = ["no", "yes"]', 'classes = ["yes", "no"]')
+    )
+    assert main(["run", "linear.pt", "--check", "performance.*"]) in (0, 1, 3)
+
+
+@pytest.mark.parametrize(("flag", "name"), [([], "raw"), (["--weights", "ema"], "averaged")])
+def test_the_report_says_which_of_several_weights_were_audited(files, here, flag, name):
+    raw = torch.load(files / "state.pt")
+    torch.save(
+        {"state_dict": raw, "state_dict_ema": {k: v + 0.001 for k, v in raw.items()}}, "m.pt"
+    )
+    flags = ["--arch", ARCH, "--data", str(files / "data.npz"), "--check", "training.weights"]
+    assert main(["run", "m.pt", *flags, *flag]) == 0
+    said = (here / "audit-report/report.html").read_text()
+    other = "state_dict" if flag else "state_dict_ema"
+    assert f"`{other}`, which fits too" in said
+    record = audit.AuditRecord.load("audit-report/record.json")
+    (fact,) = (f for f in record.subject.facts if f.name == "weights")
+    assert name in fact.value
+    assert fact.source == ("given" if flag else "inferred")

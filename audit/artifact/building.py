@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import nn
 
+from audit.artifact.fitting import Fit, Wanted, choose, chosen, quoted
+from audit.artifact.folder import config_beside
 from audit.artifact.opening import Artifact
-from audit.artifact.state import strip_prefixes
+from audit.artifact.state import is_average
 from audit.data.callable import import_user_object
 from audit.entrypoints import zoo
 from audit.errors import AuditError
 from audit.foreign import foreign
+from audit.text import clean_name
 
-SHOWN = 3
 
-
-def build(artifact: Artifact, arch: str | None) -> nn.Module:
+def build(artifact: Artifact, arch: str | None, weights: str | None = None) -> nn.Module:
     """The module with the artifact's weights.
 
     Args:
         arch: 'pkg.mod:Class' or a callable returning a module; the user's own code. Without it,
             only an architecture of the zoo is built from the file's own hint.
+        weights: the name of those that are meant, where the file holds several; None: raw ones.
 
     Raises:
         AuditError: no architecture, or one that does not fit the weights.
     """
-    if artifact.module is not None:
+    if artifact.modules:
         if arch is not None:
             artifact.notes.append("--arch was not used: the trusted file holds its own module.")
-        return artifact.module
-    assert artifact.state is not None
+        return named_module(artifact, weights)
     reference = arch or zoo_hint(artifact)
     if reference is None:
         raise AuditError(missing_arch(artifact))
@@ -42,7 +43,7 @@ def build(artifact: Artifact, arch: str | None) -> nn.Module:
         raise AuditError(
             f"--arch {reference} returned {type(model).__name__}; an nn.Module is due."
         )
-    load_state(model, artifact, reference)
+    load_state(model, artifact, reference, weights)
     return model
 
 
@@ -73,45 +74,52 @@ def missing_arch(artifact: Artifact) -> str:
             f"{artifact.path} ({artifact.format}) asks for {asked}; if you trust that code, pass "
             f"--arch {asked}."
         )
+    lacking = f"{artifact.path} ({artifact.format}) holds weights and no architecture"
+    named = config_beside(artifact.path).get("architectures")
+    name = named[0] if isinstance(named, list) and named else None
+    if not isinstance(name, str) or not name.isidentifier():
+        return f"{lacking}; pass --arch package.module:Class."
     return (
-        f"{artifact.path} ({artifact.format}) holds weights and no architecture; pass --arch "
-        "package.module:Class."
+        f"{lacking}, and the config.json beside them names {name} of transformers; write this to net.py "
+        f"and pass --arch net:make.\n\n    from transformers import AutoConfig, {name}\n\n"
+        f"    def make():\n        return {name}(AutoConfig.from_pretrained("
+        f"{str(artifact.path.parent)!r}))\n"
     )
 
 
-def load_state(model: nn.Module, artifact: Artifact, reference: str) -> None:
-    """Copy the weights in, or say what does not fit."""
-    assert artifact.state is not None
-    own = model.state_dict()
-    state, prefix = strip_prefixes(artifact.state, set(own))
-    missing = [k for k in own if k not in state and not k.endswith("num_batches_tracked")]
-    # TorchScript also keeps buffers that a state_dict leaves out.
-    transient = {name for name, _ in model.named_buffers()}
-    extra = [k for k in state if k not in own and k not in transient]
-    shapes = [
-        f"{k} is {list(state[k].shape)} in the file and {list(own[k].shape)} in the architecture"
-        for k in own
-        if k in state and isinstance(own[k], Tensor) and state[k].shape != own[k].shape
-    ]
-    complaints = [
-        f"{len(found)} {what} ({listing(found)})"
-        for found, what in (
-            (missing, "missing from the file"),
-            (extra, "unknown to the architecture"),
-            (shapes, "of another shape"),
-        )
-        if found
-    ]
-    if complaints:
-        raise AuditError(
-            f"--arch {reference} does not fit the weights of {artifact.path}: "
-            f"{'; '.join(complaints)}; name the class that these weights were trained with."
-        )
-    model.load_state_dict({k: state[k] for k in own if k in state}, strict=False)
-    if prefix:
-        artifact.notes.append(f"The prefix `{prefix}` was taken off the names of the weights.")
+def load_state(model: nn.Module, artifact: Artifact, reference: str, weights: str | None) -> None:
+    """Copy the weights in, or say what does not fit.
+
+    Raises:
+        AuditError: none fit, or several do.
+    """
+    fit = choose(artifact, Wanted.of(model), reference, weights)
+    with foreign(f"--arch {reference}: loading its weights"):
+        model.load_state_dict(fit.tensors, strict=False)
 
 
-def listing(names: list[str]) -> str:
-    """The first few names, and that there are more."""
-    return ", ".join(names[:SHOWN]) + (", …" if len(names) > SHOWN else "")
+def named_module(artifact: Artifact, weights: str | None) -> nn.Module:
+    """The module of a trusted file; of several the raw one, or the one of that name.
+
+    Raises:
+        AuditError: there are several, or none of that name.
+    """
+    modules = artifact.modules
+    fits = [Fit(f"{place}.", {}, averaged=is_average(place)) for place in modules]
+    if weights is None:
+        meant = [fit for fit in fits if not fit.averaged] or fits
+    else:
+        meant = [fit for fit in fits if fit.called(weights)]
+    names = ", ".join(map(quoted, modules))
+    if len(meant) != 1:
+        about = f"--weights {weights}: " if weights else ""
+        held = f"holds the modules {names}" if any(modules) else "is one module, and has no name"
+        raise AuditError(f"{about}{artifact.path} {held}; name one with --weights.")
+    others = [quoted(place) for place in modules if place != meant[0].name]
+    if others:
+        artifact.notes.append(f"Not taken from the model file: {', '.join(others)}.")
+        artifact.chosen = chosen(meant[0], clean_name(meant[0].name), weights)
+    if meant[0].name:
+        artifact.notes.append(f"The module was found under the key {quoted(meant[0].name)}.")
+    module: nn.Module = modules[meant[0].name]
+    return module

@@ -129,6 +129,7 @@ CONTAINERS = frozenset(
     "torch.jit._pickle.build_tensorlist",
 }
 ORDERED = frozenset({"collections.OrderedDict", "collections.defaultdict"})
+UNSEEN = frozenset(f"torch.nn.parameter.Uninitialized{kind}" for kind in ("Parameter", "Buffer"))
 RECONSTRUCTORS = frozenset({"copyreg._reconstructor", "copy_reg._reconstructor"})
 NOT_TORCHS = "a tensor is described in a way that torch does not write"
 SCALARS = (str, int, float, bool, bytes, type(None))
@@ -166,8 +167,8 @@ def refuse_call(name: Name) -> Refused:
     advice = ADVICE.get(name.module.split(".")[0])
     if advice is None:
         advice = (
-            "nothing was run; save the weights alone with torch.save(model.state_dict(), path), or "
-            "pass --trust if you trust whoever made the file"
+            "nothing was run; save plain tensors alone, as torch.save(model.state_dict(), path) does "
+            "of plain modules, or pass --trust if you trust whoever made the file"
         )
     return Refused(f"its pickle calls {name}, which is no tensor rebuilder: {advice}")
 
@@ -199,6 +200,11 @@ class Machine(pickle._Unpickler):
             raise Damaged("its pickle refers to a storage in a way that torch does not write")
         kind, key, numel = pid[1].name, pid[2], pid[4]
         if kind not in STORAGES:
+            if kind.startswith("Q"):
+                raise Refused(
+                    f"it holds quantised tensors ({kind}), which have no plain form; save the "
+                    "state_dict of the float model, from before it was converted"
+                )
             raise Refused(
                 f"it holds tensors in a {kind}, which have no plain form; save a float state_dict"
             )
@@ -218,6 +224,8 @@ class Machine(pickle._Unpickler):
         full = str(function)
         if full.startswith(("torch._utils._rebuild", "torch._tensor._rebuild")):
             return self.rebuild(function, arguments)
+        if full in UNSEEN:
+            return Unsupported("uninitialised")
         if full in ORDERED:
             return self.ordered(arguments if full.endswith("OrderedDict") else ())
         if full in CONTAINERS:

@@ -12,6 +12,7 @@ import mmap
 import struct
 import sys
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,18 @@ from audit.artifact.pickles import (
     Unsupported,
     read_pickle,
 )
-from audit.artifact.state import find_state
+from audit.artifact.state import Endless, Held, class_names, collect, default, joined
 
 MAGIC = 0x1950A86A20F9469CFC6C
 WIDTHS = dict(DTYPES.values())
 MOST_AXES = 64  # torch allows no more
 RESAVE = "save it again with torch.save(model.state_dict(), path)"
+DENSE = {
+    "uninitialised": "the lazy model was saved before its first input: pass a batch through it, train "
+    "it, then save it",
+    "quantised": "save the state_dict of the float model, from before it was converted",
+    "meta": "it was saved before its weights were loaded: load them, then save it again",
+}
 OTHERS = (
     (b"\x89HDF", "an HDF5 file (Keras?)"),
     (b"GGUF", "a GGUF file"),
@@ -130,7 +137,9 @@ def read_safetensors(path: Path, size: int) -> dict[str, Any]:
         raise Damaged(
             f"it declares {end} bytes of tensors and holds {size - 8 - length}; copy it again"
         )
-    described = {"format": "safetensors", "tensors": len(header), "aliases": {}}
+    held = {"path": "", "names": list(header), "listed": False, "mostly": True, "cls": ""}
+    described: dict[str, Any] = {"format": "safetensors", "tensors": len(header), "aliases": {}}
+    described.update(held=[held], classes={})
     try:
         ours = json.loads(metadata["audit"]) if "audit" in metadata else None
     except (ValueError, TypeError):
@@ -421,8 +430,11 @@ def plain_json(value: Any, depth: int = 0) -> Any:
     return None
 
 
-def read(path: Path, out: Path) -> dict[str, Any]:
+def read(path: Path, out: Path, *, data: bool = False) -> dict[str, Any]:
     """Describe the file and write its tensors.
+
+    Args:
+        data: it holds samples, not a model.
 
     Raises:
         Refused: see its message.
@@ -432,84 +444,130 @@ def read(path: Path, out: Path) -> dict[str, Any]:
     if kind == "safetensors":
         return read_safetensors(path, size)
     root, _, storages, form = (read_zip if kind == "zip" else read_legacy)(path, size)
-    described, state = (of_module if isinstance(root, Plain) else of_content)(root, form)
-    for name, ref in state.items():
-        if isinstance(ref, Unsupported):
-            raise Refused(
-                f"its tensor {name!r} is {ref.layout}, which has no plain strided form; save a "
-                "dense float state_dict"
-            )
+    if form == "pickle" and not tensors_in(root):
+        what = f"of {root.cls}, not written by torch.save" if isinstance(root, Plain) else ""
+        raise Refused(f"it is a bare pickle {what or 'without tensors'}; {RESAVE}")
+    try:
+        held = collect(root, is_tensor, lambda _, value: opened(value, form))
+    except Endless:
+        raise Damaged("its dictionaries refer to each other without end") from None
+    if data:
+        described = {"format": form, **beside_tensors(root)}
+        held = [Held("", {"": root})] if is_tensor(root) else held
+    else:
+        described = describe(root, form, held)
+    described["classes"] = class_names(root, attributes)
+    described["held"] = [
+        {
+            "path": part.path,
+            "names": list(part.tensors),
+            "listed": part.listed,
+            "mostly": part.mostly,
+            "cls": part.cls,
+        }
+        for part in held
+    ]
+    state: dict[str, Any] = {}
+    for part in held:
+        for name, ref in part.tensors.items():
+            whole = joined(part.path, name)
+            if isinstance(ref, Unsupported):
+                raise Refused(
+                    f"its tensor {whole!r} is {ref.layout}, which has no plain strided form; "
+                    f"{DENSE.get(ref.layout, 'save a dense float state_dict')}"
+                )
+            if whole in state:
+                raise Damaged(f"two of its tensors are called {whole[:60]!r}")
+            state[whole] = ref
     described["tensors"] = len(state)
     described["aliases"] = write_safetensors(out / "weights.safetensors", state, storages, size)
     return described
 
 
-Described = tuple[dict[str, Any], dict[str, Any]]  # what the file is; name → tensor
+def is_tensor(value: Any) -> bool:
+    """Is it a tensor's description?"""
+    return isinstance(value, (TensorRef, Unsupported))
 
 
-def of_module(root: Plain, form: str) -> Described:
-    """A file that holds a whole module.
-
-    Raises:
-        Refused: torch did not save it, or it has no weights.
-    """
-    if form == "pickle":
-        raise Refused(f"it is a bare pickle of {root.cls}, not written by torch.save; {RESAVE}")
-    state = lift(root)
-    if not state:
-        raise Refused(f"it is a pickled {root.cls} in which no weights were found")
-    form = form if form == "TorchScript" else "full pickle"
-    return {"format": form, "module": str(root.cls)}, state
+def opened(value: Any, form: str) -> Held | Mapping[Any, Any] | None:
+    """What an object of the file holds: a module's weights, or else its attributes."""
+    if not isinstance(value, Plain):
+        return None
+    state = value.state
+    if isinstance(state, dict) and (form == "TorchScript" or "_modules" in state):
+        return Held("", lift(value), cls=str(value.cls))
+    return attributes(value)
 
 
-def of_content(root: Any, form: str) -> Described:
-    """A file that holds a state_dict, alone or among other things.
+def attributes(value: Any) -> Mapping[Any, Any] | None:
+    """Of an object that is no dictionary, its entries or attributes."""
+    if not isinstance(value, Plain):
+        return None
+    return value.entries or (value.state if isinstance(value.state, dict) else None)
+
+
+def beside_tensors(root: Any) -> dict[str, Any]:
+    """Of a file of samples, its lists of numbers or texts by key, and the keys of all other things."""
+    lists, others = {}, []
+    pairs = root.items() if isinstance(root, dict) else enumerate(root) if in_row(root) else ()
+    for key, value in pairs:
+        if in_row(value) and value and all(isinstance(v, (str, int, float)) for v in value):
+            lists[str(key)] = list(value)
+        elif not is_tensor(value):
+            others.append(str(key))
+    return {"lists": lists, "others": others}
+
+
+def in_row(value: Any) -> bool:
+    """Is it a list or tuple?"""
+    return isinstance(value, (list, tuple))
+
+
+def describe(root: Any, form: str, held: list[Held]) -> dict[str, Any]:
+    """What a model file is.
 
     Raises:
         Refused: no weights were found in it.
     """
-    if form == "pickle" and not tensors_in(root):
-        raise Refused(f"it is a bare pickle without tensors; {RESAVE}")
-    described: dict[str, Any] = {"format": form}
-    found = find_state(root, lambda v: isinstance(v, (TensorRef, Unsupported)))
-    inner = module_in(root) if found is None else None
-    if inner is not None:
-        described.update(format="full pickle", module=str(inner.cls))
-        found = lift(inner), ""
-    if found is None or not found[0]:
+    found = default([part for part in held if part.tensors])
+    if found is None:
+        if isinstance(root, Plain):
+            raise Refused(f"it is a pickled {root.cls} in which no weights were found")
         raise Refused(nothing_in(root))
-    state, described["wrapper"] = found
+    classes = [part.cls for part in held if part.cls]
+    described: dict[str, Any] = {"format": form}
+    if classes:
+        described["format"] = form if form == "TorchScript" else "full pickle"
+        described["module"] = found.cls or classes[0]
     if isinstance(root, dict) and root.get("format") == "audit-model":
         described["format"] = "audit-model"
         described["checkpoint"] = plain_json(
             {k: root.get(k) for k in ("format_version", "arch", "arch_kwargs", "meta")}
         )
-    return described, state
-
-
-def module_in(root: Any) -> Plain | None:
-    """The module that a dictionary holds under one of the usual keys."""
-    keys = ("model", "net", "module", "ema") if isinstance(root, dict) else ()
-    return next((root[k] for k in keys if isinstance(root.get(k), Plain)), None)
+    return described
 
 
 def nothing_in(root: Any) -> str:
     """The sentence about a file in which no weights were found."""
-    if isinstance(root, (TensorRef, Unsupported)):
+    if is_tensor(root):
         return "it holds one bare tensor, not a model; save a state_dict"
     keys = ", ".join(map(str, list(root)[:6])) if isinstance(root, dict) else ""
     return f"no weights were found in it{f' (its keys: {keys})' if keys else ''}; save a state_dict"
 
 
 def main(arguments: list[str]) -> int:
-    """Read one model file in this process, which may use little memory and time; the exit code."""
-    path, out = Path(arguments[0]), Path(arguments[1])
+    """Read one file in this process, which may use little memory and time; the exit code.
+
+    Args:
+        arguments: the file, the folder to write to, and what the file holds: 'model' or 'data'.
+    """
+    path, out, what = Path(arguments[0]), Path(arguments[1]), arguments[2]
     import numpy  # noqa: F401 - before the memory limit: its libraries map much and use little
 
     limit_memory(path.stat().st_size)
     sys.setrecursionlimit(2000)
     try:
-        result = read(path, out)
+        result = read(path, out, data=what == "data")
     except Refused as error:
         result = {"refused": str(error), "damaged": isinstance(error, Damaged)}
     except (MemoryError, OverflowError):

@@ -2,7 +2,8 @@
 
 | given | reader |
 |---|---|
-| `.npz`, `.safetensors` | `arrays` : `x`, `y`, `sensitive_NAME`, `group` |
+| `.npz`, `.safetensors`, `.pt` | `arrays`: `x`, `y`, `sensitive_NAME`, `group`; other names: `roles` |
+| `.npy`, `.pt`, a file each | `arrays`: the samples, and beside them their labels |
 | `.parquet`, `.csv` | `table`: columns named in the config, encoded by `features` |
 | a folder of class folders of pictures | `folder` |
 | `pkg.mod:callable` | `callable`: the user's own code |
@@ -17,12 +18,16 @@ from typing import Any
 
 import numpy as np
 
+from audit.data.roles import CLASSES, roles
 from audit.errors import AuditError
 from audit.labels import named
 from audit.meta import Feature, SubjectMeta
 from audit.record import LeftOut
+from audit.rooms import TASKS, room
 
 PAIRS = ("pairs", "same")  # of embeddings: two samples each, and whether they are the same
+ALONE = (".npy", ".pt", ".pth")  # may hold a single array
+ARRAYS = (".npz", ".safetensors", *ALONE)
 
 
 @dataclass
@@ -55,23 +60,22 @@ class Dataset:
     notes: list[str] = field(default_factory=list)
 
 
-def from_mapping(mapping: Mapping[str, Any], name: str, meta: SubjectMeta) -> Dataset:
-    """`x`, `y`, `sensitive_NAME` and `group` out of a mapping of arrays.
+def from_mapping(
+    mapping: Mapping[str, Any], name: str, meta: SubjectMeta, *, training: bool = False
+) -> Dataset:
+    """Samples, labels, `sensitive_NAME` and `group` out of a mapping of arrays; see `roles`.
 
     Raises:
-        AuditError: there is no `x`, or a key that means nothing here.
+        AuditError: there are no samples, or a key that means nothing here.
     """
     keys = list(mapping)
-    if "x" not in keys:
-        raise AuditError(
-            f"{name} holds {', '.join(keys) or 'nothing'} and no array `x`; name it so."
-        )
+    chosen = roles(keys, meta, name, training=training)
     sensitive = {
         key.removeprefix("sensitive_"): mapping[key] for key in keys if key.startswith("sensitive_")
     }
     cluster = meta.groups or "group"
-    known = ("x", "y", cluster, *PAIRS)
-    unknown = [k for k in keys if k not in known and not k.startswith("sensitive_")]
+    taken = {chosen.x, chosen.y, cluster, *chosen.aside, *PAIRS}
+    unknown = [k for k in keys if k not in taken and not k.startswith("sensitive_")]
     wanted = meta.sensitive or []
     for column in wanted:
         if column in unknown:
@@ -84,38 +88,62 @@ def from_mapping(mapping: Mapping[str, Any], name: str, meta: SubjectMeta) -> Da
         )
     if meta.groups is not None and meta.groups not in keys:
         raise AuditError(f"{name} holds no array `{meta.groups}`, which [subject] groups names.")
-    if unknown:
+    told = class_names(mapping, unknown)
+    classes = None if told is None else told[1]
+    unknown = [k for k in unknown if told is None or k != told[0]]
+    notes = [chosen.note] if chosen.note else []
+    if unknown and meta.arrays is None:
+        labelled = f', y = "{chosen.y}"' if chosen.y else ""
         raise AuditError(
-            f"{name} holds `{unknown[0]}`, which means nothing here; the arrays are `x`, `y`, "
-            "`group`, `sensitive_NAME`, and of embeddings `pairs` and `same`."
+            f"{name} holds `{unknown[0]}`, which means nothing here; the arrays are samples, labels, "
+            "`group`, `sensitive_NAME`, and of embeddings `pairs` and `same`: name it under [subject] as "
+            f'sensitive or groups, or write arrays = {{x = "{chosen.x}"{labelled}}} there to leave the '
+            "others out."
         )
-    check_lengths({key: mapping[key] for key in keys if key not in PAIRS}, name)
-    if "pairs" in keys or "same" in keys:
-        lacking = [key for key in PAIRS if key not in keys]
-        if lacking:
-            raise AuditError(
-                f"{name} holds no array `{lacking[0]}`; named pairs are `pairs` [m, 2] and `same` [m]."
-            )
-    y = mapping["y"] if "y" in keys else None
+    if unknown:
+        notes.append(f"Not read of {name}: {', '.join(f'`{k}`' for k in unknown)}.")
+    if classes is not None and meta.classes is None:
+        meta = meta.model_copy(update={"classes": classes})
+    x, y = chosen.x, chosen.y
+    groups = mapping[cluster] if cluster in keys else None
+    read = {k: mapping[k] for k in (x, y, *([cluster] if groups is not None else [])) if k}
+    check_lengths({**read, **{f"sensitive_{k}": v for k, v in sensitive.items()}}, x, name)
+    lacking = [key for key in PAIRS if key not in keys]
+    if len(lacking) == 1:
+        raise AuditError(
+            f"{name} holds no array `{lacking[0]}`; named pairs are `pairs` [m, 2] and `same` [m]."
+        )
     return Dataset(
-        mapping["x"],
-        encode_labels(y, meta, name),
+        mapping[x],
+        encode_labels(mapping[y] if y else None, meta, name),
         sensitive,
-        mapping[cluster] if cluster in keys else None,
-        (mapping["pairs"], mapping["same"]) if "pairs" in keys else None,
-        name=name,
+        groups,
+        None if lacking else (mapping["pairs"], mapping["same"]),
+        name,
+        classes=classes,
+        notes=notes,
     )
 
 
-def check_lengths(arrays: Mapping[str, Any], name: str) -> None:
+def class_names(mapping: Mapping[str, Any], keys: list[str]) -> tuple[str, list[str]] | None:
+    """The array that names the classes, and the names; None where none of these does."""
+    for key in keys:
+        array = np.asarray(mapping[key] if key in CLASSES else 0)
+        names: list[str] = array.astype(str).ravel().tolist()
+        if array.ndim == 1 and array.dtype.kind in "US" and len(set(names)) == len(names):
+            return key, names
+    return None
+
+
+def check_lengths(arrays: Mapping[str, Any], x: str, name: str) -> None:
     """Raise AuditError, naming the file, where an array has not one entry for each sample."""
     shapes = {key: np.shape(array) for key, array in arrays.items()}
-    samples = shapes["x"][:1]
+    samples = shapes[x][:1]
     for key, shape in shapes.items():
         if shape[:1] != samples or not samples:
             held = f"{shape[0]:,} entries" if shape else "a single value"
             due = (
-                f"`x` holds {samples[0]:,} samples; one entry for each is"
+                f"`{x}` holds {samples[0]:,} samples; one entry for each is"
                 if samples
                 else "samples are"
             )
@@ -131,40 +159,47 @@ def encode_labels(y: Any, meta: SubjectMeta, name: str) -> Any:
     return named(np.asarray(y), meta.classes, f"The labels of {name}")
 
 
-def read_data(source: str, meta: SubjectMeta) -> Dataset:
+def read_data(source: str, meta: SubjectMeta, *, training: bool = False) -> Dataset:
     """Read evaluation or training data.
 
     Args:
         source: a path, or `pkg.mod:callable`.
+        training: the samples that the model learnt from are wanted, not those to evaluate on.
 
     Raises:
         AuditError: the source is missing, of no known format, or does not hold what is needed.
     """
     path = Path(source)
-    if path.is_dir():
+    if path.is_dir() and not holds_arrays(path):
         from audit.data.folder import read_folder
 
         return read_folder(path, meta)
     suffix = path.suffix.lower()
-    if path.is_file():
-        if suffix in (".npz", ".safetensors"):
+    if path.is_file() or path.is_dir():
+        if suffix in ARRAYS or path.is_dir():
             from audit.data.arrays import read_arrays
 
-            return read_arrays(path, meta)
+            return read_arrays(path, meta, training=training)
         if suffix in (".parquet", ".csv"):
             from audit.data.table import read_table
 
             return read_table(path, meta)
         raise AuditError(
-            f"{source}: data are read from .npz, .safetensors, .parquet, .csv, a folder of class "
-            "folders, or pkg.mod:callable; convert the file."
+            f"{source}: data are read from .npz, .npy, .pt, .safetensors, .parquet, .csv, a folder of "
+            "class folders, or pkg.mod:callable; convert the file."
         )
     if ":" in source and not path.exists() and not suffix[1:].isdigit():
         module, _, name = source.partition(":")
         if module.replace(".", "").replace("_", "").isalnum() and name.isidentifier():
             from audit.data.callable import read_callable
 
-            return read_callable(source, meta)
+            return read_callable(source, meta, training=training)
     if path.exists():
         raise AuditError(f"{source} is neither a regular file nor a folder; give a file of data.")
     raise AuditError(f"There is no data file {source}; check the path given with --data.")
+
+
+def holds_arrays(folder: Path) -> bool:
+    """Does a folder hold nothing but files, arrays among them?"""
+    inside = list(folder.iterdir())
+    return any(p.suffix.lower() in ALONE for p in inside) and not any(p.is_dir() for p in inside)

@@ -44,7 +44,7 @@ def import_user_object(reference: str, flag: str) -> Any:
     return found
 
 
-def read_callable(reference: str, meta: SubjectMeta) -> Dataset:
+def read_callable(reference: str, meta: SubjectMeta, *, training: bool = False) -> Dataset:
     """Call it and read the mapping it returns, as from an `.npz`.
 
     Raises:
@@ -57,4 +57,4 @@ def read_callable(reference: str, meta: SubjectMeta) -> Dataset:
         raise AuditError(
             f"--data {reference} returned {type(mapping).__name__}; a mapping with `x` and `y` is due."
         )
-    return from_mapping(mapping, reference, meta)
+    return from_mapping(mapping, reference, meta, training=training)

@@ -149,6 +149,22 @@ class Subject:
         )
         return self._with(replace(self._parts, known=known))
 
+    def told(self, fact: Fact | None, reasons: Mapping[str, str]) -> Subject:
+        """The same, with what its files tell.
+
+        Args:
+            fact: one more, if there is one.
+            reasons: of facts that nobody gave, though they came as if given: where they were read.
+        """
+        facts = [
+            f.model_copy(update={"source": "inferred", "reason": reasons[f.name]})
+            if f.name in reasons and f.source == "given"
+            else f
+            for f in self.facts
+        ]
+        known = replace(self.known, facts=[*facts, *([fact] if fact else [])])
+        return self._with(replace(self._parts, known=known))
+
     def derived(self, name: str, make: Callable[[], Derived]) -> Derived:
         """What is made of the subject (its network with rounded weights, a surrogate), made once.
 

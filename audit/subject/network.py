@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from audit.errors import AuditError
 from audit.outputs import SPREADS, answered
@@ -154,6 +155,12 @@ def copied(model: nn.Module) -> nn.Module:
     Raises:
         AuditError: it cannot be copied.
     """
+    unseen = next((name for name, p in model.named_parameters() if is_lazy(p)), None)
+    if unseen is not None:
+        raise AuditError(
+            f"The model is lazy and has seen no input yet (`{unseen}` has no shape), so that it cannot be "
+            "trained; pass a batch through it, load its weights, and audit it then."
+        )
     # What was computed and kept (old weight_norm does) refuses to be copied; its numbers do not.
     computed = {
         id(value): value.detach().clone()
@@ -161,14 +168,32 @@ def copied(model: nn.Module) -> nn.Module:
         for value in vars(module).values()
         if isinstance(value, Tensor) and not value.is_leaf
     }
+    if isinstance(model, nn.DataParallel):
+        model = model.module
     try:
         with torch.no_grad():  # so that the copies of a program's weights are leaves
-            return copy.deepcopy(model, dict(computed))
+            return uncompiled(copy.deepcopy(model, dict(computed)))
     except Exception as error:
         said = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise AuditError(
             f"The model cannot be copied ({said[:200]}); audit it from a saved state_dict."
         ) from error
+
+
+def uncompiled(model: nn.Module) -> nn.Module:
+    """The model without torch.compile: it answers alike, and hooks and gradients need no compiler."""
+    if is_compiled(model):
+        return uncompiled(model._modules["_orig_mod"] or model)
+    for module in model.modules():
+        for name, child in module._modules.items():
+            if child is not None and is_compiled(child):
+                module._modules[name] = child._modules["_orig_mod"]
+    return model
+
+
+def is_compiled(module: nn.Module) -> bool:
+    """Did torch.compile put it around another? Its class is not named: importing it takes a second."""
+    return type(module).__name__ == "OptimizedModule" and "_orig_mod" in module._modules
 
 
 def frozen(core: nn.Module, device: torch.device) -> nn.Module:

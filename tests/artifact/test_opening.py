@@ -164,10 +164,10 @@ def test_trusted_files_are_loaded_whole(net, path, tmp_path):
     torch.jit.trace(net, torch.zeros(2, 4)).save(str(path))
     artifact = open_artifact(path, trust=True)
     assert artifact.trusted
-    assert artifact.module is not None
+    assert artifact.modules
     exported = tmp_path / "e.pt2"
     torch.export.save(torch.export.export(net, (torch.zeros(2, 4),)), exported)
-    assert open_artifact(exported, trust=True).module is not None
+    assert open_artifact(exported, trust=True).modules
     with pytest.raises(AuditError, match=r"torch\.export program.*--trust"):
         open_artifact(exported)
 
