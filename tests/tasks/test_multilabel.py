@@ -153,7 +153,9 @@ def test_an_explanation_is_of_one_label():
     subject = subject_of()
     answers = subject.logits(subject.inputs[:8])
     target = torch.arange(8) % 3
-    assert torch.equal(subject.task.explained(answers, target), answers[torch.arange(8), target])
+    assert torch.equal(
+        subject.task.explained(subject, answers, target), answers[torch.arange(8), target]
+    )
 
 
 def test_answers_that_are_no_numbers_are_wrong_on_every_label():
