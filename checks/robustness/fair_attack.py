@@ -148,7 +148,7 @@ def fair_cost(check: NormBounded, subject: Subject, steps: int) -> Cost:
     a few steps once the budget is removed.
     """
     count = min(check.diagnostic_samples, subject.n)
-    tried = (2.0 if several(subject) else 1.0 if subject.task.valued else TRIED) * count / THIRD
+    tried = (1.0 if subject.task.valued else TRIED) * count / THIRD
     longer = round(stands(subject) * tried * 4 * steps)
     free = round(tried * min(check.free_steps, FREE_STEPS))
     learnt = min(subject.n, MOST) + 2 * count if subject.task.decides else 0
@@ -158,7 +158,7 @@ def fair_cost(check: NormBounded, subject: Subject, steps: int) -> Cost:
 
 def stands(subject: Subject) -> float:
     """Share of the samples that stand against an attack, as a rule, where nobody knows it yet."""
-    return 0.5 if several(subject) else subject.task.stands
+    return subject.task.stands
 
 
 def searched(subject: Subject) -> float:
@@ -166,12 +166,7 @@ def searched(subject: Subject) -> float:
 
     What has fallen is searched no further.
     """
-    return 0.6 if several(subject) else 0.5 if subject.task.valued else 1.0
-
-
-def several(subject: Subject) -> bool:
-    """Are answers several values, of which another search may move another one?"""
-    return subject.task.valued and len(subject.task.scales(subject)) > 1
+    return 0.5 if subject.task.valued else 1.0
 
 
 def fewer_left(

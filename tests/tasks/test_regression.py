@@ -211,7 +211,6 @@ def test_the_columns_of_a_table_that_are_named_are_the_labels(tmp_path):
         "performance.regression",
         "fairness.groups",
         "data.leakage",
-        "robustness.pgd",
         "robustness.noise",
         "interpretability.shap",
         "generalisation.gap",
