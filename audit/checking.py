@@ -63,7 +63,8 @@ class Cost:
     """Passes through the model, each of one sample.
 
     Attributes:
-        shared: of these, by the id of another check, what that one asks for too: whoever is first pays.
+        shared: of these, what others ask for too, by the id of a check or by what it is: whoever is first
+            pays.
     """
 
     forward: int = 0
@@ -71,7 +72,16 @@ class Cost:
     shared: Mapping[str, Cost] = field(default_factory=dict)
 
     def __add__(self, other: Cost) -> Cost:
-        return Cost(self.forward + other.forward, self.backward + other.backward)
+        shared = dict(self.shared)
+        for name, part in other.shared.items():
+            shared[name] = shared[name] + part if name in shared else part
+        return Cost(self.forward + other.forward, self.backward + other.backward, shared)
+
+    @classmethod
+    def sharing(cls, name: str, forward: float, backward: float = 0.0) -> Cost:
+        """Passes that whoever else shares them under that name need not make again."""
+        passes = cls(round(forward), round(backward))
+        return cls(passes.forward, passes.backward, {name: passes})
 
 
 @dataclass(frozen=True)

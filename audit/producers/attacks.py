@@ -309,7 +309,7 @@ def minimum_eps(
     return {"x": found.x, "eps": found.eps}
 
 
-@producer(2, private=("x",), name="audit.methods.attacks.categories.recategorised")
+@producer(3, private=("x",), name="audit.methods.attacks.categories.recategorised")
 def recategorised(batch: Batch, *, eps: float, steps: int, changes: int) -> dict[str, Tensor]:
     """The worst categories, then the worst numbers: x, broken, loss_rose, zero_gradient."""
     subject = batch.subject
@@ -426,24 +426,23 @@ def candidates(subject: Subject, kind: str) -> Tensor:
     return subject.derived("substitutes", near)
 
 
-@producer(2, private=("x",), name="audit.methods.attacks.words.reworded")
+@producer(3, private=("x",), name="audit.methods.attacks.words.reworded")
 def reworded(batch: Batch, *, kind: str, edits: int, greedy: bool = True) -> dict[str, Tensor]:
-    """Words changed one after the other: x, broken.
+    """Words changed one after the other: x, broken, and after how many edits.
 
     Args:
         greedy: false for random places and candidates, as many: what a search has to beat.
     """
     subject = batch.subject
     model, y = victim(subject, batch.x, batch.y)
-    return told(
-        word_substitution.word_substitution(
-            model,
-            batch.x,
-            y,
-            candidates(subject, kind),
-            edits=edits,
-            greedy=greedy,
-            blank=word_substitution.unknown(subject.meta.input.vocabulary or []) or 0,
-            seed=batch.draws,
-        )
+    found = word_substitution.word_substitution(
+        model,
+        batch.x,
+        y,
+        candidates(subject, kind),
+        edits=edits,
+        greedy=greedy,
+        blank=word_substitution.unknown(subject.meta.input.vocabulary or []) or 0,
+        seed=batch.draws,
     )
+    return {**told(found), "edits": found.edits}
