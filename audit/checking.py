@@ -324,6 +324,8 @@ class Check(BaseModel, ABC):
             NotApplicable: the question has no meaning for the subject; the message says why.
         """
         context = Context.of(subject)
+        if context is not subject:
+            context.profile = self.like()
         self.applies(context.subject)
         context.unanswered.clear()
         context.spent.clear()
@@ -345,10 +347,14 @@ class Check(BaseModel, ABC):
 
         For what is declared before an audit is configured.
         """
+        return other(**other.profiles.get(self.like(), {}))
+
+    def like(self) -> str:
+        """The profile whose parameters this check has: what others are asked with beside it alone."""
         for profile, own in self.profiles.items():
             if all(getattr(self, name) == value for name, value in own.items()):
-                return other(**other.profiles.get(profile, {}))
-        return other()
+                return profile
+        return "standard"
 
     @classmethod
     def area(cls) -> str:

@@ -83,12 +83,6 @@ def source_of(check: type[Check]) -> str | None:
         if not found:
             return None  # typed into a notebook: nobody knows when it is another
         files |= found
-    return digest_of(frozenset(files))
-
-
-@functools.cache
-def digest_of(files: frozenset[Path]) -> str:
-    """A digest of the names and the contents of files."""
     digest = hashlib.sha256()
     for path in sorted(files):
         digest.update(f"{path.name}\n{source_digest(path)}\n".encode())

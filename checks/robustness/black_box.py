@@ -100,7 +100,7 @@ class BlackBox(Check):
             "a surrogate": Attack(
                 "transfer", transfer, {**threat.parameters, "steps": TRANSFER_STEPS}
             ),
-            "scores": blind_search(threat, self.queries, diagnosed(self.samples)),
+            "scores": blind_search(threat, self.queries, diagnosed(len(chosen))),
         }
         left = {
             sees: clean & ~attack.on(context, chosen, ["broken"])["broken"].numpy()

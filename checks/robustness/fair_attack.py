@@ -77,7 +77,8 @@ def white_box_validity(
             f"({share(ROSE)} must)",
         ),
     ]
-    third, whole = map(context.samples, diagnosed(min(check.diagnostic_samples, len(samples))))
+    asked_of = diagnosed(min(check.diagnostic_samples, len(samples)))
+    third, whole = map(context.samples, asked_of)
     white, first = ~found.white.numpy() & clean, found.stage.numpy() == 0
 
     def tried(
@@ -104,7 +105,6 @@ def white_box_validity(
     def any_left(broken: NDArray[np.bool_]) -> bool:
         return bool((broken & white[np.isin(samples, third)]).any())
 
-    asked_of = diagnosed(check.diagnostic_samples)
     blind = replace(blind_search(threat, check.queries, asked_of), name="black-box no better")
     rows, broken = tried(blind, any_left)
     result.append(

@@ -79,9 +79,10 @@ class GradientMasking(Check):
             direction="lower",
             clusters=None if clusters is None else clusters[clean],
         )
-        some = np.isin(chosen, context.samples(min(self.diagnostic_samples, len(chosen))))
+        count = min(self.diagnostic_samples, len(chosen))
+        some = np.isin(chosen, context.samples(count))
         few = chosen[some]
-        search = blind_search(threat, self.queries, diagnosed(self.diagnostic_samples))
+        search = blind_search(threat, self.queries, diagnosed(count))
         black = search.on(context, few, ["broken"])["broken"].numpy() & clean[some]
         white = found.broken.numpy()[some] & clean[some]
         hidden = statistics.mean(

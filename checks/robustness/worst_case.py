@@ -161,7 +161,7 @@ class WorstCase(NormBounded):
 
     def cascade(self, context: Context, size: float) -> Cascade:
         """The attacks, in order; the first is PGD as this audit asks it, whose evidence they share."""
-        subject = context.subject
+        subject, chosen = context.subject, context.samples(self.count(context.subject))
         return worst_case(
             self.threat(subject, size),
             context.configured(PGD).attack(subject, size),
@@ -171,9 +171,9 @@ class WorstCase(NormBounded):
             targets=self.targets,
             queries=self.queries,
             smallest=self.smallest_change,
-            blind_of=diagnosed(self.diagnostic_samples),
+            blind_of=diagnosed(min(self.diagnostic_samples, len(chosen))),
             changes=self.at_once(subject),
-            draws=worst_cases.draws(context, context.samples(self.count(subject))),
+            draws=worst_cases.draws(context, chosen),
         )
 
     def run(

@@ -39,7 +39,7 @@ class GradientFlow(Check):
         "Does the gradient reach every layer, and do the activations stay in bounds?"
     )
     profiles: ClassVar[dict[str, dict[str, Any]]] = {
-        "quick": {"samples": 200},
+        "quick": {"samples": 400},
         "deep": {"samples": 2000},
     }
 
