@@ -65,7 +65,8 @@ class Cost:
     """Passes through the model, each of one sample.
 
     Attributes:
-        shared: of these, by the id of another check, what that one asks for too: whoever is first pays.
+        shared: of these, what others ask for too, by the id of a check or by what it is: whoever is first
+            pays.
     """
 
     forward: int = 0
@@ -73,7 +74,16 @@ class Cost:
     shared: Mapping[str, Cost] = field(default_factory=dict)
 
     def __add__(self, other: Cost) -> Cost:
-        return Cost(self.forward + other.forward, self.backward + other.backward)
+        shared = dict(self.shared)
+        for name, part in other.shared.items():
+            shared[name] = shared[name] + part if name in shared else part
+        return Cost(self.forward + other.forward, self.backward + other.backward, shared)
+
+    @classmethod
+    def sharing(cls, name: str, forward: float, backward: float = 0.0) -> Cost:
+        """Passes that whoever else shares them under that name need not make again."""
+        passes = cls(round(forward), round(backward))
+        return cls(passes.forward, passes.backward, {name: passes})
 
 
 @dataclass(frozen=True)
@@ -345,6 +355,8 @@ class Check(BaseModel, ABC):
             NotApplicable: the question has no meaning for the subject; the message says why.
         """
         context = Context.of(subject)
+        if context is not subject:
+            context.profile = self.like()
         self.applies(context.subject)
         context.unanswered.clear()
         context.spent.clear()
@@ -370,10 +382,14 @@ class Check(BaseModel, ABC):
 
         For what is declared before an audit is configured.
         """
+        return other(**other.profiles.get(self.like(), {}))
+
+    def like(self) -> str:
+        """The profile whose parameters this check has: what others are asked with beside it alone."""
         for profile, own in self.profiles.items():
             if all(getattr(self, name) == value for name, value in own.items()):
-                return other(**other.profiles.get(profile, {}))
-        return other()
+                return profile
+        return "standard"
 
     @classmethod
     def area(cls) -> str:

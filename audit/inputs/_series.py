@@ -118,7 +118,8 @@ class Series(InputKind):
         def move(steps: int) -> Move:
             return lambda x: self.samples(delayed(self.steps(x), steps), x)
 
-        return [move(s) for s in sorted(range(-most, most + 1), key=abs, reverse=True) if s]
+        tried = np.unique(np.linspace(-most, most, min(2 * most + 1, grid**3)).round())
+        return [move(int(s)) for s in sorted(tried, key=abs, reverse=True) if s]
 
     def displacement(self, degrees: float, shift: str) -> tuple[str, str]:
         return f"Shifting a series in time by at most {shift} of its length", f"shifted by {shift}"

@@ -122,7 +122,7 @@ def minimum_eps(
 
 recategorised = attack(
     attacks.categories.mixed,
-    2,
+    3,
     *CLIMBED,
     name="audit.methods.attacks.categories.recategorised",
     categories=lambda batch: [f.columns for f in choosable(batch.subject)],
@@ -217,8 +217,9 @@ def candidates(subject: Subject, kind: str) -> Tensor:
 
 reworded = attack(
     attacks.word_substitution.word_substitution,
-    2,
+    3,
     *FOUND,
+    "edits",
     name="audit.methods.attacks.words.reworded",
     table=lambda batch, kind: candidates(batch.subject, kind),
     blank=lambda batch: (

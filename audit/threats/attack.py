@@ -21,14 +21,15 @@ class Attack:
 
     Attributes:
         name: as a reader is told it: 'PGD'.
-        asked_of: so many samples at once, whoever asks, so that the evidence is made once; 0: of those alone
-            that somebody asks of.
+        asked_of: sizes, the smallest first. Who asks of any of the first so many samples asks of all of
+            them, then of those up to the next size, so that the evidence is made once, whoever asks; what
+            lies beyond is asked of alone.
     """
 
     name: str
     producer: Producer
     parameters: Mapping[str, Any] = field(default_factory=dict)
-    asked_of: int = 0
+    asked_of: tuple[int, ...] = ()
 
     def on(
         self, context: Context, samples: NDArray[np.intp], fields: Sequence[str] | None = None
@@ -38,14 +39,25 @@ class Attack:
         Args:
             fields: of the evidence, such as 'broken' and 'x'; all where None.
         """
-        whole = samples
-        if self.asked_of:
-            whole = context.samples(max(self.asked_of, len(samples)))
-            if not np.isin(samples, whole).all():
-                whole = samples
+        blocks = self.blocks(context, samples)
         with context.spending(self.name):
-            made = context.evidence(self.producer, whole, fields, **self.parameters)
-        if len(whole) == len(samples):
-            return made
-        rows = torch.from_numpy(np.isin(whole, samples))
-        return {name: tensor[rows] for name, tensor in made.items()}
+            made = [context.evidence(self.producer, b, fields, **self.parameters) for b in blocks]
+        if not made:
+            return {}
+        asked = np.concatenate(blocks)
+        order = np.argsort(asked, kind="stable")
+        rows = torch.from_numpy(order[np.searchsorted(asked[order], samples)])
+        return {name: torch.cat([part[name] for part in made])[rows] for name in made[0]}
+
+    def blocks(self, context: Context, samples: NDArray[np.intp]) -> list[NDArray[np.intp]]:
+        """What is asked of together, for some samples."""
+        found, left = [], samples
+        before = samples[:0]
+        for size in self.asked_of:
+            whole = context.samples(size)
+            block, before = np.setdiff1d(whole, before), whole
+            inside = np.isin(left, block)
+            if inside.any():
+                found.append(block)
+                left = left[~inside]
+        return [*found, left] if len(left) else found

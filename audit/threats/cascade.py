@@ -192,6 +192,11 @@ def smallest_change(threat: Threat, *, around: bool = False, changes: int = 0) -
     )
 
 
+def blind_search(threat: Threat, queries: int, asked_of: tuple[int, ...] = ()) -> Attack:
+    """The search without gradients, with so many queries of a sample: evidence `broken` [n]."""
+    return Attack("Square", square, {**threat.parameters, "queries": queries}, asked_of)
+
+
 def other_categories(count: int) -> str:
     """How many categories of a row are others, in words."""
     return "one other category" if count == 1 else f"{count} other categories"
@@ -206,6 +211,8 @@ def worst_case(
     restarts: int,
     targets: int,
     queries: int,
+    smallest: bool = True,
+    blind_of: tuple[int, ...] = (),
     changes: int = 0,
     draws: int = 1,
 ) -> Cascade:
@@ -216,6 +223,8 @@ def worst_case(
         classes: that an answer may be driven to, the right one among them.
         steps, restarts: of each Auto-PGD. targets: other classes that are aimed at, nearest first.
         queries: of the search without gradients.
+        smallest: is the smallest change searched, and what it broke just beyond the budget attacked longer?
+        blind_of: samples that others ask the search without gradients of (`Attack.asked_of`).
         changes: categories of a row that may be others at once.
         draws: that an answer around masked gradients is the mean of.
     """
@@ -223,8 +232,8 @@ def worst_case(
     def auto(name: str, on: On, **parameters: Any) -> Stage:
         return Stage(Attack(name, apgd, {**threat.parameters, **parameters}), on, white=True)
 
-    def blind(name: str, on: On, queries: int) -> Stage:
-        return Stage(Attack(name, square, {**threat.parameters, "queries": queries}), on)
+    def blind(name: str, on: On, search: Attack) -> Stage:
+        return Stage(replace(search, name=name), on)
 
     def around(name: str, loss: str) -> Stage:
         parameters = {**threat.parameters, "steps": steps, "draws": draws, "loss": loss}
@@ -235,6 +244,21 @@ def worst_case(
     usual, longer = {"steps": steps, "restarts": restarts}, {"steps": 2 * steps}
     nearly = "longer, on what nearly fell"
     starts = {"restarts": NEARLY_STARTS}
+    near = [
+        Stage(smallest_change(threat), "all", white=True),
+        auto(f"{nearly}, difference of logits", "nearly", **longer, **starts, loss="dlr"),
+        *(
+            auto(
+                f"{nearly}, aimed at other class {rank + 1}",
+                "nearly",
+                **longer,
+                loss="targeted",
+                rank=rank,
+                restarts=1 if rank else NEARLY_STARTS,
+            )
+            for rank in aimed_longer
+        ),
+    ]
     stages = [
         Stage(first, "all", white=True),
         auto("Auto-PGD, cross-entropy", "standing", **usual, loss="ce"),
@@ -249,25 +273,14 @@ def worst_case(
             )
             for rank in aimed
         ),
-        Stage(smallest_change(threat), "all", white=True),
-        auto(f"{nearly}, difference of logits", "nearly", **longer, **starts, loss="dlr"),
-        *(
-            auto(
-                f"{nearly}, aimed at other class {rank + 1}",
-                "nearly",
-                **longer,
-                loss="targeted",
-                rank=rank,
-                restarts=1 if rank else NEARLY_STARTS,
-            )
-            for rank in aimed_longer
-        ),
-        blind("search without gradients", "standing", queries),
+        *(near if smallest else []),
+        blind("search without gradients", "standing", blind_search(threat, queries, blind_of)),
         around("cross-entropy", "ce"),
         around("difference of logits", "dlr"),
     ]
     if draws == 1:
-        stages.append(blind("longer search without gradients", "masked", 2 * queries))
+        longest = blind_search(threat, 2 * queries)
+        stages.append(blind("longer search without gradients", "masked", longest))
     for count in range(1, changes + 1):
         parameters = {"eps": threat.size, "steps": steps, "changes": count}
         stages.append(Stage(Attack(other_categories(count), recategorised, parameters)))

@@ -26,7 +26,8 @@ class ZooModel:
         data: () → (training data, evaluation data).
         train: (seed, training data) → a trained model, the same for the same seed.
         fails: 'check metric' of the expectations of severity high or above that a quick audit of
-            this model fails, and a standard one; with any, the audit exits with 1.
+            this model fails, and a standard one, of the checks that they ask; with any, the audit exits
+            with 1.
         undecided: those that it leaves undecided beyond what they tolerate; with any, and none that
             fails, the audit exits with 3.
         quick_doubts: those of which a quick audit says that its own evidence is too weak, as an

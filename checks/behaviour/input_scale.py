@@ -35,7 +35,7 @@ class InputScale(Check):
     id: ClassVar[str] = "behaviour.input_scale"
     title: ClassVar[str] = "Would the model be better if its inputs were scaled another way?"
     profiles: ClassVar[dict[str, dict[str, Any]]] = {
-        "quick": {"samples": 300},
+        "quick": {"samples": 200},
         "deep": {"samples": 10000},
     }
 

@@ -20,7 +20,6 @@ from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from audit import figures, statistics
 from audit.checking import Check, Context, Cost, Expectation, Measurement
@@ -160,6 +159,8 @@ class Leakage(Check):
         regression: bool,
     ) -> NDArray[np.float64]:
         """[n] error of a tree on this feature, fitted on the other half."""
+        from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+
         errors = np.empty(len(y))
         for half in (first, ~first):
             kind = DecisionTreeRegressor if regression else DecisionTreeClassifier

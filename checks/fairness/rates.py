@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from fairlearn.metrics import demographic_parity_difference, equalized_odds_difference
 from numpy.typing import NDArray
 
 from audit import statistics
@@ -16,7 +15,6 @@ from audit.words import number, span
 
 Bools = NDArray[np.bool_]
 FEW_NAMES = 5
-FAIRLEARN = (demographic_parity_difference, equalized_odds_difference)
 SAME = 1e-9
 
 
@@ -150,12 +148,15 @@ class Comparison:
 
         What a group has no sample for has a difference with an end of ours that fairlearn has not.
         """
+        from fairlearn.metrics import demographic_parity_difference, equalized_odds_difference
+
+        theirs_of = (demographic_parity_difference, equalized_odds_difference)
         who = np.empty(len(said), dtype=object)
         for group, own in self.groups.items():
             who[own] = group
         whole = all(0 < true[own].sum() < len(own) for own in self.groups.values())
         found = []
-        for metric, function in zip(ours, FAIRLEARN, strict=True):
+        for metric, function in zip(ours, theirs_of, strict=True):
             if metric.value is None or not (whole or function is demographic_parity_difference):
                 continue
             theirs = float(function(true, said, sensitive_features=who))

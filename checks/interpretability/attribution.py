@@ -14,7 +14,6 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy.stats import rankdata
 
 from audit import figures, statistics
 from audit.checking import Check, Context, Expectation, Measurement
@@ -336,6 +335,8 @@ def rank_correlation(
     Returns:
         ([n], 0 where a map is constant; how many are).
     """
+    from scipy.stats import rankdata
+
     ranks = [rankdata(m, axis=1) for m in (a, b)]
     centred = [r - r.mean(1, keepdims=True) for r in ranks]
     norm = np.sqrt((centred[0] ** 2).sum(1) * (centred[1] ** 2).sum(1))

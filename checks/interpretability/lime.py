@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from audit import statistics
-from audit.checking import Context, Cost
+from audit.checking import Context, Cost, Profile
 from audit.checks.interpretability.attribution import TRUST_TESTS, Attribution
 from audit.producers.attributions import lime
 from audit.record import Metric
@@ -31,6 +31,7 @@ class Lime(Attribution):
         "Which features move the answer nearby, by LIME, and can that be believed?"
     )
     name: ClassVar[str] = "LIME"
+    least_profile: ClassVar[Profile] = "standard"
     profiles: ClassVar[dict[str, dict[str, Any]]] = {
         "quick": {"samples": 16, "draws": 75},
         "deep": {"samples": 256, "draws": 3000},

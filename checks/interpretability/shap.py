@@ -35,7 +35,7 @@ class Shap(Attribution):
     name: ClassVar[str] = "SHAP"
     promises_completeness: ClassVar[bool] = True
     profiles: ClassVar[dict[str, dict[str, Any]]] = {
-        "quick": {"samples": 16, "permutations": 3, "most": 80},
+        "quick": {"samples": 12, "permutations": 3, "most": 80},
         "deep": {"samples": 256, "permutations": 20, "rows": 100},
     }
 

@@ -41,7 +41,7 @@ class Shortcut(Check):
         "Does a small part of the input settle the answer, whatever the rest shows?"
     )
     profiles: ClassVar[dict[str, dict[str, Any]]] = {
-        "quick": {"most": 4000},
+        "quick": {"most": 2500},
         "deep": {"samples": 5000},
     }
 

@@ -14,7 +14,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from audit import figures, statistics
 from audit.checking import Check, Context, Expectation, Measurement, pack, worst_rows
@@ -184,6 +183,8 @@ def advice(
 
 def renaming_gain(context: Context) -> Metric:
     """What accuracy would gain from other names for the outputs, fitted on the other half."""
+    from scipy.optimize import linear_sum_assignment
+
     predictions, k = context.predictions(), len(context.subject.classes)
     y, said, answered = predictions.y, predictions.predicted, predictions.answered
     first = np.random.default_rng(context.seed).permutation(len(y)) % 2 == 0

@@ -26,8 +26,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy.stats import beta
-from sklearn.ensemble import ExtraTreesClassifier
 from torch import Tensor
 
 from audit import figures, statistics
@@ -193,6 +191,8 @@ def found_at(members: NDArray[np.float64], others: NDArray[np.float64], rate: fl
         return float((members > at).sum())
 
     point = share_above(float(np.quantile(others, 1 - rate, method="higher")))
+    from scipy.stats import beta
+
     ranks = np.arange(n)  # of ordered[i], a share Beta(n - i, i + 1) of all others lies above
     quantiles = {}
     for q in statistics.QUANTILES:
@@ -249,6 +249,8 @@ def alike(context: Context, most: int) -> Validity:
         for part, rows in parts
     ]
     seen = [halves(part.clusters(rows), len(rows)) for part, rows in parts]
+    from sklearn.ensemble import ExtraTreesClassifier
+
     forest = ExtraTreesClassifier(60, min_samples_leaf=5, random_state=context.seed)
     forest.fit(
         np.concatenate([rows[s] for rows, s in zip(x, seen, strict=True)]),

@@ -19,18 +19,22 @@ from audit import figures, statistics
 from audit.checking import Check, Context, Cost, Expectation, Measurement
 from audit.checks.robustness.evasion import TAGS, TOLERATED, least_left, unattacked
 from audit.checks.robustness.fair_attack import (
-    MOST,
     TRANSFER_STEPS,
+    blind_cost,
+    diagnosed,
     fewer_left,
+    first_cost,
+    learnt_cost,
     same_answer_twice,
 )
 from audit.checks.robustness.norm_bounded import undeclared
 from audit.checks.robustness.pgd import PGD
 from audit.meta import Number
-from audit.producers.attacks import hop_skip_jump, square, transfer
+from audit.producers.attacks import hop_skip_jump, transfer
 from audit.record import Guidance, Metric
 from audit.subject import Subject
 from audit.threats.attack import Attack
+from audit.threats.cascade import blind_search
 from audit.threats.threat import default_eps, require_small_change, small_change
 from audit.words import amount, number, share
 
@@ -43,7 +47,7 @@ class BlackBox(Check):
     title: ClassVar[str] = "What can somebody do who sees only the model's answers?"
     explained_by: ClassVar[tuple[str, ...]] = ("robustness.worst_case",)
     profiles: ClassVar[dict[str, dict[str, Any]]] = {
-        "quick": {"queries": 100},
+        "quick": {"samples": 80, "queries": 60},
         "deep": {
             "samples": 500,
             "queries": 2000,
@@ -75,10 +79,16 @@ class BlackBox(Check):
 
     def cost(self, subject: Subject) -> Cost:
         n, pgd = min(self.samples, subject.n), self.beside(PGD)
-        white = min(max(n, pgd.samples), subject.n) * pgd.steps
-        few = min(self.decision_samples, n)
-        blind = n * self.queries + min(subject.n, MOST) + 2 * n
-        return Cost(white + blind + few * self.iterations * self.evaluations, white)
+        threat, few = small_change(subject, self.size(subject)), min(self.decision_samples, n)
+        pgd = pgd.model_copy(update={"eps": self.eps})
+        first, others = blind_cost(subject, threat, self.queries, n)
+        return (
+            first_cost(pgd, subject, max(n, pgd.samples))
+            + first
+            + others
+            + learnt_cost(subject, threat, n)
+            + Cost(few * self.iterations * self.evaluations)
+        )
 
     def examine(self, context: Context) -> Measurement:
         subject, eps = context.subject, self.size(context.subject)
@@ -90,7 +100,7 @@ class BlackBox(Check):
             "a surrogate": Attack(
                 "transfer", transfer, {**threat.parameters, "steps": TRANSFER_STEPS}
             ),
-            "scores": Attack("Square", square, {**threat.parameters, "queries": self.queries}),
+            "scores": blind_search(threat, self.queries, diagnosed(len(chosen))),
         }
         left = {
             sees: clean & ~attack.on(context, chosen, ["broken"])["broken"].numpy()

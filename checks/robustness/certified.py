@@ -19,7 +19,16 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from audit import figures, statistics
-from audit.checking import Check, Context, Cost, Expectation, Measurement, asked_sizes, pack
+from audit.checking import (
+    Check,
+    Context,
+    Cost,
+    Expectation,
+    Measurement,
+    Profile,
+    asked_sizes,
+    pack,
+)
 from audit.checks.robustness.evasion import TAGS
 from audit.checks.robustness.worst_case import WorstCase
 from audit.checks.robustness.worst_case_l2 import WorstCaseL2
@@ -39,6 +48,7 @@ class Certified(Check):
 
     id: ClassVar[str] = "robustness.certified"
     title: ClassVar[str] = "How much robustness is proven, and how much is only not disproven?"
+    least_profile: ClassVar[Profile] = "standard"
     profiles: ClassVar[dict[str, dict[str, Any]]] = {
         "quick": {"samples": 10, "effort": 1e8, "per_octave": 1},
         "deep": {"samples": 500, "per_octave": 32, "effort": 1e10},
@@ -67,8 +77,7 @@ class Certified(Check):
     attack_class: ClassVar[type[WorstCase | WorstCaseL2]] = WorstCase
 
     def attack(self, subject: Subject, context: Context | None = None) -> WorstCase | WorstCaseL2:
-        """The cascade that gives the other side, as its own check runs it."""
-        """The cascade that gives the other side, as its own check runs it.
+        """The cascade that gives the other side, as its own check runs it, and the smallest change.
 
         Of categories nothing is proven: where its own check sets some, nothing is shared with it, and no
         more samples are attacked than are proven.
@@ -76,7 +85,7 @@ class Certified(Check):
         cascade = (
             context.configured(self.attack_class) if context else self.beside(self.attack_class)
         )
-        alone = {"eps": self.eps, "changes": 0}
+        alone = {"eps": self.eps, "changes": 0, "smallest_change": True}
         if self.alone(subject):
             alone["samples"] = min(cascade.samples, self.samples)
         return cascade.model_copy(
@@ -103,7 +112,9 @@ class Certified(Check):
         return Cost(
             forward=other.forward + min(self.samples, subject.n),
             backward=other.backward + round(min(self.samples, subject.n) * proofs),
-            shared={} if self.alone(subject) else {attack.id: other},
+            shared={}
+            if self.alone(subject)
+            else {attack.id: self.beside(self.attack_class).cost(subject)},
         )
 
     def examine(self, context: Context) -> Measurement:

@@ -101,6 +101,10 @@ class Evasion(Check):
         "small margin, or keep untrusted inputs away from it."
     )
 
+    def count(self, subject: Subject) -> int:
+        """Samples that are attacked, at most."""
+        return self.samples
+
     @abstractmethod
     def size(self, subject: Subject) -> float:
         """How much the adversary may change."""
@@ -158,7 +162,7 @@ class Evasion(Check):
 
     def outcome(self, context: Context, size: float) -> Outcome:
         """What is left of the check's samples by a change of a size."""
-        chosen = context.samples(self.samples)
+        chosen = context.samples(self.count(context.subject))
         clean, found = unattacked(context, chosen), self.run(context, chosen, size)
         return self.scored(context, size, chosen, clean, found.broken.numpy() & clean, found)
 

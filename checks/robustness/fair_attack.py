@@ -7,6 +7,7 @@ fails at least one of them.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,16 +16,17 @@ from numpy.typing import NDArray
 from audit import statistics
 from audit.checking import Context, Cost
 from audit.methods.predictions import repeated
-from audit.producers.attacks import free_pgd, pgd, square, transfer
+from audit.producers.attacks import free_pgd, pgd, transfer
 from audit.record import Validity
 from audit.subject import Subject
 from audit.threats.attack import Attack
-from audit.threats.cascade import Fallen
+from audit.threats.cascade import Fallen, blind_search
 from audit.threats.threat import Threat
 from audit.words import number, share
 
 if TYPE_CHECKING:  # which imports this file
     from audit.checks.robustness.norm_bounded import NormBounded
+    from audit.checks.robustness.pgd import PGD
 
 MASKING = "gradient masking suspected"
 WEAK = "a weak attack suspected"
@@ -75,9 +77,9 @@ def white_box_validity(
             f"({share(ROSE)} must)",
         ),
     ]
-    count = min(check.diagnostic_samples, len(samples))
-    third, whole = context.samples(-(-count // THIRD)), context.samples(count)
-    white = ~found.white.numpy() & clean
+    asked_of = diagnosed(min(check.diagnostic_samples, len(samples)))
+    third, whole = map(context.samples, asked_of)
+    white, first = ~found.white.numpy() & clean, found.stage.numpy() == 0
 
     def tried(
         attack: Attack,
@@ -103,7 +105,7 @@ def white_box_validity(
     def any_left(broken: NDArray[np.bool_]) -> bool:
         return bool((broken & white[np.isin(samples, third)]).any())
 
-    blind = Attack("black-box no better", square, {**norm, "queries": check.queries})
+    blind = replace(blind_search(threat, check.queries, asked_of), name="black-box no better")
     rows, broken = tried(blind, any_left)
     result.append(
         fewer_left(blind.name, "a search without gradients", white[rows], ~broken & clean[rows])
@@ -121,7 +123,8 @@ def white_box_validity(
             )
         )
     longer = Attack("more steps change little", pgd, {**norm, "steps": 2 * steps, "restarts": 2})
-    rows, broken = tried(longer, any_left, among=white)
+    # What the cascade's later attacks broke as well: so it is asked of the same as after the first alone.
+    rows, broken = tried(longer, any_left, among=clean & ~first)
     result.append(
         little_more(longer.name, "twice the steps from two starts", white[rows], broken, MASKING)
     )
@@ -141,19 +144,61 @@ def white_box_validity(
     return result
 
 
+def diagnosed(samples: int) -> tuple[int, int]:
+    """How many of the diagnostic samples are tried first, and all of them."""
+    return -(-samples // THIRD), samples
+
+
 def fair_cost(check: NormBounded, subject: Subject, steps: int) -> Cost:
     """The passes of these tests, as a rule.
 
     Mostly nothing speaks against the attack and a third of the samples is enough, and all of them fall in
     a few steps once the budget is removed.
     """
-    count = min(check.diagnostic_samples, subject.n)
+    count, threat = (
+        min(check.diagnostic_samples, subject.n),
+        check.threat(subject, check.size(subject)),
+    )
     tried = (1.0 if subject.task.valued else TRIED) * count / THIRD
-    longer = round(stands(subject) * tried * 4 * steps)
-    free = round(tried * min(check.free_steps, FREE_STEPS))
-    learnt = min(subject.n, MOST) + 2 * count if subject.task.decides else 0
-    blind = round(searched(subject) * tried * check.queries)
-    return Cost(blind + longer + free + learnt + 2 * FEW, longer + free)
+    longer, free = stands(subject) * tried * 4 * steps, tried * min(check.free_steps, FREE_STEPS)
+    first, _ = blind_cost(subject, threat, check.queries, count, TRIED)
+    return (
+        first
+        + Cost.sharing(f"{steps} steps longer, {threat.short}", longer, longer)
+        + Cost.sharing(f"{check.free_steps} steps, free", free, free)
+        + learnt_cost(subject, threat, count)
+        + Cost(2 * FEW)
+    )
+
+
+def blind_cost(
+    subject: Subject, threat: Threat, queries: int, samples: int, tried: float = 1.0
+) -> tuple[Cost, Cost]:
+    """The search without gradients, on what of the diagnostic samples is tried first and on the others.
+
+    Args:
+        tried: times the first that are tried, as a rule.
+    """
+    first, whole = diagnosed(samples)
+    each, name = searched(subject) * queries, f"{queries} queries, {threat.short}"
+    return Cost.sharing(name, each * first * tried), Cost.sharing(
+        f"{name}, the others", each * (whole - first)
+    )
+
+
+def learnt_cost(subject: Subject, threat: Threat, samples: int) -> Cost:
+    """The examples of a surrogate that learns from the model's answers."""
+    if not subject.task.decides:
+        return Cost()
+    taught = Cost.sharing("what a surrogate learns from", min(subject.n, MOST))
+    return taught + Cost.sharing(f"a surrogate's examples, {threat.short}", 2 * samples)
+
+
+def first_cost(check: PGD, subject: Subject, samples: int) -> Cost:
+    """PGD at the size that is judged, which other checks hold theirs against."""
+    passes = min(samples, subject.n) * check.steps * check.restarts
+    name = f"PGD of {check.steps} steps, eps {number(check.size(subject))}"
+    return Cost.sharing(name, passes + min(samples, subject.n), passes)
 
 
 def stands(subject: Subject) -> float:
@@ -196,6 +241,19 @@ def little_more(
         "may be)",
         doubt,
     )
+
+
+def breaks_little_more(
+    context: Context,
+    harder: Attack,
+    who: str,
+    few: NDArray[np.intp],
+    left: NDArray[np.bool_],
+) -> Validity:
+    """`little_more`, of a harder attack on what ours left [n] of some samples [n]."""
+    broken = np.zeros(len(few), dtype=bool)
+    broken[left] = harder.on(context, few[left], ["broken"]).get("broken", NOTHING)
+    return little_more(harder.name, who, left, broken)
 
 
 def no_zero_gradient(zero: NDArray[np.bool_]) -> Validity:

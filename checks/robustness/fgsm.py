@@ -10,18 +10,24 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from pydantic import Field
+
 from audit import statistics
 from audit.checking import Context, Cost
 from audit.checks.robustness.evasion import Outcome
-from audit.checks.robustness.fair_attack import doubtful, fair_cost, white_box_validity
+from audit.checks.robustness.fair_attack import (
+    doubtful,
+    fair_cost,
+    first_cost,
+    white_box_validity,
+)
 from audit.checks.robustness.norm_bounded import NormBounded
 from audit.checks.robustness.pgd import PGD
+from audit.meta import Number
 from audit.producers.attacks import fgsm
 from audit.record import Validity
 from audit.subject import Subject
 from audit.threats.attack import Attack
-
-MULTIPLES = (0.5, 1.0, 2.0)
 
 
 class FGSM(NormBounded):
@@ -32,18 +38,22 @@ class FGSM(NormBounded):
     finding_title: ClassVar[str] = "A single small step flips the answer"
     explained_by: ClassVar[tuple[str, ...]] = ("robustness.worst_case",)
     profiles: ClassVar[dict[str, dict[str, Any]]] = {
-        "quick": {"samples": 200, "queries": 100},
+        "quick": {"samples": 200, "curve": [1.0], "queries": 60, "diagnostic_samples": 80},
         "deep": {"samples": 5000, "diagnostic_samples": 500, "queries": 1000},
     }
 
+    curve: list[Number] = Field(
+        default=[0.5, 1.0, 2.0], description="multiples of eps that the curve is measured at"
+    )
+
     def cost(self, subject: Subject) -> Cost:
-        n = min(self.samples, subject.n)
-        sizes, steps = len(self.sizes(subject)), self.beside(PGD).steps
-        own = Cost(n * (2 * sizes + steps), n * (sizes + steps))
-        return own + fair_cost(self, subject, steps)
+        n, sizes, pgd = min(self.samples, subject.n), len(self.sizes(subject)), self.beside(PGD)
+        stronger = first_cost(pgd.model_copy(update={"eps": self.eps}), subject, n)
+        own = Cost(2 * n * sizes, n * sizes)
+        return own + stronger + fair_cost(self, subject, pgd.steps)
 
     def sizes(self, subject: Subject) -> list[float]:
-        return sorted({*(m * self.size(subject) for m in MULTIPLES), *self.also})
+        return sorted({*(m * self.size(subject) for m in {*self.curve, 1.0}), *self.also})
 
     def attack(self, subject: Subject, size: float) -> Attack:
         return Attack("FGSM", fgsm, {"eps": size})

@@ -21,13 +21,12 @@ from pydantic import Field
 from audit import statistics
 from audit.checking import Check, Context, Cost, Expectation, Measurement
 from audit.checks.robustness.evasion import unattacked
-from audit.checks.robustness.fair_attack import searched
+from audit.checks.robustness.fair_attack import blind_cost, diagnosed, first_cost
 from audit.checks.robustness.pgd import PGD
 from audit.errors import NotApplicable
-from audit.producers.attacks import square
 from audit.record import Guidance
 from audit.subject import Subject
-from audit.threats.attack import Attack
+from audit.threats.cascade import blind_search
 from audit.threats.threat import require_small_change
 from audit.words import amount, number, span
 
@@ -39,7 +38,7 @@ class GradientMasking(Check):
     id: ClassVar[str] = "robustness.gradient_masking"
     title: ClassVar[str] = "Do the model's gradients hide how fragile it is?"
     profiles: ClassVar[dict[str, dict[str, Any]]] = {
-        "quick": {"queries": 100},
+        "quick": {"diagnostic_samples": 80, "queries": 60},
         "deep": {"diagnostic_samples": 500, "queries": 1000},
     }
     explained_by: ClassVar[tuple[str, ...]] = (
@@ -58,10 +57,12 @@ class GradientMasking(Check):
 
     def cost(self, subject: Subject) -> Cost:
         pgd = self.beside(PGD)
-        n, few = min(pgd.samples, subject.n), min(self.diagnostic_samples, subject.n)
-        blind = round(searched(subject) * few * self.queries)
-        own = Cost(n * (pgd.steps + 1), n * pgd.steps)
-        return Cost(own.forward + blind, own.backward, {"PGD": own})
+        threat, few = (
+            pgd.threat(subject, pgd.size(subject)),
+            min(self.diagnostic_samples, subject.n),
+        )
+        first, others = blind_cost(subject, threat, self.queries, few)
+        return first_cost(pgd, subject, pgd.samples) + first + others
 
     def examine(self, context: Context) -> Measurement:
         subject, pgd = context.subject, context.configured(PGD)
@@ -78,9 +79,10 @@ class GradientMasking(Check):
             direction="lower",
             clusters=None if clusters is None else clusters[clean],
         )
-        some = np.isin(chosen, context.samples(min(self.diagnostic_samples, len(chosen))))
+        count = min(self.diagnostic_samples, len(chosen))
+        some = np.isin(chosen, context.samples(count))
         few = chosen[some]
-        search = Attack("Square", square, {**threat.parameters, "queries": self.queries})
+        search = blind_search(threat, self.queries, diagnosed(count))
         black = search.on(context, few, ["broken"])["broken"].numpy() & clean[some]
         white = found.broken.numpy()[some] & clean[some]
         hidden = statistics.mean(

@@ -59,7 +59,7 @@ class MissingValues(Check):
 
     def changes(self, subject: Subject) -> int:
         """Times that each sample is asked about."""
-        ways = subject.kind.fillings(subject)
+        ways = missed(subject)
         return len(ways) + len({feature.name for feature, _ in ways}) + len(SHARES)
 
     def applies(self, subject: Subject) -> None:

@@ -15,7 +15,11 @@ from pydantic import Field
 
 from audit.checking import Context, Cost
 from audit.checks.robustness.evasion import Evasion, Outcome
-from audit.checks.robustness.fair_attack import little_more, same_answer_twice, searched
+from audit.checks.robustness.fair_attack import (
+    breaks_little_more,
+    same_answer_twice,
+    searched,
+)
 from audit.errors import NotApplicable
 from audit.meta import Number
 from audit.producers.attacks import patch
@@ -25,7 +29,7 @@ from audit.threats.attack import Attack
 from audit.threats.threat import Threat
 from audit.words import share
 
-FEW = 30
+TRIED = 0.8  # of the places and steps, as a rule
 
 
 class Patch(Evasion):
@@ -43,7 +47,7 @@ class Patch(Evasion):
         "Feizi 2020), which can be proven."
     )
     profiles: ClassVar[dict[str, dict[str, Any]]] = {
-        "quick": {"samples": 50, "places": 4, "steps": 20},
+        "quick": {"samples": 30, "places": 5, "steps": 10, "diagnostic_samples": 10},
         "deep": {"samples": 1000, "places": 16, "steps": 80},
     }
 
@@ -53,6 +57,9 @@ class Patch(Evasion):
     samples: int = Field(default=100, ge=10, description="at most this many samples are attacked")
     places: int = Field(default=8, ge=1, description="where it is tried, the most promising first")
     steps: int = Field(default=40, ge=2)
+    diagnostic_samples: int = Field(
+        default=30, ge=10, description="that twice the places and steps are tried on"
+    )
 
     def applies(self, subject: Subject) -> None:
         if not subject.kind.planar:
@@ -60,9 +67,10 @@ class Patch(Evasion):
         subject.require("judged")
 
     def cost(self, subject: Subject) -> Cost:
-        tried = (min(self.samples, subject.n) + 4 * FEW) * self.places * self.steps
-        passes = round(searched(subject) * tried)
-        return Cost(forward=passes, backward=passes)
+        n, few = min(self.samples, subject.n), min(self.diagnostic_samples, subject.n)
+        # What has fallen is tried no further.
+        tried = TRIED * searched(subject) * (n + 4 * few) * self.places * self.steps
+        return Cost(round(tried) + 3 * n, round(tried))
 
     def size(self, subject: Subject) -> float:
         return self.cover
@@ -77,13 +85,14 @@ class Patch(Evasion):
         return Attack("patch", patch, parameters)
 
     def validity(self, context: Context, outcome: Outcome) -> list[Validity]:
-        few = context.samples(min(FEW, len(outcome.samples)))
+        few = context.samples(min(self.diagnostic_samples, len(outcome.samples)))
         harder = replace(
             self.attack(context.subject, outcome.size, times=2),
             name="more places and steps change little",
         )
-        broken = harder.on(context, few, ["broken"])["broken"].numpy()
         return [
-            little_more(harder.name, "twice the places and steps", outcome.among(few), broken),
+            breaks_little_more(
+                context, harder, "twice the places and steps", few, outcome.among(few)
+            ),
             same_answer_twice(context, outcome.samples),
         ]

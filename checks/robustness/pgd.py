@@ -20,7 +20,7 @@ from pydantic import Field
 
 from audit.checking import Context, Cost
 from audit.checks.robustness.evasion import Outcome
-from audit.checks.robustness.fair_attack import fair_cost, white_box_validity
+from audit.checks.robustness.fair_attack import fair_cost, first_cost, white_box_validity
 from audit.checks.robustness.norm_bounded import NormBounded
 from audit.meta import Number
 from audit.producers.attacks import pgd
@@ -39,7 +39,13 @@ class PGD(NormBounded):
     finding_title: ClassVar[str] = "Small changes of the input, well chosen, flip the answer"
     explained_by: ClassVar[tuple[str, ...]] = ("robustness.worst_case",)
     profiles: ClassVar[dict[str, dict[str, Any]]] = {
-        "quick": {"samples": 200, "steps": 10, "curve": [1.0], "queries": 100},
+        "quick": {
+            "samples": 200,
+            "steps": 10,
+            "curve": [1.0],
+            "queries": 60,
+            "diagnostic_samples": 80,
+        },
         "deep": {
             "samples": 5000,
             "steps": 50,
@@ -64,9 +70,9 @@ class PGD(NormBounded):
     def cost(self, subject: Subject) -> Cost:
         n = min(self.samples, subject.n)
         # Of the other sizes of the curve, only what the first leaves open: about half.
-        curves = 1 + (len(self.sizes(subject)) - 1) / 2
-        own = round(n * self.steps * self.restarts * curves)
-        return Cost(own + n, own) + fair_cost(self, subject, self.steps)
+        others = round(n * self.steps * self.restarts * (len(self.sizes(subject)) - 1) / 2)
+        main = first_cost(self, subject, n)
+        return main + Cost(others, others) + fair_cost(self, subject, self.steps)
 
     def attack(self, subject: Subject, size: float) -> Attack:
         return Attack(
@@ -78,7 +84,7 @@ class PGD(NormBounded):
                 "restarts": self.restarts,
                 "random_start": self.random_start,
             },
-            asked_of=self.samples,
+            asked_of=(self.samples,),
         )
 
     def outcomes(self, context: Context) -> list[Outcome]:
@@ -98,7 +104,7 @@ class PGD(NormBounded):
         open_ = main.standing if larger else main.broken
         broken = main.broken & larger
         if open_.any():
-            attack = replace(self.attack(context.subject, size), name="the curve", asked_of=0)
+            attack = replace(self.attack(context.subject, size), name="the curve", asked_of=())
             broken[open_] = attack.on(context, main.samples[open_], ["broken"])["broken"].numpy()
         return self.scored(context, size, main.samples, main.clean, broken, main.found)
 

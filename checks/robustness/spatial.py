@@ -14,7 +14,11 @@ from pydantic import Field
 
 from audit.checking import Context, Cost
 from audit.checks.robustness.evasion import Evasion, Outcome
-from audit.checks.robustness.fair_attack import little_more, same_answer_twice, searched
+from audit.checks.robustness.fair_attack import (
+    breaks_little_more,
+    same_answer_twice,
+    searched,
+)
 from audit.errors import NotApplicable
 from audit.meta import Number
 from audit.producers.attacks import spatial
@@ -24,7 +28,7 @@ from audit.threats.attack import Attack
 from audit.threats.threat import Threat
 from audit.words import share
 
-FEW = 20
+TRIED = 0.65  # of the places, as a rule
 
 
 class Spatial(Evasion):
@@ -42,7 +46,7 @@ class Spatial(Evasion):
         "model sees it."
     )
     profiles: ClassVar[dict[str, dict[str, Any]]] = {
-        "quick": {"samples": 100},
+        "quick": {"samples": 60, "grid": 3, "diagnostic_samples": 10},
         "deep": {"samples": 1000, "grid": 7},
     }
 
@@ -54,6 +58,9 @@ class Spatial(Evasion):
         description="largest shift either way: a share of width and height, or of a series' length",
     )
     grid: int = Field(default=5, ge=3, description="values tried of each, an odd number")
+    diagnostic_samples: int = Field(
+        default=20, ge=10, description="that a grid twice as fine is tried on"
+    )
 
     def applies(self, subject: Subject) -> None:
         subject.require("judged")
@@ -67,12 +74,16 @@ class Spatial(Evasion):
         """Places that each sample is tried at."""
         return len(subject.kind.displacements(subject, self.degrees, self.shift, grid))
 
+    def finer(self, subject: Subject) -> int:
+        """Places of a grid twice as fine; 0 where the subject has no more of them."""
+        more = self.tries(subject, 2 * self.grid - 1)
+        return more if more > self.tries(subject, self.grid) else 0
+
     def cost(self, subject: Subject) -> Cost:
-        n, few = min(self.samples, subject.n), min(FEW, subject.n)
-        finer = self.tries(subject, 2 * self.grid - 1)
+        n, few = min(self.samples, subject.n), min(self.diagnostic_samples, subject.n)
         # What has fallen is tried no further.
-        all_ = 0.55 * n * self.tries(subject, self.grid) + 0.85 * few * finer
-        return Cost(forward=round(searched(subject) * all_) + 2 * n)
+        tried = n * self.tries(subject, self.grid) + few * self.finer(subject)
+        return Cost(forward=round(TRIED * searched(subject) * tried) + 2 * n)
 
     def size(self, subject: Subject) -> float:
         return self.shift
@@ -86,14 +97,13 @@ class Spatial(Evasion):
         return Attack("grid search", spatial, parameters)
 
     def validity(self, context: Context, outcome: Outcome) -> list[Validity]:
-        found, grid = [same_answer_twice(context, outcome.samples)], 2 * self.grid - 1
-        if self.tries(context.subject, grid) > self.tries(context.subject, self.grid):
-            few = context.samples(min(FEW, len(outcome.samples)))
+        found = [same_answer_twice(context, outcome.samples)]
+        if self.finer(context.subject):
+            few = context.samples(min(self.diagnostic_samples, len(outcome.samples)))
             finer = replace(
-                self.attack(context.subject, outcome.size, grid), name="a finer grid changes little"
+                self.attack(context.subject, outcome.size, 2 * self.grid - 1),
+                name="a finer grid changes little",
             )
-            broken = finer.on(context, few, ["broken"])["broken"].numpy()
-            found.append(
-                little_more(finer.name, "a grid twice as fine", outcome.among(few), broken)
-            )
+            standing = outcome.among(few)
+            found.append(breaks_little_more(context, finer, "a grid twice as fine", few, standing))
         return found

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from audit import figures, statistics
-from audit.checking import Check, Context, Cost, Expectation, Measurement, asked_sizes
+from audit.checking import Check, Context, Cost, Expectation, Measurement, Profile, asked_sizes
 from audit.checks.robustness.evasion import TAGS, unattacked
 from audit.checks.robustness.fair_attack import WEAK, doubtful, same_answer_twice
 from audit.checks.robustness.norm_bounded import undeclared
@@ -38,6 +38,7 @@ class Universal(Check):
     id: ClassVar[str] = "robustness.universal"
     title: ClassVar[str] = "Is there one change that fools the model on most inputs?"
     explained_by: ClassVar[tuple[str, ...]] = ("robustness.worst_case",)
+    least_profile: ClassVar[Profile] = "standard"
     profiles: ClassVar[dict[str, dict[str, Any]]] = {
         "quick": {"samples": 60, "steps": 20},
         "deep": {"samples": 2000, "steps": 200},

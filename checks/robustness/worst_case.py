@@ -8,11 +8,11 @@ which needs no gradient (Andriushchenko et al. 2020). Where the tests of a fair 
 gradients, attacks around the masking follow: gradients passed through what has none, rescaled logits,
 means over random draws (Athalye et al. 2018), and a longer search. Robust accuracy is what survives all.
 The smallest budget that breaks each sample, by bisection with Auto-PGD, gives accuracy at every budget
-from one search. Of a table, categories that were said to be mutable are searched greedily, at most
-`changes` of them in a row; numbers move within eps beside them. Accuracy under attack is told by class
-and by people's groups: a model may be robust for the majority only. The number is an upper bound all the
-same. It must not be shown to lie below half of what is right unattacked, nor below what one answer to
-all would get right. It gates where somebody said how much must not matter ([subject.input] eps).
+from one search; profile quick makes none. Of a table, categories that were said to be mutable are searched
+greedily, at most `changes` of them in a row; numbers move within eps beside them. Accuracy under attack is
+told by class and by people's groups: a model may be robust for the majority only. The number is an upper
+bound all the same. It must not be shown to lie below half of what is right unattacked, nor below what one
+answer to all would get right. It gates where somebody said how much must not matter ([subject.input] eps).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from audit import figures, statistics
 from audit.checking import Context, Cost, Expectation
 from audit.checks.robustness import worst_cases
 from audit.checks.robustness.evasion import Beyond, Outcome
-from audit.checks.robustness.fair_attack import stands
+from audit.checks.robustness.fair_attack import diagnosed, first_cost, stands
 from audit.checks.robustness.norm_bounded import NormBounded
 from audit.checks.robustness.pgd import PGD
 from audit.errors import NotApplicable
@@ -47,6 +47,7 @@ from audit.threats.cascade import (
 from audit.threats.threat import Threat, small_change
 from audit.words import number, share
 
+FEWEST = 10  # samples
 SEARCHED = 0.8  # of the steps of the search for the smallest change, as a rule
 
 
@@ -61,7 +62,16 @@ class WorstCase(NormBounded):
     declared: ClassVar[Severity] = "high"
     undeclared: ClassVar[Severity] = "medium"
     profiles: ClassVar[dict[str, dict[str, Any]]] = {
-        "quick": {"samples": 100, "steps": 10, "targets": 1, "queries": 100},
+        "quick": {
+            "samples": 100,
+            "steps": 10,
+            "targets": 1,
+            "changes": 1,
+            "most": 6000,
+            "smallest_change": False,
+            "queries": 60,
+            "diagnostic_samples": 80,
+        },
         "deep": {
             "samples": 1000,
             "steps": 100,
@@ -83,6 +93,17 @@ class WorstCase(NormBounded):
     targets: int = Field(
         default=2, ge=0, description="other classes that are aimed at, nearest first"
     )
+    most: int | None = Field(
+        default=None,
+        ge=1,
+        description="rows asked with other categories: of fewer samples, but 10, where there are many; "
+        "without end where not given",
+    )
+    smallest_change: bool = Field(
+        default=True,
+        description="search for the smallest change that breaks each sample, and attack longer what it "
+        "breaks just beyond eps",
+    )
 
     def applies(self, subject: Subject) -> None:
         try:
@@ -95,9 +116,15 @@ class WorstCase(NormBounded):
         """Categories that the adversary may set."""
         return choosable(subject) if self.changes else []
 
-    def most(self, subject: Subject) -> int:
+    def at_once(self, subject: Subject) -> int:
         """Categories of a row that may be others at once."""
         return min(self.changes, len(self.chosen(subject)))
+
+    def count(self, subject: Subject) -> int:
+        options = sum(len(f.columns) for f in self.chosen(subject))
+        if self.most is None or not options:
+            return self.samples
+        return min(self.samples, max(FEWEST, self.most // options))
 
     def threat(self, subject: Subject, size: float) -> Threat:
         moved, names = small_change(subject, size), [f.name for f in self.chosen(subject)]
@@ -106,7 +133,7 @@ class WorstCase(NormBounded):
         listed = ", ".join(names[:4]) + (", …" if len(names) > 4 else "")
         told = f"choosing another {listed}"
         if len(names) > 1:
-            told = f"choosing another category of at most {self.most(subject)} of {listed}"
+            told = f"choosing another category of at most {self.at_once(subject)} of {listed}"
         told = (
             f"{moved.told}, and {told},"
             if subject.kind.moves_numbers(subject)
@@ -115,15 +142,18 @@ class WorstCase(NormBounded):
         return Threat(size, told, moved.short, moved.norm)
 
     def cost(self, subject: Subject) -> Cost:
-        pgd = self.beside(PGD)
+        pgd = self.beside(PGD).model_copy(update={"eps": self.eps})
         return worst_cases.cost(
             self,
             subject,
-            first=min(max(pgd.samples, self.samples), subject.n) * pgd.steps,
-            search=FIRST_STEPS * (HALVINGS + 1) * SEARCHED * stands(subject),
+            first=first_cost(pgd, subject, max(pgd.samples, self.samples)),
+            blind_shared=True,
+            search=FIRST_STEPS * (HALVINGS + 1) * SEARCHED * stands(subject)
+            if self.smallest_change
+            else 0,
             standing=stands(subject),
             options=sum(len(f.columns) for f in self.chosen(subject)),
-            changes=self.most(subject),
+            changes=self.at_once(subject),
         )
 
     def attack(self, subject: Subject, size: float) -> Attack:
@@ -131,7 +161,7 @@ class WorstCase(NormBounded):
 
     def cascade(self, context: Context, size: float) -> Cascade:
         """The attacks, in order; the first is PGD as this audit asks it, whose evidence they share."""
-        subject = context.subject
+        subject, chosen = context.subject, context.samples(self.count(context.subject))
         return worst_case(
             self.threat(subject, size),
             context.configured(PGD).attack(subject, size),
@@ -140,8 +170,10 @@ class WorstCase(NormBounded):
             restarts=self.restarts,
             targets=self.targets,
             queries=self.queries,
-            changes=self.most(subject),
-            draws=worst_cases.draws(context, context.samples(self.samples)),
+            smallest=self.smallest_change,
+            blind_of=diagnosed(min(self.diagnostic_samples, len(chosen))),
+            changes=self.at_once(subject),
+            draws=worst_cases.draws(context, chosen),
         )
 
     def run(
@@ -153,18 +185,22 @@ class WorstCase(NormBounded):
         return worst_cases.fairness(self, context, outcome)
 
     def smallest(self, context: Context, outcome: Outcome) -> NDArray[np.float64]:
-        """[n] the smallest budget that broke each sample; 0 of what was wrong before."""
-        return worst_cases.smallest_sizes(context, outcome, self.most(context.subject))
+        """[n] the smallest budget that broke each sample; 0 of what was wrong before.
+
+        Of a check that searches for it.
+        """
+        return worst_cases.smallest_sizes(context, outcome, self.at_once(context.subject))
 
     def beyond(self, context: Context, outcome: Outcome) -> Beyond:
-        smallest, remark = self.smallest(context, outcome), self.remark(context.subject)
+        smallest = self.smallest(context, outcome) if self.smallest_change else None
+        remark = self.remark(context.subject)
         return worst_cases.beyond(
             context, outcome, smallest, remark, self.by_changes(context, outcome)
         )
 
     def by_changes(self, context: Context, outcome: Outcome) -> list[Metric]:
         """What stands where none, one, … categories may be others, each with numbers within eps."""
-        most, stage = self.most(context.subject), outcome.found.stage.numpy()
+        most, stage = self.at_once(context.subject), outcome.found.stage.numpy()
         number_of = {name: at for at, name in outcome.found.ran.items()}
         found = []
         for count in range(most + 1 if most else 0):
@@ -184,12 +220,13 @@ class WorstCase(NormBounded):
     ) -> list[Figure]:
         subject, eps = context.subject, self.size(context.subject)
         outcome = next(o for o in outcomes if o.size == eps)
-        found, most = [], self.most(subject)
+        found, most = [], self.at_once(subject)
         if most:
             found.append(self.drawn_by_changes(context, outcome))
-        if len(outcomes) > 1:
+        searched = self.smallest_change and eps and subject.kind.moves_numbers(subject)
+        if len(outcomes) > 1 or not searched:
             found += super().pictures(context, base, outcomes, bound)
-        if eps and subject.kind.moves_numbers(subject):
+        if searched:
             smallest = self.smallest(context, outcome)
             alone = other_categories(most) if most else ""
             found.append(worst_cases.every_size(context, outcome, smallest, base, bound, alone))

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from audit.checking import Context, Cost, Expectation
+from audit.checking import Context, Cost, Expectation, Profile
 from audit.checks.robustness import worst_cases
 from audit.checks.robustness.evasion import Beyond, Outcome
 from audit.checks.robustness.norm_bounded import NormBounded
@@ -51,7 +51,11 @@ class WorstCaseL2(NormBounded):
     norm: ClassVar[Norm] = "l2"
     declared: ClassVar[Severity] = WorstCase.declared
     explained_by: ClassVar[tuple[str, ...]] = ("robustness.worst_case",)
-    profiles: ClassVar[dict[str, dict[str, Any]]] = WorstCase.profiles
+    least_profile: ClassVar[Profile] = "standard"
+    profiles: ClassVar[dict[str, dict[str, Any]]] = {
+        "quick": {"samples": 100, "steps": 10, "targets": 1, "queries": 60},
+        "deep": WorstCase.profiles["deep"],
+    }
 
     samples: int = Field(default=200, ge=10, description="at most this many samples are attacked")
     steps: int = Field(default=40, ge=2, description="of each gradient attack but the first")
@@ -64,7 +68,11 @@ class WorstCaseL2(NormBounded):
         n = min(self.samples, subject.n)
         search = DEEPFOOL_STEPS // 5 * NEAREST + ROUNDS * REFINING
         return worst_cases.cost(
-            self, subject, first=n * FIRST_STEPS, search=search, standing=STANDS
+            self,
+            subject,
+            first=Cost(n * FIRST_STEPS, n * FIRST_STEPS),
+            search=search,
+            standing=STANDS,
         )
 
     def attack(self, subject: Subject, size: float) -> Attack:

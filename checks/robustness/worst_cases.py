@@ -16,6 +16,7 @@ from audit import figures, statistics
 from audit.checking import Context, Cost, Expectation
 from audit.checks.robustness.evasion import Beyond, Outcome, unattacked
 from audit.checks.robustness.fair_attack import (
+    blind_cost,
     fair_cost,
     same_answer_twice,
     white_box_validity,
@@ -89,30 +90,36 @@ def cost(
     check: WorstCase | WorstCaseL2,
     subject: Subject,
     *,
-    first: float,
+    first: Cost,
     search: float,
     standing: float,
+    blind_shared: bool = False,
     options: int = 0,
     changes: int = 0,
 ) -> Cost:
     """The passes of a cascade, as a rule: what stands is not known before.
 
     Args:
-        first: of the first attack. search: for the smallest change, of a sample.
+        first: of the first attack. search: for the smallest change, of a sample; 0 where none is searched.
         standing: share of the samples that stand before most of the attacks.
+        blind_shared: is the search without gradients that of the tests of a fair attack?
         options: categories that a row may have instead; changes: how many features may have others at once.
     """
-    n, k = min(check.samples, subject.n), subject.task.alternatives(subject)
+    n, k = min(check.count(subject), subject.n), subject.task.alternatives(subject)
     targets, aimed = (min(most, k - 1) if k > 2 else 0 for most in (check.targets, MOST_AIMED))
     usual = standing * n * check.steps * check.restarts * (2 + targets)
-    nearly = NEAR * n * 2 * check.steps * (2 * NEARLY_STARTS + max(aimed - 1, 0))
-    gradient, blind = first + usual + nearly + n * search, standing * n * check.queries
+    nearly = NEAR * n * 2 * check.steps * (2 * NEARLY_STARTS + max(aimed - 1, 0)) if search else 0
+    gradient, asked = usual + nearly + n * search, n
+    threat, few = check.threat(subject, check.size(subject)), min(check.diagnostic_samples, n)
+    others = blind_cost(subject, threat, check.queries, few)[1] if blind_shared else Cost()
+    alone = standing * (n - few if blind_shared else n) * check.queries
     if options:
-        tried = n * (changes + 1) * (options + 1)
-        blind += tried + standing * tried * (changes + 2) / 2
+        # Whoever has a category to change again has one feature of them left.
+        tried = [n * options * (1 + count / 2) for count in range(1, changes + 1)]
+        asked += round(standing * sum(tried) + (tried[-1] if search else 0))
         gradient += n * (standing * changes * check.steps + search)
-    fair = fair_cost(check, subject, check.beside(PGD).steps)
-    return Cost(round(gradient + blind) + n, round(gradient)) + fair
+    own = Cost(round(gradient + alone + asked), round(gradient))
+    return first + own + others + fair_cost(check, subject, check.beside(PGD).steps)
 
 
 def smallest_sizes(context: Context, outcome: Outcome, changes: int = 0) -> NDArray[np.float64]:
@@ -136,20 +143,22 @@ def smallest_sizes(context: Context, outcome: Outcome, changes: int = 0) -> NDAr
 def beyond(
     context: Context,
     outcome: Outcome,
-    smallest: NDArray[np.float64],
+    smallest: NDArray[np.float64] | None,
     remark: str,
     more: Sequence[Metric] = (),
 ) -> Beyond:
     """Which attack broke what, how much is enough for half of the samples, and who pays.
 
     Args:
+        smallest: [n] the smallest change that broke each sample; None where none was searched.
         more: metrics that are told between these two.
     """
     steps = outcome.found.steps(outcome.clean)
     (name, _, broke), *rest = steps
     later = [f"{other} {hits} more" for other, _, hits in rest if hits]
     told = f", then {', '.join(later)}." if later else ", the other attacks nothing more."
-    metrics, pictures = [median(context, outcome, smallest), *more], []
+    halfway = [] if smallest is None else [median(context, outcome, smallest)]
+    metrics, pictures = [*halfway, *more], []
     for by, labels in groupings(context, outcome.samples).items():
         of, drawn = who_pays(by, labels, outcome, context.clusters(outcome.samples))
         metrics += of

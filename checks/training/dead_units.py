@@ -33,7 +33,7 @@ class DeadUnits(Check):
     id: ClassVar[str] = "training.dead_units"
     title: ClassVar[str] = "Are there units that never do anything?"
     profiles: ClassVar[dict[str, dict[str, Any]]] = {
-        "quick": {"samples": 300},
+        "quick": {"samples": 200},
         "deep": {"samples": 10000},
     }
 

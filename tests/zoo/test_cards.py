@@ -70,7 +70,8 @@ def ends_as_declared(name, record):
         for e in check.expectations
         if e.state == "failed" and e.severity in ("high", "critical")
     }
-    assert failed == set(entry.fails)
+    asked = {check.id for check in record.checks if check.why != "profile"}
+    assert failed == {named for named in entry.fails if named.split()[0] in asked}
     open_ = {
         f"{check.id} {e.metric}"
         for check in record.checks

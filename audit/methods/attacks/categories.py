@@ -19,7 +19,7 @@ Categories = Sequence[
 def recategorised(
     model: Model | Victim, x: Tensor, y: Tensor, categories: Categories, changes: int
 ) -> Tensor:
-    """The worst categories of rows [n, columns] one after the other.
+    """The worst categories of rows [n, columns] one after the other, until the answer falls.
 
     Each the choice that hurts most (a greedy search as of Yang et al. 2020).
 
@@ -37,20 +37,27 @@ def recategorised(
     victim, given = Victim.of(model), x
     with torch.no_grad():
         best = margin(victim.logits(x), y)
+        moved = torch.ones_like(best, dtype=torch.bool)
         for _ in range(changes + 1 if categories else 0):
             differs = torch.stack([(x[:, c] != given[:, c]).any(1) for c in categories], 1)
             free = differs | (differs.sum(1, keepdim=True) < changes)
-            found = x
+            # What has fallen, and what no change made worse, is tried no further.
+            free &= (moved & (best <= 0))[:, None]
+            found = x.clone()
             for at, columns in enumerate(categories):
                 for column in columns:
-                    other = x.clone()
+                    rows = (free[:, at] & (x[:, column] != 1)).nonzero()[:, 0]
+                    if len(rows) == 0:
+                        continue
+                    other = x[rows]
                     other[:, columns] = 0.0
                     other[:, column] = 1.0
-                    lead = margin(victim.logits(other), y)
-                    better = free[:, at] & (lead > best)
-                    best = torch.where(better, lead, best)
-                    found = torch.where(better[:, None], other, found)
-            if bool((found == x).all()):
+                    lead = margin(victim.logits(other, rows), y[rows])
+                    better = lead > best[rows]
+                    best[rows[better]] = lead[better]
+                    found[rows[better]] = other[better]
+            moved = (found != x).any(1)
+            if not bool(moved.any()):
                 break
             x = found
     return x

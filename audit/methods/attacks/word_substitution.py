@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import islice
 
 import torch
@@ -19,6 +20,17 @@ MARKS = 16  # of a family of equals, those that stand for one another
 PLACES = 6  # of a text, those that matter most, are tried for each edit
 ROWS = 4096  # texts answered at once
 WORDS = 512  # compared with all others at once
+
+
+@dataclass(frozen=True)
+class Reworded(Attacked):
+    """What changed words did to a batch.
+
+    Attributes:
+        edits: [n] after how many the answer fell; infinity where it stands.
+    """
+
+    edits: Tensor
 
 
 def is_special(word: str) -> bool:
@@ -118,7 +130,7 @@ def word_substitution(
     greedy: bool = True,
     blank: int = 0,
     seed: int | Draws = 0,
-) -> Attacked:
+) -> Reworded:
     """Change one word after the other, where and as it hurts most (Li et al. 2019; Jin et al. 2020).
 
     The words that matter most are those without which the true class loses most; of their candidates
@@ -159,6 +171,7 @@ def word_substitution(
         length = x.shape[1]
         best = margin(victim.logits(x), y)
         free = changeable[x]
+        taken = torch.where(best > 0, 0.0, torch.inf)
         for edit in range(edits):
             rows = ((best <= 0) & free.any(1)).nonzero()[:, 0]
             if len(rows) == 0:
@@ -186,10 +199,11 @@ def word_substitution(
             held = ~open_.gather(1, order)[:, :, None].expand_as(words).flatten(1)
             found = found.masked_fill(held, -torch.inf)
             value, which = found.max(1)
-            taken = options.flatten(1, 2)[torch.arange(len(rows)), which]
+            chosen = options.flatten(1, 2)[torch.arange(len(rows)), which]
             better = value > best[rows] if greedy else torch.isfinite(value)
-            x[rows] = torch.where(better[:, None], taken, here)
+            x[rows] = torch.where(better[:, None], chosen, here)
             best[rows] = torch.where(better, value, best[rows])
             spot = order.gather(1, (which // words.shape[2])[:, None])
             free[rows] = open_.scatter(1, spot, False)
-        return Attacked(x, best > 0)
+            taken[(best > 0) & taken.isinf()] = edit + 1
+        return Reworded(x, best > 0, taken)
