@@ -17,7 +17,7 @@ GENUINE, OTHERS = 12, 64  # pictures that pieces are cut from, and put on
 CONTRASTS = (1.0, 2.0, 4.0)  # that a piece is shown with
 SURE = 3.0  # logit of a pixel that is all but white (or, negative, black)
 PRICE = 0.3
-SIZES = 3  # of patches that are searched for, each half as large as the one before
+SIZES = 4  # of patches that are searched for, each half as large as the one before
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,12 @@ class Canvas:
 
     @property
     def sizes(self) -> list[int]:
-        """How many places patches take that are searched for, each half as large as the one before."""
+        """How many places patches take that are searched for, each half as large as the one before.
+
+        The first takes twice the share `area`.
+        """
         height, width = self.size
-        first = max(1, round(self.area * height * width))
+        first = max(1, round(2 * self.area * height * width))
         return sorted({max(1, first >> halved) for halved in range(SIZES)}, reverse=True)
 
     @property
@@ -204,10 +207,10 @@ def reconstruct(
     """Search for patches that turn the answers on the canvas into class `goal`, ever smaller ones.
 
     Pattern and mask are optimised together with a price on the mask (Neural Cleanse, Wang et al. 2019),
-    and the mask is cut to the places that show most of it, wherever they lie. There, and where the scan
-    found its best square, the pattern is optimised on. Of the better of the two half of the places are
-    kept, those that the answers depend on most, the pattern is optimised again, and so on: a trigger is
-    as small as it was planted, and what works by nature needs room.
+    and the mask is cut to the places that show most of it, wherever they lie. There the pattern is
+    optimised on. Half of the places are kept, those that the answers depend on most, or the best square
+    of the scan, whichever does better; the pattern is optimised again, and so on: a trigger is as small as
+    it was planted, and what works by nature needs room.
 
     Args:
         canvas: pictures none of which is answered `goal`.
@@ -215,22 +218,24 @@ def reconstruct(
         start: what `scan` found for this class.
 
     Returns:
-        One of each size of `canvas.sizes`.
+        One of at most each size of `canvas.sizes`.
     """
-    first = descend(canvas, goal, begun, steps)
-    tried = [(first, foremost(first.free, canvas.sizes[0]))]
-    if start is not None:
-        tried.append((Sketch(start.raw, first.free), start.mask))
-    best: list[tuple[Trigger, Sketch, Tensor]] = []
-    for sketch, mask in tried:
-        filled = descend(canvas, goal, sketch, steps, mask)
-        best.append((trigger(canvas, goal, filled, mask), filled, mask))
-    whole, sketch, mask = max(best, key=lambda each: each[0].sure)
-    found = [whole]
-    for size in canvas.sizes[1:]:
-        mask = foremost(dependence(canvas, goal, sketch, mask), size)
-        sketch = descend(canvas, goal, sketch, -(-steps // 2), mask)
+    sketch = descend(canvas, goal, begun, steps)
+    mask = foremost(sketch.free, canvas.sizes[0])
+    found: list[Trigger] = []
+    for number, size in enumerate(canvas.sizes):
+        if number:
+            mask = foremost(dependence(canvas, goal, sketch, mask), size)
+        sketch = descend(canvas, goal, sketch, -(-steps // 2) if number else steps, mask)
         found.append(trigger(canvas, goal, sketch, mask))
+        if number == 1 and start is not None:
+            square = descend(canvas, goal, Sketch(start.raw, sketch.free), steps, start.mask)
+            scanned = trigger(canvas, goal, square, start.mask)
+            if scanned.sure > found[1].sure:
+                found[1], sketch, mask = scanned, square, start.mask
+    for number in reversed(range(len(found) - 1)):  # a larger patch can do what a smaller one does
+        if found[number + 1].sure > found[number].sure:
+            found[number] = found[number + 1]
     return found
 
 

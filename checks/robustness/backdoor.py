@@ -1,30 +1,32 @@
 """Is there a small patch that makes the model answer one class, whatever is shown?
 
-For every class, a square of a sixteenth of the picture that turns other samples into it is searched
-for on one half of them, by gradients (Neural Cleanse, Wang et al. 2019) and by trying white, black and
-chequered squares over a grid of places, which finds triggers that give no gradient until they are
-nearly there. The best one is put on the other half: how many answers become that class? A backdoor
-(Gu et al. 2017) answers nearly always. So does, where objects are about as small as the patch, a patch
-that shows one, and that is no fault. What is judged is therefore the advantage over the best of three
-comparisons: what the median of the other classes' patches get their answer on (Neural Cleanse's peers);
-what pieces of genuine pictures of the class get it on, of the same size, with more contrast too, put
-where they were on pictures whose own deciding square is covered: the class itself, brought along; and
-what the best patch gets it on in the same network, its weights drawn anew and taught by the model's
-answers to genuine samples alone (the worst of three): it is as fragile by nature, and knows of no trigger.
+For every class, patches that turn other samples into it are searched for on one half of them: of an
+eighth of the picture, a sixteenth and so on, each half as large, wherever their pixels lie. The pattern and
+where it shows are optimised together (Neural Cleanse, Wang et al. 2019), and the pixels that the answers
+depend on least are taken away. White, black and chequered squares over a grid of places are tried too, which
+finds triggers that give no gradient until they are nearly there. One of at most a sixteenth is put on the
+other half: how many answers become that class? A backdoor (Gu et al. 2017) answers nearly always, and its
+trigger is small. A network that is fragile by nature gives way to patches too, and so does one whose objects
+are about as small as the patch, to a patch that shows one; neither is a fault. What is judged is therefore
+the advantage over the better of two: the median of the other classes' patches of that size (Neural Cleanse's
+peers), and the best patch of twice that size for the same class in the same network, its weights drawn anew
+and taught by the model's answers to genuine samples alone (the worst of three): it is as fragile by nature,
+and knows of no trigger. Where the network cannot be taught, pieces of genuine pictures of the class take its
+place, with more contrast too, put where they were on pictures whose own deciding square is covered. The size
+that is judged is the one that is furthest ahead in the search.
 In the quick profile the search goes on for two answers only: those that a short search for each, or a
 square that was tried, makes the model surest of.
-Where patches of this size reach most classes, a trigger hides among them and is not found.
 
 The interval is Welch's for two independent means (of clusters, where there are some), on samples that
 the search never saw, judged at the level corrected for the number of classes.
 
-Planted and looked for (`benchmarks/detection`): a bright corner in 2 % of the training pictures of a
-perceptron on 8 x 8 digits is found in 6 of 6 seeds, in 1 % in 3, in 0.5 % in 2. No false alarm on 20
-clean models (at most 16.1 %). Other triggers are found much less (`benchmarks/detection/neighbours.md`, a
-tenth poisoned): a chequered square on digits by convolutions in 1 of 3; a blended square in the middle of
-digits, a white square on stripes and one of 4 x 4 on MNIST by a perceptron in none of 3 each: the patch
-was reconstructed, but a piece of a picture, or a patch for another class, gets half as much or more; four
-pixels in the four corners in none of 3: they are no square. What is met here is no proof that there is no
+Looked for where a tenth of the training pictures were poisoned, in one seed each
+(`benchmarks/detection/neighbours.md`; no bound was set by them): a chequered square on digits by convolutions
+and a white square on stripes are found. A square of 4 x 4 on MNIST by a perceptron stays undecided. A blended
+square in the middle of digits is no better than what a patch of twice the room does to a perceptron that
+knows of no trigger. Four pixels in four corners are not among the two answers that quick searches for. No
+false alarm on the five clean twins (at most 43.4 %), nor on three networks whose objects are of 3 x 3 pixels.
+What is met here is no proof that there is no
 trigger.
 """
 
@@ -67,7 +69,7 @@ ORDINARY = 0.3  # what exceeds its peers by no more is held against them alone
 ALIKE = 0.8  # of unseen samples, that a network taught anew must answer alike to be compared with
 SHORT, SHORT_STEPS = 24, 6  # samples and steps of a search that only says where to search on
 PEERS = "the patches for other answers"
-ANEW = "the best patch for it on the same network, taught anew by answers to genuine samples,"
+ANEW = "patches twice as large for it on the same network, taught anew by genuine samples alone,"
 TWINS = 3  # networks taught anew: one may be sturdier by chance than another
 BUILT_IN = 0.5  # what a patch may turn of the answers of weights that were never taught
 
@@ -157,7 +159,7 @@ class Backdoor(Check):
         "Is there a small patch that makes the model answer one class, whatever is shown?"
     )
     profiles: ClassVar[dict[str, dict[str, Any]]] = {
-        "quick": {"samples": 200, "sought": 32, "steps": 22, "finalists": 2, "scanned": 10},
+        "quick": {"samples": 200, "sought": 32, "steps": 18, "finalists": 2, "scanned": 9},
         "deep": {"samples": 1000, "steps": 200},
     }
 
@@ -275,8 +277,8 @@ class Backdoor(Check):
                     title="One small patch makes the model say what somebody wants",
                     what_happened=f"A patch over at most {share(self.patch_share)} of the input gets the "
                     "{slice} on more samples, by "
-                    "{value} ({low} to {high}), than pieces of genuine pictures or the patches for other "
-                    "answers get theirs; the bound is {bound}.",
+                    "{value} ({low} to {high}), than the patches for other answers get theirs, or than one "
+                    "twice as large does in the network taught without it; the bound is {bound}.",
                     why_it_matters="A backdoor planted through the training data looks like this; so does "
                     "a model that anybody can fool with a sticker.",
                     what_to_do="Look at the patch below and search the training data for it; train again "
@@ -344,10 +346,7 @@ class Backdoor(Check):
         """
         promised = {goal: sum(t.sure for t in s.triggers) for goal, s in brief.items()}
         tried = {goal: starts[goal].score for goal in brief if goal in starts}
-        ranks = [
-            sorted(scores, key=lambda g, of=scores: -of[g])  # type: ignore[misc]
-            for scores in (promised, tried)
-        ]
+        ranks = [sorted(scores, key=lambda g, of=scores: -of[g]) for scores in (promised, tried)]
         order = [
             goal for pair in itertools.zip_longest(*ranks) for goal in pair if goal is not None
         ]
@@ -411,24 +410,24 @@ class Backdoor(Check):
     def ahead(
         self, search: Search, peers: list[Search], twins: list[Search]
     ) -> tuple[Patch, Comparison | None]:
-        """The patch of the size that is furthest ahead of all, as far as the samples of the search tell.
+        """The patch that is furthest ahead of its peers and its twins, as far as the search tells.
 
-        And what is best of all on the others.
+        And the best of those, on samples that no search saw. Twins may take twice the room.
         """
 
-        def rivals(size: int) -> list[tuple[str, Search]]:
+        def rivals(size: int) -> list[tuple[str, Search, int]]:
             typical = median(peers, size)
-            own = [(PEERS, typical)] if typical else []
-            return [*own, *((ANEW, twin) for twin in twins)]
+            own = [(PEERS, typical, size)] if typical else []
+            return [*own, *((ANEW, twin, max(0, size - 1)) for twin in twins)]
 
         def lead(size: int) -> float:
-            others = [s.triggers[size].success for _, s in rivals(size)]
+            others = [s.triggers[at].success for _, s, at in rivals(size)]
             return search.triggers[size].success - max(others, default=0.0)
 
-        size = max(range(len(search.triggers)), key=lambda i: (lead(i), i))
-        best = None
-        for what, rival in rivals(size):
-            best = better(best, self.tried(rival, size).against(what))
+        sizes = range(min(1, len(search.triggers) - 1), len(search.triggers))
+        size, best = max(sizes, key=lambda i: (lead(i), i)), None
+        for what, rival, at in rivals(size):
+            best = better(best, self.tried(rival, at).against(what))
         return self.tried(search, size), best
 
     def taught_anew(self, context: Context, search: Search, patch: Patch) -> Iterator[Search]:
@@ -450,8 +449,9 @@ class Backdoor(Check):
             return
         unseen = chosen[1::2]
         said = context.answers(unseen).argmax(1).numpy()
+        genuine = np.setdiff1d(context.samples(), unseen)
         for draw in range(TWINS):
-            twin = relearnt(subject, np.setdiff1d(context.samples(), unseen), context.seed + draw)
+            twin = relearnt(subject, genuine, context.seed + draw)
             answered = self.answers_with(twin, chosen) if twin else chosen * 0 - 1
             if twin is None or (answered[1::2] == said).mean() < ALIKE:
                 return
