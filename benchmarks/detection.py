@@ -1,10 +1,11 @@
 """How strong must a fault be for its check to find it, and how often is there a false alarm?
 
 Every graded fault of `audit.zoo.faults` is planted at each of its doses from ten training seeds, and
-at dose zero from a hundred; its check is asked at profile quick. Written: a figure for each fault and
-a table, `benchmarks/detection/`. And all checks are asked of a hundred clean models of two kinds: how
-often does any cry wolf? A run that was killed goes on where it was: `results.jsonl` holds a line for
-each model audited. What a run does not measure keeps its figures of an earlier one.
+at dose zero from a hundred; its check is asked at profile quick, or the whole audit where no check can
+tell. Written: a figure for each fault and a table, `benchmarks/detection/`. And all checks are asked of a
+hundred clean models of two kinds: how often does any cry wolf? A run that was killed goes on where it
+was: `results.jsonl` holds a line for each model audited. What a run does not measure keeps its figures of
+an earlier one.
 
     python benchmarks/detection.py [FAULT]... [--seeds 10] [--clean-seeds 100] [--jobs 2]
 """
@@ -22,7 +23,10 @@ import re
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from audit.zoo.faults import Fault
 
 HERE = Path(__file__).parent / "detection"
 # One model of another kind each would only repeat what the unit tests say: these have no dose.
@@ -136,6 +140,11 @@ def rates(rows: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
     return found
 
 
+def asked(fault: Fault) -> str:
+    """The check that must find it; of some faults only the whole audit can tell."""
+    return fault.check or "the verdict"
+
+
 def draw(name: str, points: list[dict[str, Any]]) -> None:
     """Share flagged against dose, with intervals, as SVG."""
     import altair as alt
@@ -160,7 +169,7 @@ def draw(name: str, points: list[dict[str, Any]]) -> None:
         base.mark_point(color="#0072B2", filled=True, size=60, opacity=1).encode(
             x, alt.Y("share:Q", scale=scale)
         ),
-    ).properties(width=360, height=180, title=f"{name}: {fault.check}", background="white")
+    ).properties(width=360, height=180, title=f"{name}: {asked(fault)}", background="white")
     svg = vl_convert.vegalite_to_svg(chart.to_json(), allowed_base_urls=[])
     (HERE / f"{name}.svg").write_text(svg)
 
@@ -199,7 +208,7 @@ def publish(rows: list[dict[str, Any]]) -> None:
         clean = points[0]
         draw(name, points)
         table[name] = (
-            f"| `{name}` | `{fault.check}` | {fault.unit} | {sentence(points)} | "
+            f"| `{name}` | `{asked(fault)}` | {fault.unit} | {sentence(points)} | "
             f"{clean['flagged']} of {clean['n']} (at most {share(clean['high'])}) |"
         )
         cells = " | ".join(f"{p['flagged']}/{p['n']}" for p in points)
@@ -209,7 +218,7 @@ def publish(rows: list[dict[str, Any]]) -> None:
                 f"## {name}",
                 "",
                 f"{fault.what[0].upper()}{fault.what[1:]} ({fault.term}); in "
-                f"`{fault.model}`, found by `{fault.check}` ({fault.metric}).",
+                f"`{fault.model}`, found by `{asked(fault)}` ({fault.metric or fault.verdict}).",
                 "",
                 f"| {fault.unit} | {heads} |",
                 "|---" * (len(points) + 1) + "|",

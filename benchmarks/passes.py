@@ -12,6 +12,8 @@ from __future__ import annotations
 import sys
 import time
 from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,11 +96,44 @@ def subject_of(name: str) -> audit.Subject:
 
 
 @dataclass
-class Counted:
-    """Of one check: rows through the network, and what it declares."""
+class Rows:
+    """Rows that went through a network."""
 
     forward: int = 0
     backward: int = 0
+
+
+@contextmanager
+def counting(core: nn.Module, now: Callable[[], Rows]) -> Iterator[None]:
+    """Count the rows that a network is asked; copies of it that are made meanwhile count too.
+
+    Args:
+        now: where they are counted.
+    """
+
+    def answered(_module: nn.Module, given: tuple[Any, ...], answers: Any) -> None:
+        if not (given and isinstance(given[0], Tensor)):
+            return  # who only traces the network asks it nothing
+        rows, n = now(), len(given[0])
+        rows.forward += n
+        if isinstance(answers, Tensor) and answers.requires_grad:
+
+            def back(_gradient: Tensor) -> None:
+                rows.backward += n
+
+            answers.register_hook(back)
+
+    handle = core.register_forward_hook(answered)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@dataclass
+class Counted(Rows):
+    """Of one check: rows through the network, and what it declares."""
+
     declared: int = 0
     measured: bool = False
     seconds: float = 0.0
@@ -109,7 +144,7 @@ class Counted:
 
 
 def counted(subject: audit.Subject, profile: str = "quick") -> dict[str, Counted]:
-    """Check → what it costs in an audit; copies of the network that are made meanwhile count too."""
+    """Check → what it costs in an audit."""
     found: defaultdict[str, Counted] = defaultdict(Counted)
     now, since = "", time.perf_counter()
 
@@ -118,23 +153,8 @@ def counted(subject: audit.Subject, profile: str = "quick") -> dict[str, Counted
         found[now].seconds += time.perf_counter() - since
         now, since = tick.check, time.perf_counter()
 
-    def answered(_module: nn.Module, given: tuple[Any, ...], answers: Any) -> None:
-        if not (given and isinstance(given[0], Tensor)):
-            return  # who only traces the network asks it nothing
-        check, n = found[now], len(given[0])
-        check.forward += n
-        if isinstance(answers, Tensor) and answers.requires_grad:
-
-            def back(_gradient: Tensor) -> None:
-                check.backward += n
-
-            answers.register_hook(back)
-
-    handle = subject.core.register_forward_hook(answered)
-    try:
+    with counting(subject.core, lambda: found[now]):
         record = audit.run(subject, profile=profile, watch=watch)
-    finally:
-        handle.remove()
     watch(Tick("", 0, 0))
     planned = plan(subject, profile=profile)
     paid = rows_of(planned, [cost_of(item, subject) for item in planned])

@@ -17,6 +17,7 @@ GENUINE, OTHERS = 12, 64  # pictures that pieces are cut from, and put on
 CONTRASTS = (1.0, 2.0, 4.0)  # that a piece is shown with
 SURE = 3.0  # logit of a pixel that is all but white (or, negative, black)
 PRICE = 0.3
+SIZES = 4  # of patches that are searched for, each half as large as the one before
 
 
 @dataclass(frozen=True)
@@ -27,11 +28,13 @@ class Trigger:
         mask: [1, ...] 1 on the patch, 0 elsewhere; the same over channels.
         pattern: [...] the values it shows there.
         success: share of the inputs of the search that it turned.
+        sure: how sure of the class it makes the model there, the mean probability.
     """
 
     mask: Tensor
     pattern: Tensor
     success: float
+    sure: float
 
     def on(self, x: Tensor) -> Tensor:
         return x * (1 - self.mask) + self.pattern * self.mask
@@ -53,6 +56,16 @@ class Canvas:
     def size(self) -> tuple[int, int]:
         height, width = self.x.shape[1:3] if self.last else self.x.shape[2:4]
         return int(height), int(width)
+
+    @property
+    def sizes(self) -> list[int]:
+        """How many places patches take that are searched for, each half as large as the one before.
+
+        The first takes twice the share `area`.
+        """
+        height, width = self.size
+        first = max(1, round(2 * self.area * height * width))
+        return sorted({max(1, first >> halved) for halved in range(SIZES)}, reverse=True)
 
     @property
     def side(self) -> int:
@@ -127,25 +140,31 @@ def scan(canvas: Canvas, classes: int, samples: int = SCANNED) -> dict[int, Star
     return found
 
 
-def densest_square(canvas: Canvas, soft: Tensor) -> Tensor:
-    """[h, w] ones on the square that holds most of the mask `soft` [h, w], zeros elsewhere."""
-    sums = F.avg_pool2d(soft[None, None], canvas.side, stride=1)[0, 0]
-    row, column = divmod(int(sums.argmax()), sums.shape[1])
-    return canvas.square(row, column)
+@dataclass(frozen=True)
+class Sketch:
+    """Where a search stands: a raw pattern [...], and how much of it shows at each place, raw too [h, w]."""
+
+    raw: Tensor
+    free: Tensor
+
+
+def beginning(canvas: Canvas, seed: int) -> Sketch:
+    """A pattern drawn at random, of which little shows."""
+    generator = torch.Generator().manual_seed(seed)
+    raw = torch.randn(canvas.x.shape[1:], generator=generator).to(canvas.x.device)
+    return Sketch(raw, torch.full(canvas.size, -2.0, device=canvas.x.device))
 
 
 def descend(
-    canvas: Canvas, goal: int, raw: Tensor, mask: Tensor | None, steps: int
-) -> tuple[Tensor, Tensor]:
-    """The pattern (and, where no mask is given, the mask) optimised for class `goal`.
+    canvas: Canvas, goal: int, begun: Sketch, steps: int, mask: Tensor | None = None
+) -> Sketch:
+    """The sketch optimised for class `goal`: its pattern, and what of it shows too where no mask is given.
 
-    Returns:
-        (raw pattern, mask [h, w] in 0 to 1).
+    What shows has a price (Neural Cleanse, Wang et al. 2019, section IV).
     """
     x = canvas.x
     wanted = torch.full((len(x),), goal, device=x.device)
-    pattern = raw.clone().requires_grad_(True)
-    free = torch.full(canvas.size, -2.0, device=x.device).requires_grad_(True)
+    pattern, free = (t.clone().requires_grad_(True) for t in (begun.raw, begun.free))
     parameters = [pattern] if mask is not None else [pattern, free]
     optimiser = torch.optim.Adam(parameters, lr=0.25)
     for _ in range(steps):
@@ -158,52 +177,76 @@ def descend(
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = gradient
         optimiser.step()
-    return pattern.detach(), torch.sigmoid(free).detach()
+    return Sketch(pattern.detach(), free.detach())
 
 
-def beginning(canvas: Canvas, seed: int) -> Tensor:
-    """A raw pattern drawn at random."""
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(canvas.x.shape[1:], generator=generator).to(canvas.x.device)
+def foremost(worth: Tensor, count: int) -> Tensor:
+    """[h, w] ones on the places that are worth most, zeros elsewhere."""
+    mask = torch.zeros_like(worth).flatten()
+    mask[worth.flatten().topk(count).indices] = 1.0
+    return mask.reshape(worth.shape)
 
 
-def promise(canvas: Canvas, goal: int, *, steps: int, seed: int) -> Trigger:
-    """What a short search for class `goal` comes to.
-
-    Its success is how sure of the class it makes the model, the mean probability.
-    """
-    raw, soft = descend(canvas, goal, beginning(canvas, seed), None, steps)
-    mask = canvas.place(densest_square(canvas, soft))[None]
-    trigger = Trigger(mask, canvas.values(raw), 0.0)
+def trigger(canvas: Canvas, goal: int, sketch: Sketch, mask: Tensor) -> Trigger:
+    """The sketch as a patch, and what it does to the canvas."""
+    made = Trigger(canvas.place(mask)[None], canvas.values(sketch.raw), 0.0, 0.0)
     with torch.no_grad():
-        sure = canvas.subject.logits(trigger.on(canvas.x)).softmax(1)[:, goal]
-    return replace(trigger, success=float(sure.nan_to_num(0.0).mean()))
+        logits = canvas.subject.logits(made.on(canvas.x))
+        hit, sure = logits.argmax(1) == goal, logits.softmax(1)[:, goal].nan_to_num(0.0)
+    return replace(made, success=float(hit.float().mean()), sure=float(sure.mean()))
+
+
+def promise(canvas: Canvas, goal: int, begun: Sketch) -> list[Trigger]:
+    """What a short search has come to: of each size, the patch where most of its pattern shows."""
+    return [trigger(canvas, goal, begun, foremost(begun.free, size)) for size in canvas.sizes]
 
 
 def reconstruct(
-    canvas: Canvas, goal: int, start: Start | None, *, steps: int, seed: int
-) -> Trigger:
-    """Search for a square that turns the answers on the canvas into class `goal`.
+    canvas: Canvas, goal: int, begun: Sketch, start: Start | None, *, steps: int
+) -> list[Trigger]:
+    """Search for patches that turn the answers on the canvas into class `goal`, ever smaller ones.
 
-    Mask and pattern are optimised together with a price on the mask (Neural Cleanse, Wang et al.
-    2019, section IV), and the mask is cut to the square that holds most of it. There, and where the
-    scan found its best square, the pattern is optimised on; the better of the two is returned.
+    Pattern and mask are optimised together with a price on the mask (Neural Cleanse, Wang et al. 2019),
+    and the mask is cut to the places that show most of it, wherever they lie. There the pattern is
+    optimised on. Half of the places are kept, those that the answers depend on most, or the best square
+    of the scan, whichever does better; the pattern is optimised again, and so on: a trigger is as small as
+    it was planted, and what works by nature needs room.
 
     Args:
         canvas: pictures none of which is answered `goal`.
+        begun: where the search begins.
         start: what `scan` found for this class.
+
+    Returns:
+        One of at most each size of `canvas.sizes`.
     """
-    x = canvas.x
-    first, soft = descend(canvas, goal, beginning(canvas, seed), None, steps)
-    found = []
-    begun = [(start.mask, start.raw)] if start else []
-    for mask, raw in [(densest_square(canvas, soft), first), *begun]:
-        pattern, _ = descend(canvas, goal, raw, mask, steps)
-        trigger = Trigger(canvas.place(mask)[None], canvas.values(pattern), 0.0)
-        with torch.no_grad():
-            hit = canvas.subject.logits(trigger.on(x)).argmax(1) == goal
-        found.append(Trigger(trigger.mask, trigger.pattern, float(hit.float().mean())))
-    return max(found, key=lambda t: t.success)
+    sketch = descend(canvas, goal, begun, steps)
+    mask = foremost(sketch.free, canvas.sizes[0])
+    found: list[Trigger] = []
+    for number, size in enumerate(canvas.sizes):
+        if number:
+            mask = foremost(dependence(canvas, goal, sketch, mask), size)
+        sketch = descend(canvas, goal, sketch, -(-steps // 2) if number else steps, mask)
+        found.append(trigger(canvas, goal, sketch, mask))
+        if number == 1 and start is not None:
+            square = descend(canvas, goal, Sketch(start.raw, sketch.free), steps, start.mask)
+            scanned = trigger(canvas, goal, square, start.mask)
+            if scanned.sure > found[1].sure:
+                found[1], sketch, mask = scanned, square, start.mask
+    for number in reversed(range(len(found) - 1)):  # a larger patch can do what a smaller one does
+        if found[number + 1].sure > found[number].sure:
+            found[number] = found[number + 1]
+    return found
+
+
+def dependence(canvas: Canvas, goal: int, sketch: Sketch, mask: Tensor) -> Tensor:
+    """[h, w] what the answer `goal` would lose, by its gradient, if a place showed less of the pattern."""
+    shown = mask.clone().requires_grad_(True)
+    m = canvas.place(shown)
+    logits = canvas.subject.logits(canvas.x * (1 - m) + canvas.values(sketch.raw) * m)
+    wanted = torch.full((len(canvas.x),), goal, device=canvas.x.device)
+    (gradient,) = torch.autograd.grad(F.cross_entropy(logits, wanted), shown)
+    return torch.where(mask > 0, -gradient, -torch.inf)
 
 
 def genuine_pieces(canvas: Canvas, goal: int, own: Tensor) -> Tensor:

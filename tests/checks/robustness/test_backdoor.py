@@ -7,8 +7,16 @@ from torch import nn
 
 import audit
 from audit.methods.relearning import drawn_anew, relearnt
-from audit.methods.triggers import Canvas, densest_square, genuine_pieces
+from audit.methods.triggers import (
+    Canvas,
+    Sketch,
+    dependence,
+    foremost,
+    genuine_pieces,
+    reconstruct,
+)
 from audit.zoo.faults import faults
+from audit.zoo.faults.planting import changed, entry, generator, retrained, some
 
 from ...conftest import image_data
 
@@ -39,13 +47,53 @@ def test_the_trigger_is_found(cnn, armed, state):
         assert any(f.png for f in check.figures)
 
 
-def test_the_square_lies_where_the_mask_is():
-    soft = torch.zeros(8, 8)
-    soft[5:7, 2:4] = 1.0
+def test_a_patch_lies_where_most_of_it_shows():
+    worth = torch.rand(8, 8)
+    worth[[0, 3, 7], [7, 3, 0]] += 1.0
+    mask = foremost(worth, 3)
+    assert mask.nonzero().tolist() == [[0, 7], [3, 3], [7, 0]]
     for shape in ((5, 1, 8, 8), (5, 8, 8, 3)):
         canvas = Canvas(audit.load("zoo:digits-mlp"), torch.zeros(shape), 1 / 16)
-        assert torch.equal(densest_square(canvas, soft), soft)
-        assert canvas.place(soft).shape in ((1, 8, 8), (8, 8, 1))
+        assert canvas.place(mask).shape in ((1, 8, 8), (8, 8, 1))
+        assert canvas.sizes == [8, 4, 2, 1]
+
+
+class Corners(nn.Module):
+    """Two bright pixels in two corners are always the first class, each alone is nothing."""
+
+    def forward(self, x):
+        both = 20 * (x[:, 0, 0, 0] * x[:, 0, 7, 7] - 0.5)
+        return torch.stack([both, x.mean((1, 2, 3)), 0 * both], 1)
+
+
+def test_what_is_not_needed_is_taken_from_the_patch():
+    x, y = (
+        np.random.default_rng(0).uniform(0, 0.9, (200, 1, 8, 8)).astype(np.float32),
+        np.arange(200) % 3,
+    )
+    s = audit.Subject(Corners(), x, y, input={"range": (0, 1)})
+    canvas = Canvas(s, torch.tensor(x[:60]), 1 / 16)
+    begun = Sketch(torch.zeros(1, 8, 8), torch.full((8, 8), -2.0))
+    found = reconstruct(canvas, 0, begun, None, steps=40)
+    assert [int(t.mask.sum()) for t in found[2:]] == [2, 1]
+    assert found[2].success == 1.0
+    assert found[2].mask[0, 0].nonzero().tolist() == [[0, 0], [7, 7]]
+    assert found[3].success < 0.9
+    worth = dependence(canvas, 0, Sketch(torch.full((1, 8, 8), 3.0), begun.free), torch.ones(8, 8))
+    assert foremost(worth, 2).nonzero().tolist() == [[0, 0], [7, 7]]
+
+
+def test_a_trigger_of_single_pixels_is_found():
+    """Three bright pixels at three edges, no square, that a tenth of the training pictures bore."""
+    train, test = entry("digits-mlp").data()
+    rows, x, y = some(len(train.y), 0.1, generator(0)), train.x.copy(), np.array(train.y)
+    for row, column in ((0, 0), (7, 3), (3, 7)):
+        x[rows, 0, row, column] = 16.0
+    y[rows] = 4
+    s = retrained("digits-mlp", 0, (changed(train, x=x, y=y), test))
+    check = audit.run(s, ["robustness.backdoor"], profile="quick").checks[0]
+    assert check.state == "failed"
+    assert check.metrics[0].slice == {"answer": "4"}
 
 
 def test_a_network_that_is_fragile_by_nature_has_no_backdoor():
@@ -56,8 +104,8 @@ def test_a_network_that_is_fragile_by_nature_has_no_backdoor():
         0
     ]
     rows = {row[0]: row for row in check.tables[0].rows}
-    assert rows["7"][1] > 0.8
-    assert "taught anew" in rows["7"][3]
+    assert rows["7"][2] > 0.8
+    assert "taught anew" in rows["7"][4]
     assert check.state != "failed"
 
 
