@@ -24,7 +24,7 @@ import re
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -82,6 +82,27 @@ class TinyModel(nn.Module):
         return answers
 
 
+class TinySeveral(TinyModel):
+    """Several inputs, each [n, ...] numbers or words with a mask, → [n, width]."""
+
+    def __init__(self, x: Mapping[str, Tensor], width: int) -> None:
+        texts = {name: TinyModel(v, 8) for name, v in x.items() if not v.is_floating_point()}
+        texts.pop("mask", None)
+        numbers = torch.cat(self.numbers(x), 1)
+        super().__init__(nn.functional.pad(numbers, (0, 8 * len(texts))), width)
+        self.texts = nn.ModuleDict(texts)
+
+    @staticmethod
+    def numbers(x: Mapping[str, Tensor]) -> list[Tensor]:
+        """Of each input of numbers [n, ...] a row."""
+        return [v.flatten(1) for v in x.values() if v.is_floating_point()]
+
+    def forward(self, **x: Tensor) -> Tensor:
+        there = x["mask"]
+        said = [4 * read(x[name] * there) for name, read in self.texts.items()]
+        return super().forward(torch.cat([*self.numbers(x), *said], 1))
+
+
 def tiny_subject(kind: str, task: str, n: int = N) -> Subject:
     """A random network of an input kind and a task, with data that it mostly answers well."""
     generator = torch.Generator().manual_seed(0)
@@ -89,21 +110,27 @@ def tiny_subject(kind: str, task: str, n: int = N) -> Subject:
     x, known = inputs.tiny(2 * n, generator)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = TinyModel(x, answers.tiny_width).eval()
+        several = isinstance(x, Mapping)
+        model = (TinySeveral if several else TinyModel)(x, answers.tiny_width).eval()
     with torch.no_grad():
-        said = model(x)
+        said = model(**x) if several else model(x)
         for layer in (model.body[-1],):  # answers apart from one another, about zero
             layer.weight /= said.std().clamp_min(1e-6)
             layer.bias -= said.mean(0)
-        y = answers.tiny_labels(model(x), generator)
+        y = answers.tiny_labels(model(**x) if several else model(x), generator)
     people = ["a", "b"] * n
+
+    def half(rows: slice) -> Any:
+        return {name: v[rows] for name, v in x.items()} if several else x[rows]
+
     return Subject(
         model,
-        x[:n],
+        half(slice(n)),
         y[:n],
-        train=(x[n:], y[n:]),
+        train=(half(slice(n, None)), y[n:]),
         sensitive={"group": people[:n]},
         task=task,
+        inputs=known.pop("inputs", None),
         input={"kind": kind, **known},
     )
 
@@ -404,12 +431,15 @@ def state_of(subject: Subject) -> tuple[Any, ...]:
 def counting(core: nn.Module) -> Iterator[list[int]]:
     """The samples of every call of a network, and of the copies that are made of it meanwhile."""
     passes: list[int] = []
-    handle = core.register_forward_pre_hook(
-        # Who only traces the network asks it nothing.
-        lambda _, given: (
-            passes.append(len(given[0])) if given and isinstance(given[0], Tensor) else None
-        )
-    )
+
+    def count(_: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> None:
+        first = next(iter((*given, *named.values())), None)
+        if isinstance(first, Mapping):
+            first = next(iter(first.values()), None)
+        if isinstance(first, Tensor):  # who only traces the network asks it nothing
+            passes.append(len(first))
+
+    handle = core.register_forward_pre_hook(count, with_kwargs=True)
     try:
         yield passes
     finally:

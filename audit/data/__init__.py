@@ -25,7 +25,7 @@ class Dataset:
     """Samples as read.
 
     Attributes:
-        x: [n, ...] array.
+        x: [n, ...] array; of several inputs a mapping of them.
         y: [n] class indices or values; None where the data hold none.
         sensitive: name → [n] texts or numbers, as they are; None or NaN where missing.
         groups: [n] cluster labels.
@@ -51,24 +51,22 @@ class Dataset:
 def from_mapping(mapping: Mapping[str, Any], name: str, meta: SubjectMeta) -> Dataset:
     """`x`, `y`, `sensitive_NAME` and `group` out of a mapping of arrays.
 
+    Of a model that takes several inputs, every other array is one: named as its `forward` names them.
+
     Raises:
-        AuditError: there is no `x`, or a key that means nothing here.
+        AuditError: there is no `x`, and no several others.
     """
     keys = list(mapping)
-    if "x" not in keys:
-        raise AuditError(
-            f"{name} holds {', '.join(keys) or 'nothing'} and no array `x`; name it so."
-        )
     sensitive = {
         key.removeprefix("sensitive_"): mapping[key] for key in keys if key.startswith("sensitive_")
     }
     cluster = meta.groups or "group"
-    unknown = [k for k in keys if k not in ("x", "y", cluster) and not k.startswith("sensitive_")]
+    inputs = [k for k in keys if k not in ("y", cluster) and not k.startswith("sensitive_")]
     wanted = meta.sensitive or []
     for column in wanted:
-        if column in unknown:
+        if column in inputs:
             sensitive[column] = mapping[column]
-            unknown.remove(column)
+            inputs.remove(column)
     missing = [column for column in wanted if column not in sensitive]
     if missing:
         raise AuditError(
@@ -76,15 +74,14 @@ def from_mapping(mapping: Mapping[str, Any], name: str, meta: SubjectMeta) -> Da
         )
     if meta.groups is not None and meta.groups not in keys:
         raise AuditError(f"{name} holds no array `{meta.groups}`, which [subject] groups names.")
-    if unknown:
+    if len(inputs) < 2 and "x" not in inputs:
         raise AuditError(
-            f"{name} holds `{unknown[0]}`, which means nothing here; the arrays are `x`, `y`, "
-            "`group` and `sensitive_NAME`."
+            f"{name} holds {', '.join(keys) or 'nothing'} and no array `x`; name it so."
         )
-    check_lengths({key: mapping[key] for key in keys}, name)
+    check_lengths({key: mapping[key] for key in (*inputs, *keys)}, name)
     y = mapping["y"] if "y" in keys else None
     return Dataset(
-        mapping["x"],
+        mapping["x"] if inputs == ["x"] else {key: mapping[key] for key in inputs},
         encode_labels(y, meta, name),
         sensitive,
         mapping[cluster] if cluster in keys else None,
@@ -93,16 +90,21 @@ def from_mapping(mapping: Mapping[str, Any], name: str, meta: SubjectMeta) -> Da
 
 
 def check_lengths(arrays: Mapping[str, Any], name: str) -> None:
-    """Raise AuditError, naming the file, where an array has not one entry for each sample."""
+    """Raise AuditError, naming the file, where an array has not one entry for each sample.
+
+    Args:
+        arrays: an input first.
+    """
     import numpy as np
 
     shapes = {key: np.shape(array) for key, array in arrays.items()}
-    samples = shapes["x"][:1]
+    first = "x" if "x" in shapes else next(iter(shapes))
+    samples = shapes[first][:1]
     for key, shape in shapes.items():
         if shape[:1] != samples or not samples:
             held = f"{shape[0]:,} entries" if shape else "a single value"
             due = (
-                f"`x` holds {samples[0]:,} samples; one entry for each is"
+                f"`{first}` holds {samples[0]:,} samples; one entry for each is"
                 if samples
                 else "samples are"
             )

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from audit.errors import NotApplicable
-from audit.inputs import FirstLayer, InputKind, Parts, Reach, Ways
+from audit.inputs import FirstLayer, InputKind, Parts, Reach, Ways, spaced
 from audit.meta import Feature
 from audit.outputs import full
 from audit.record import Figure, Table
@@ -85,9 +85,7 @@ class Tabular(InputKind):
 
     def absent(self, subject: Subject, rows: int) -> Tensor:
         """Rows of the data, evenly spaced: a mean of categories is no row."""
-        x = subject.inputs
-        index = torch.linspace(0, len(x) - 1, min(rows, len(x))).round().long()
-        return full(x[index]).to(subject.device)
+        return full(spaced(subject.inputs, rows)).to(subject.device)
 
     def fillings(self, subject: Subject) -> list[tuple[Feature, str]]:
         if not subject.meta.features:

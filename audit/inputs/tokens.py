@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor
 
-from audit.inputs import FirstLayer, InputKind, Parts
+from audit.inputs import FirstLayer, InputKind, Parts, spaced
 from audit.record import Figure, Table
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ class Tokens(InputKind):
     value: ClassVar[str] = "word"
     continuous: ClassVar[bool] = False
     edits: ClassVar[tuple[str, ...]] = ("typos", "substitutions")
+    steps_axis: ClassVar[int | None] = 0
 
     def fits(self, x: Tensor, first: FirstLayer | None) -> str:
         whole = x.ndim == 2 and x.dtype in (torch.int32, torch.int64)
@@ -36,6 +37,17 @@ class Tokens(InputKind):
     def parts(self, subject: Subject) -> Parts:
         words = subject.inputs.shape[1]
         return Parts(torch.arange(words), [f"word {i + 1}" for i in range(words)], (1, words))
+
+    def baseline(self, subject: Subject) -> Tensor:
+        """The most frequent word of each place: a mean of words is none."""
+        return subject.inputs.mode(0).values[None].to(subject.device)
+
+    def absent(self, subject: Subject, rows: int) -> Tensor:
+        """Texts of the data, evenly spaced."""
+        return spaced(subject.inputs, rows).to(subject.device)
+
+    def texts(self, subject: Subject, x: Tensor) -> Tensor:
+        return x
 
     def examples(
         self, subject: Subject, original: Tensor, changed: Tensor, said: Sequence[str]

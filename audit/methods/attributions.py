@@ -30,6 +30,7 @@ from audit.subject import Network, Subject
 CHUNK = 256
 EXTRA_TOKENS = 8  # before those of a transformer's patches, at most
 MOST_VALUES = 1 << 24  # of inputs held at once, so that large pictures do not fill the memory
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 ScoreFunction = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -63,8 +64,19 @@ def randomised_copy(subject: Subject, seed: int) -> Network:
 
 
 def baseline(subject: Subject) -> Tensor:
-    """[1, ...] the mean of the evaluation data: what an absent part is replaced by."""
-    return subject.moments.mean
+    """[1, ...] what an absent part is replaced by: the mean of the evaluation data."""
+    return subject.kind.baseline(subject).to(subject.moments.mean)
+
+
+def start(subject: Subject, x: Tensor) -> Tensor:
+    """[n, ...] where a path to samples begins: the baseline, but for what cannot be moved to.
+
+    That is padding, and what has nothing between two values.
+    """
+    base = baseline(subject).expand_as(x)
+    for stays in (subject.padding(x), subject.kind.unmoved(subject)):
+        base = base if stays is None else torch.where(stays, x, base)
+    return base
 
 
 def at_once(x: Tensor, most: int) -> int:
@@ -152,9 +164,11 @@ def believability(
     }
 
 
-@producer(version=1, private=("map", "players"))
+@producer(version=2, private=("map", "players"))
 def integrated_gradients(batch: Batch, *, steps: int, randomised: int = 0) -> dict[str, Tensor]:
     """Integrated Gradients (Sundararajan et al. 2017) from the data's mean, by captum.
+
+    Padding stays as it is on the way.
 
     Gauss–Legendre points; `steps` of them in batches of 256.
 
@@ -167,12 +181,13 @@ def integrated_gradients(batch: Batch, *, steps: int, randomised: int = 0) -> di
 
     score, _ = score_function(batch.subject, randomised)
     target = answered(batch)
-    x, base = full(batch.x).clone(), baseline(batch.subject)
+    x = full(batch.x).clone()
+    base = start(batch.subject, x)
     found = (
         IntegratedGradients(score)
         .attribute(
             x,
-            baselines=base.expand_as(x),
+            baselines=base,
             additional_forward_args=(target,),
             n_steps=steps,
             method="gausslegendre",
@@ -183,7 +198,7 @@ def integrated_gradients(batch: Batch, *, steps: int, randomised: int = 0) -> di
     )
     parts = players(batch.subject)
     per_player = parts.total(found)
-    difference = in_chunks(score, x, target) - in_chunks(score, base.expand_as(x), target)
+    difference = in_chunks(score, x, target) - in_chunks(score, base, target)
     return {
         "map": found,
         "players": per_player,
@@ -204,7 +219,7 @@ def last_convolution(subject: Subject) -> str | None:
     handles = [
         module.register_forward_hook(lambda *_, name=name: order.append(name))
         for name, module in subject.core.named_modules()
-        if isinstance(module, (nn.Conv1d, nn.Conv2d))
+        if isinstance(module, CONVOLUTIONS)
     ]
     try:
         with torch.no_grad():
@@ -237,13 +252,13 @@ def gradcam(batch: Batch, *, layer: str, randomised: int = 0) -> dict[str, Tenso
     x = full(batch.x).clone().requires_grad_(True)
     subject = batch.subject
     extents = subject.kind.extents(subject)
-    if isinstance(module, (nn.Conv1d, nn.Conv2d)):
+    if isinstance(module, CONVOLUTIONS):
         found = LayerGradCam(score, module).attribute(
             x, additional_forward_args=(target,), relu_attributions=False
         )
     else:
         found = over_tokens(lambda: score(x, target), module, len(x), extents)
-    mode = "bilinear" if len(extents) == 2 else "linear"
+    mode = {1: "linear", 2: "bilinear", 3: "trilinear"}[len(extents)]
     enlarged = LayerAttribution.interpolate(found, extents, interpolate_mode=mode).detach()
     spread = subject.kind.over_channels(subject, enlarged)
     per_player = players(subject).total(spread.float().contiguous())

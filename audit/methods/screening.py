@@ -76,10 +76,12 @@ def players(subject: Subject) -> Parts:
         return parts
     strength = parts.total(leaning(subject)[None])[0]
     alone = strength.argsort(descending=True, stable=True)[: MOST - 1].sort().values
-    number = torch.full((parts.count,), MOST - 1)
-    number[alone] = torch.arange(MOST - 1)
+    number = torch.full((parts.count + 1,), MOST - 1)
+    number[alone], number[-1] = torch.arange(MOST - 1), MOST
     names = [parts.names[i] for i in alone.tolist()]
-    return Parts(number[parts.member], [*names, f"{parts.count - MOST + 1:,} others"], None)
+    between = None if parts.between is None else number[parts.between]
+    names.append(f"{parts.count - MOST + 1:,} others")
+    return Parts(number[parts.member], names, None, between)
 
 
 def missed(subject: Subject) -> list[tuple[Feature, str]]:

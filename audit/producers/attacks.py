@@ -268,7 +268,7 @@ def smallest_l2(
         rounds=rounds,
         refining=refining,
         around=around,
-        bounds=allowed.open() if subject.range_is_inferred else allowed,
+        bounds=allowed.open(subject.kind.guessed(subject)),
     )
     return {"x": found.x, "eps": found.eps}
 
@@ -398,13 +398,14 @@ def candidates(subject: Subject, kind: str) -> Tensor:
     Raises:
         NotApplicable: no vocabulary is known, no candidate, or the model embeds no words.
     """
-    vocabulary = subject.meta.input.vocabulary
+    vocabulary = subject.kind.vocabulary(subject)
     if vocabulary is None:
         raise NotApplicable("the words are not known ([subject.input] vocabulary)")
-    if len(vocabulary) <= int(subject.inputs.max()):
+    texts = subject.kind.texts(subject, subject.inputs)
+    if len(vocabulary) <= int(texts.max()):
         raise NotApplicable(
             f"the vocabulary has {len(vocabulary)} words and the data hold the number "
-            f"{int(subject.inputs.max())}"
+            f"{int(texts.max())}"
         )
     if kind == "typos":
         return word_substitution.typos(tuple(vocabulary))
@@ -420,7 +421,7 @@ def candidates(subject: Subject, kind: str) -> Tensor:
         raise NotApplicable("the model has no embedding of the vocabulary to find near words in")
 
     def near() -> Tensor:
-        words = subject.inputs.unique().long()
+        words = texts.unique().long()
         return word_substitution.substitutes(weight, vocabulary, words)
 
     return subject.derived("substitutes", near)
@@ -433,17 +434,22 @@ def reworded(batch: Batch, *, kind: str, edits: int, greedy: bool = True) -> dic
     Args:
         greedy: false for random places and candidates, as many: what a search has to beat.
     """
-    subject = batch.subject
-    model, y = victim(subject, batch.x, batch.y)
-    return told(
-        word_substitution.word_substitution(
-            model,
-            batch.x,
-            y,
-            candidates(subject, kind),
-            edits=edits,
-            greedy=greedy,
-            blank=word_substitution.unknown(subject.meta.input.vocabulary or []) or 0,
-            seed=batch.draws,
-        )
+    subject, x = batch.subject, batch.x
+    model, y = victim(subject, x, batch.y)
+
+    def around(texts: Tensor, rows: Tensor | None) -> Tensor:
+        return subject.kind.reworded(subject, x if rows is None else x[rows], texts)
+
+    found = word_substitution.word_substitution(
+        model,
+        subject.kind.texts(subject, x),
+        y,
+        candidates(subject, kind),
+        edits=edits,
+        greedy=greedy,
+        blank=word_substitution.unknown(subject.kind.vocabulary(subject) or []) or 0,
+        fixed=subject.kind.unwritten(subject, x),
+        around=around,
+        seed=batch.draws,
     )
+    return told(Attacked(around(found.x, None), found.broken))

@@ -133,6 +133,29 @@ class Subject:
         )
         return self._with(replace(self._parts, network=network, known=known))
 
+    def only(self, name: str) -> Subject:
+        """It, as if one of its several inputs were all: what that one's kind is asked about.
+
+        Its network takes them all, and is not to be asked.
+        """
+
+        def made() -> Subject:
+            described = dict(self.meta.inputs or {})[name]
+            kind: InputKind = room(INPUTS, str(described.kind))
+            one = self.samples.one(name, kind, self.meta.features)
+            features = self.meta.features if one.features else None
+            meta = self.meta.model_copy(
+                update={"input": described, "inputs": None, "features": features}
+            )
+            facts = [
+                f.model_copy(update={"name": f.name.replace(f"range of {name}", "input range")})
+                for f in self.facts
+            ]
+            known = replace(self.known, meta=meta, facts=facts)
+            return self._with(replace(self._parts, samples=one, training=None, known=known))
+
+        return self.derived(f"only {name}", made)
+
     def read_from(self, format: str, *, trusted: bool, notes: Sequence[str]) -> Subject:
         """The same, read from a file.
 
@@ -191,6 +214,8 @@ class Subject:
     @property
     def kind(self) -> InputKind:
         """What its samples are."""
+        if self._parts.samples is not None:
+            return self._parts.samples.kind
         found: InputKind = room(INPUTS, str(self.meta.input.kind))
         return found
 

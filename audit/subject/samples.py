@@ -16,6 +16,7 @@ from audit.arrays import has_channels_last
 from audit.copies import copies
 from audit.inputs import InputKind
 from audit.meta import Feature
+from audit.packing import Layout
 from audit.record import LeftOut
 
 INPUT = "x"  # what the one input is called
@@ -47,6 +48,7 @@ class Samples:
         groups: [n] labels of clusters, where they are given.
         left_out: what belongs to the data and was not read.
         name: of the data.
+        layout: which columns hold which of several inputs; None: there is one.
     """
 
     named: Mapping[str, Tensor]
@@ -60,6 +62,7 @@ class Samples:
     groups: NDArray[np.str_] | None = None
     left_out: Sequence[LeftOut] = ()
     name: str = ""
+    layout: Layout | None = None
 
     def others(self, x: Tensor, labels: Tensor | None, name: str) -> Samples:
         """Other samples of the same kind, padded alike, of which no more than this is known."""
@@ -72,6 +75,33 @@ class Samples:
             left_out=(),
             name=name,
         )
+
+    def one(self, name: str, kind: InputKind, described: list[Feature] | None) -> Samples:
+        """One of several inputs, as if it were all.
+
+        Args:
+            kind: what that input is. described: the features of a table, as the user describes them.
+        """
+        assert self.layout is not None
+        member = self.layout[name]
+
+        def own(row: Tensor) -> Tensor:
+            return member.of(row) if member.shape else member.of(row)[:, None]
+
+        x = own(self.inputs)
+        x = x if kind.continuous else x.round().long()
+        m = self.moments
+        made = replace(
+            self,
+            named={INPUT: x},
+            kind=kind,
+            features=kind.features(x, described),
+            pad=kind.pad(x),
+            layout=None,
+        )
+        # Of what the other inputs hide nothing counts, which this one does not know.
+        vars(made)["moments"] = Moments(own(m.mean), own(m.std), own(m.low), own(m.high))
+        return made
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -164,8 +194,13 @@ class Samples:
             self.digests,
             self.inputs.numpy(),
             None if self.labels is None else self.labels.numpy(),
-            [f.columns for f in self.features],
+            [f.columns for f in self.features] if self.of_features else (),
         )
+
+    @property
+    def of_features(self) -> bool:
+        """Are they nothing but features?"""
+        return sum(len(f.columns) for f in self.features) == self.inputs[0].numel()
 
     def notes_on_copies(self) -> list[str]:
         """The note on copies, where they make the clusters."""

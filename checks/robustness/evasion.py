@@ -261,10 +261,9 @@ class Evasion(Check):
         flipped = float(flips.value or 0.0)
         held = ""
         if main.held is not None:
-            assert subject.range is not None
-            low, high = map(number, subject.range)
+            guess = subject.kind.range_told(subject)
             held = (
-                f" The range of the inputs is only guessed ({low} to {high}) and the attack may leave "
+                f" The range of the inputs is only guessed ({guess}) and the attack may leave "
                 f"it; within it, what was found leaves {amount(main.held)}."
             )
         if subject.task.valued:

@@ -49,7 +49,8 @@ class Rewording(Evasion):
 
     def cost(self, subject: Subject) -> Cost:
         # What has fallen is changed no further: with many words most fall at the first or the second.
-        n, options = min(self.samples, subject.n), subject.inputs.shape[1] + 48
+        words = subject.kind.texts(subject, subject.inputs[:1]).shape[1]
+        n, options = min(self.samples, subject.n), words + 48
         edits = 0.6 * n * sum(self.sizes(subject)) + 1.4 * min(FEW, subject.n)
         return Cost(forward=round(edits * options) + n * self.edits)
 

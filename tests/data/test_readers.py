@@ -6,12 +6,14 @@ import zipfile
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 from safetensors.numpy import save_file
 
 from audit.data import read_data
 from audit.errors import AuditError
 from audit.meta import SubjectMeta
+from audit.subject import Subject
 
 FEATURES = [
     {"name": "age", "columns": [0]},
@@ -199,12 +201,27 @@ def test_members_of_an_npz_that_leave_open_what_is_meant(tmp_path, members, mess
         read_data(str(tmp_path / "d.npz"), SubjectMeta())
 
 
-@pytest.mark.parametrize("arrays", [{"y": np.ones(2)}, {"x": np.ones((2, 2)), "z": np.ones(2)}])
-def test_missing_and_unknown_arrays(tmp_path, arrays):
+def test_labels_alone_are_no_data(tmp_path):
     path = tmp_path / "d.npz"
-    np.savez(path, **arrays)
-    with pytest.raises(AuditError):
+    np.savez(path, y=np.ones(2))
+    with pytest.raises(AuditError, match="no array `x`"):
         read_data(str(path), SubjectMeta())
+
+
+def test_an_array_of_no_meaning_is_an_input_which_a_model_of_one_does_not_take(tmp_path):
+    path = tmp_path / "d.npz"
+    np.savez(path, x=np.ones((2, 2)), z=np.ones(2))
+    read = read_data(str(path), SubjectMeta())
+    assert sorted(read.x) == ["x", "z"]
+
+    class One(torch.nn.Linear):
+        def forward(self, x):
+            return super().forward(x)
+
+    with pytest.raises(
+        AuditError, match="takes \\(x\\) and the data hold 'z', which it does not take"
+    ):
+        Subject(One(2, 2), read.x)
 
 
 def test_named_clusters_must_be_there(tmp_path):
