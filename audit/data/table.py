@@ -139,7 +139,8 @@ def encode(frame: pd.DataFrame, features: list[Feature], name: str) -> NDArray[n
         values = frame[feature.name]
         if feature.kind == "numeric":
             numbers = pd.to_numeric(values, errors="coerce")
-            bad = numbers.isna()
+            # An empty cell is missing, which the model may take.
+            bad = numbers.isna() & ~missing(values.to_numpy(dtype=object))
             if bad.any():
                 shown = values[bad].iloc[0]
                 raise AuditError(

@@ -371,13 +371,14 @@ class InputKind(ABC):
     def standardised(self, subject: Subject, x: Tensor) -> Tensor:
         m = subject.moments
         if self.common_unit:
-            return (x - m.mean.mean()) / full(subject.inputs).std()
+            return (x - m.mean.mean()) / self.spread(subject)
         return (x - m.mean) / torch.where(m.std > 0, m.std, 1.0)
 
     def spread(self, subject: Subject) -> Tensor:
         """One standard deviation: of each value [1, ...], or of all [] where they share a unit."""
         if self.common_unit:
-            return full(subject.inputs).std().clamp_min(1e-6).to(subject.device)
+            x = full(subject.inputs)
+            return x[~x.isnan()].std().clamp_min(1e-6).to(subject.device)
         return full(subject.moments.std).clamp_min(1e-6)
 
     def near(self, subject: Subject, training: Tensor) -> tuple[float, Tensor]:

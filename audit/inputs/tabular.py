@@ -119,7 +119,7 @@ class Tabular(InputKind):
         for i, (old, new) in enumerate(zip(original, changed, strict=True)):
             for feature in subject.features:
                 before, after = old[feature.columns], new[feature.columns]
-                if bool((before == after).all()):
+                if bool(((before == after) | before.isnan()).all()):
                     continue
                 if feature.kind == "numeric":
                     lines.append([i + 1, said[i], feature.name, float(before[0]), float(after[0])])

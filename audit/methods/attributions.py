@@ -151,7 +151,7 @@ def believability(
     base, parts = baseline(batch.subject), players(batch.subject)
     x = full(batch.x)
     pads = batch.subject.padding(x)
-    free = parts.total(((x - base) / (batch.subject.moments.std + 1e-12)).abs())
+    free = parts.total(((x - base) / (batch.subject.moments.std + 1e-12)).abs().nan_to_num())
     centre: Tensor | float = 0.0
     if batch.subject.task.valued:  # its values have no zero of their own
         ends = in_chunks(score, x, target) + in_chunks(score, base.expand_as(x), target)
@@ -195,6 +195,7 @@ def integrated_gradients(batch: Batch, *, steps: int, randomised: int = 0) -> di
         )
         .float()
         .detach()
+        .nan_to_num()  # what is missing has no share
     )
     parts = players(batch.subject)
     per_player = parts.total(found)

@@ -45,14 +45,17 @@ def slopes(subject: Subject) -> Tensor:
             (slope,) = torch.autograd.grad(score.sum(), x)
         own = x.detach()
         far = torch.maximum((own - subject.moments.mean).abs(), own.abs())
-        total += (slope.abs() * far).sum(0).nan_to_num().float()
+        total += (slope.abs() * far).nan_to_num().sum(0).float()
     return total.cpu()
 
 
 def followed(subject: Subject) -> Tensor:
     """[*input shape] the largest absolute correlation of the value with a score of the answer."""
     with torch.no_grad():
-        parts = [(x.flatten(1).double(), subject.logits(x).double()) for x in batches(subject)]
+        parts = [
+            (x.flatten(1).double().nan_to_num(), subject.logits(x).double())
+            for x in batches(subject)
+        ]
     x, scores = (torch.cat(several) for several in zip(*parts, strict=True))
     x, scores = ((v - v.mean(0)) / v.std(0).clamp_min(1e-12) for v in (x, scores))
     strength = (x.T @ scores / len(x)).abs().amax(1).nan_to_num()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -21,6 +21,7 @@ from audit.outputs import select_output
 from audit.record import Fact, LeftOut, SubjectRecord
 from audit.rooms import INPUTS, TASKS, room
 from audit.subject.builder import Known, Parts, build, described
+from audit.subject.gathering import of_batches
 from audit.subject.inference import UNUSABLE, probe, probe_rows
 from audit.subject.network import Network, tensor_bytes
 from audit.subject.samples import Moments, Samples
@@ -37,7 +38,9 @@ class Subject:
     Args:
         model: takes a batch [n, ...] and returns scores [n] or [n, classes], or a tuple of which
             one item is that. A copy is audited; the model itself stays as it is.
-        x: [n, ...] inputs, numbers, in the units that `preprocess` (if any) expects. Without them only
+        x: [n, ...] inputs, numbers, in the units that `preprocess` (if any) expects; of a model that takes
+            several a mapping of them, or a tuple in the order of its `forward`; a DataFrame, whose columns
+            keep their names; a Dataset or a DataLoader, which is read to its end. Without them only
             weights are audited.
         y: [n] class indices (classification) or values (regression).
         sensitive: name → [n] labels of people's groups, which the model need not see.
@@ -96,6 +99,50 @@ class Subject:
             left_out=left_out,
         )
         self._consist_of(parts)
+
+    @classmethod
+    def from_loader(
+        cls,
+        model: nn.Module,
+        loader: Iterable[Any],
+        *,
+        train: Iterable[Any] | None = None,
+        labels: bool = True,
+        meta: SubjectMeta | None = None,
+        **known: Any,
+    ) -> Subject:
+        """A subject of all that a loader yields, batch by batch.
+
+        Args:
+            loader: yields tuples (inputs …, labels), mappings of inputs with one of the keys labels, label,
+                y, target, targets, or tensors. Batches of several lengths are filled up with zeros.
+            train: the same of what the model learnt from.
+            labels: does it yield labels?
+            meta, known: as of `audit.Subject`.
+
+        Raises:
+            AuditError: it yields what is no tensor; the sentence says what.
+
+        Example:
+            >>> import audit, torch
+            >>> x = torch.linspace(-1, 1, 100)[:, None]
+            >>> data = torch.utils.data.TensorDataset(x, (x[:, 0] > 0).long())
+            >>> loader = torch.utils.data.DataLoader(data, batch_size=32)
+            >>> audit.Subject.from_loader(torch.nn.Linear(1, 2), loader).n
+            100
+        """
+        found = of_batches(loader, labels, None)
+        learnt = None if train is None else of_batches(train, labels, None)
+        subject = cls(
+            model,
+            found.x,
+            found.y,
+            train=None if learnt is None else (learnt.x, learnt.y),
+            meta=meta,
+            **known,
+        )
+        notes = [*subject.notes, *found.notes]
+        return subject._with(replace(subject._parts, known=replace(subject.known, notes=notes)))
 
     def _consist_of(self, parts: Parts) -> None:
         self._parts = parts

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from audit.arrays import as_inputs
+from audit.arrays import as_inputs, not_numbers
 from audit.batching import found_size
 from audit.errors import AuditError
 from audit.inputs import InputKind
@@ -24,7 +24,8 @@ from audit.people import cluster_labels, group_labels
 from audit.record import Fact, LeftOut
 from audit.rooms import INPUTS, TASKS, room
 from audit.subject.companions import fed, held_in, named_inputs, tensors, told_apart
-from audit.subject.inference import accepts, complete, probe
+from audit.subject.gathering import gathered
+from audit.subject.inference import PROBE, accepts, complete, probe, takes_missing
 from audit.subject.network import Network, copied, frozen
 from audit.subject.samples import INPUT, Samples
 from audit.subject.wrapping import OutputForm, PreprocessModule, precision
@@ -67,11 +68,15 @@ class Parts:
 
 @dataclass(eq=False)
 class Arrays:
-    """What was given, as tensors: [n, ...] inputs, [n] or [n, k] labels, and the same of the training."""
+    """What was given, as tensors: [n, ...] inputs, [n] or [n, k] labels, and the same of the training.
+
+    `missing`: are values missing, which the model takes?
+    """
 
     inputs: Tensor
     labels: Tensor | None
     training: tuple[Tensor, Tensor | None] | None
+    missing: bool = False
 
     @classmethod
     def read(
@@ -184,6 +189,13 @@ def build(
         shape = meta.input.shape or [1]
         network = Network(core, preprocessing(meta, core, len(shape) + 1), place, form_of(meta))
         return Parts(network, None, None, Known(name, meta))
+    given = gathered(x, y, meta)
+    x, y, notes = given.x, given.y, [*notes, *given.notes]
+    sensitive, groups = sensitive or given.sensitive, given.groups if groups is None else groups
+    meta = meta.over(SubjectMeta(features=given.features)) if given.features else meta
+    if train is not None:
+        learnt = gathered(*train, meta)
+        train = learnt.x, learnt.y
     held, feed = precision(core), None
     named = named_inputs(x, core)
     if named is not None:
@@ -268,6 +280,7 @@ def samples_of(draft: Draft) -> Samples:
         kind.features(inputs, draft.meta.features),
         kind.pad(inputs),
         layout=None if draft.network.feed is None else draft.network.feed.layout,
+        lacking=draft.arrays.missing,
     )
 
 
@@ -293,8 +306,10 @@ def drafted(
     tokens = tokens and accepts(network, inputs[:2].to(place))
     # Bytes of a picture and whole numbers of a table are none.
     arrays.to(inputs.dtype if tokens or feed is not None else floating(network.dtype))
+    missing = check_missing(network, arrays, place)
     training_labels = None if arrays.training is None else arrays.training[1]
     found = complete(meta, network, arrays.inputs.to(place), arrays.labels, training_labels)
+    found.facts.extend(missing)
     if feed is not None:  # what was told of each stands for what was told of all
         found.facts[:] = [*told, *(f for f in found.facts if f.name != "input kind")]
     return Draft(
@@ -306,6 +321,27 @@ def drafted(
         found.facts,
         notes,
     )
+
+
+def check_missing(network: Network, arrays: Arrays, place: torch.device) -> list[Fact]:
+    """The fact that values are missing and the model takes that, where some are.
+
+    Raises:
+        AuditError: it answers with NaN where one is.
+    """
+    known = [arrays.inputs, *([arrays.training[0]] if arrays.training is not None else [])]
+    for x in known:
+        gone = x.isnan().reshape(len(x), -1)
+        if not bool(gone.any()):
+            continue
+        rows = gone.any(1).nonzero()[:, 0]
+        if not takes_missing(network, x[rows[:PROBE]].to(place)):
+            raise AuditError(not_numbers(x))
+        arrays.missing = True
+        value = f"{float(gone.float().mean()):.1%} of the values, in {len(rows):,} samples"
+        reason = "they are NaN, and the model answers to them with numbers; they stay as they are"
+        return [Fact(name="missing values", value=value, source="inferred", reason=reason)]
+    return []
 
 
 def described(known: Mapping[str, Any], meta: SubjectMeta | None) -> SubjectMeta:

@@ -48,6 +48,7 @@ class Samples:
         groups: [n] labels of clusters, where they are given.
         left_out: what belongs to the data and was not read.
         name: of the data.
+        lacking: are values missing? They are NaN, and no part of the samples.
         layout: which columns hold which of several inputs; None: there is one.
     """
 
@@ -62,6 +63,7 @@ class Samples:
     groups: NDArray[np.str_] | None = None
     left_out: Sequence[LeftOut] = ()
     name: str = ""
+    lacking: bool = False
     layout: Layout | None = None
 
     def others(self, x: Tensor, labels: Tensor | None, name: str) -> Samples:
@@ -126,7 +128,10 @@ class Samples:
 
     def padding(self, x: Tensor) -> Tensor | None:
         """[n, ...] which values of such samples are no part of them; None: all are."""
-        return None if self.pad is None else self.kind.padding(x, self.pad)
+        pads = None if self.pad is None else self.kind.padding(x, self.pad)
+        if not self.lacking or not x.is_floating_point():
+            return pads
+        return x.isnan() if pads is None else pads | x.isnan()
 
     @functools.cached_property
     def moments(self) -> Moments:
@@ -157,7 +162,7 @@ class Samples:
         if not self.features:
             return None
         x = self.inputs
-        whole = (x == x.round()).all(0, keepdim=True)
+        whole = ((x == x.round()) | x.isnan()).all(0, keepdim=True)
         for feature in self.features:
             if feature.kind != "numeric":
                 whole[0, feature.columns] = False
@@ -192,7 +197,7 @@ class Samples:
             return self.groups
         return copies(
             self.digests,
-            self.inputs.numpy(),
+            self.inputs.nan_to_num().numpy(),
             None if self.labels is None else self.labels.numpy(),
             [f.columns for f in self.features] if self.of_features else (),
         )
