@@ -82,15 +82,20 @@ class TinyModel(nn.Module):
         return answers
 
 
-class TinySeveral(TinyModel):
+class TinySeveral(nn.Module):
     """Several inputs, each [n, ...] numbers or words with a mask, → [n, width]."""
 
     def __init__(self, x: Mapping[str, Tensor], width: int) -> None:
-        texts = {name: TinyModel(v, 8) for name, v in x.items() if not v.is_floating_point()}
-        texts.pop("mask", None)
+        super().__init__()
+        words = [name for name, v in x.items() if not v.is_floating_point() and name != "mask"]
+        self.texts = nn.ModuleDict({name: TinyModel(x[name], 8) for name in words})
         numbers = torch.cat(self.numbers(x), 1)
-        super().__init__(nn.functional.pad(numbers, (0, 8 * len(texts))), width)
-        self.texts = nn.ModuleDict(texts)
+        self.whole = TinyModel(nn.functional.pad(numbers, (0, 8 * len(words))), width)
+
+    @property
+    def body(self) -> nn.Sequential:
+        """The layers that answer."""
+        return self.whole.body
 
     @staticmethod
     def numbers(x: Mapping[str, Tensor]) -> list[Tensor]:
@@ -100,7 +105,8 @@ class TinySeveral(TinyModel):
     def forward(self, **x: Tensor) -> Tensor:
         there = x["mask"]
         said = [4 * read(x[name] * there) for name, read in self.texts.items()]
-        return super().forward(torch.cat([*self.numbers(x), *said], 1))
+        answers: Tensor = self.whole(torch.cat([*self.numbers(x), *said], 1))
+        return answers
 
 
 def tiny_subject(kind: str, task: str, n: int = N) -> Subject:

@@ -314,6 +314,24 @@ class InputKind(ABC):
         """
         raise NotImplementedError(f"{self.name} finds padding, and says not where it stands")
 
+    # One of several
+
+    def inputs(self, subject: Subject) -> list[str]:
+        """The inputs that only accompany no other, by name; none where there is one input."""
+        return []
+
+    def hiding(self, subject: Subject) -> list[str]:
+        """Those of them that a mask or a length hides a part of."""
+        return []
+
+    def exchanged(self, subject: Subject, x: Tensor, name: str, donors: Tensor) -> Tensor:
+        """Samples [n, ...] with one input, and what accompanies it alone, from others [n, ...]."""
+        raise NotApplicable("the model takes one input")
+
+    def scrambled(self, subject: Subject, x: Tensor, name: str, uniform: Uniform) -> Tensor:
+        """Samples [n, ...] with something else where a mask or a length hides what an input holds."""
+        raise NotApplicable("the model takes one input")
+
     # What is written
 
     def texts(self, subject: Subject, x: Tensor) -> Tensor:

@@ -210,6 +210,36 @@ class Several(InputKind):
         own = self.layout[name].of(subject.inputs)[self.along(name, lost)]
         return float(own.mode().values) if len(own) else 0.0
 
+    # One of several
+
+    def inputs(self, subject: Subject) -> list[str]:
+        return list(self.kinds)
+
+    def hiding(self, subject: Subject) -> list[str]:
+        found = [(n, self.hidden(subject.inputs, n)) for n in self.kinds]
+        return [name for name, lost in found if lost is not None and bool(lost.any())]
+
+    def exchanged(self, subject: Subject, x: Tensor, name: str, donors: Tensor) -> Tensor:
+        made = x.clone()
+        others = {m.name for n in self.kinds if n != name for m, _ in self.covering(n)}
+        for member in (self.layout[name], *(m for m, _ in self.covering(name))):
+            if member.name not in others:
+                made[:, member.columns] = donors[:, member.columns].to(x)
+        return made
+
+    def scrambled(self, subject: Subject, x: Tensor, name: str, uniform: Uniform) -> Tensor:
+        """Each hidden value is one that the input holds elsewhere, where it is seen."""
+        member, lost = self.layout[name], self.hidden(subject.inputs, name)
+        here = self.hidden(x, name)
+        assert lost is not None
+        assert here is not None
+        seen = member.of(subject.inputs)[~self.along(name, lost)]
+        drawn = (uniform(0, member.shape) * len(seen)).long().clamp(max=len(seen) - 1).cpu()
+        own = member.of(x)
+        return self.with_values(
+            x, name, torch.where(self.along(name, here), seen[drawn].to(own), own)
+        )
+
     # What a small change is
 
     def default_eps(self, subject: Subject) -> float:
@@ -346,7 +376,10 @@ class Several(InputKind):
                 yield member, rows, rows.transpose(0, 1)
 
     def taken_away(self, subject: Subject, found: dict[str, Tensor]) -> Tensor:
-        """[b, width] of what stands for each absent input, and of its mask and its edges: nothing."""
+        """[b, width] of what stands for each absent input, and of its mask and its edges: nothing.
+
+        The first step stays, empty: who takes means over steps has no answer to a sample without any.
+        """
         made = self.row(found, subject.moments.mean)
         for name in self.kinds:
             blank = None if self.kinds[name].continuous else self.blank(subject, name)
@@ -355,6 +388,7 @@ class Several(InputKind):
             for member, told in self.covering(name):
                 if told.role != "lengths":
                     made[:, member.columns] = 0.0 if told.role == "mask" else 1.0
+                    made[:, member.start] = 1.0 if told.role == "mask" else 0.0
         return made
 
     def baseline(self, subject: Subject) -> Tensor:
@@ -523,7 +557,9 @@ class Several(InputKind):
             if torch.equal(before, after.to(before)):
                 continue
             more = kind.examples(own, before, after, said)
-            for shown in (*more[0], *more[1]):
-                shown.title = self.called(name, shown.title)
+            for table in more[0]:
+                table.title = self.called(name, table.title)
+            for picture in more[1]:
+                picture.title = self.called(name, picture.title)
             tables, pictures = [*tables, *more[0]], [*pictures, *more[1]]
         return tables, pictures

@@ -157,3 +157,23 @@ def permuted(batch: Batch, *, feature: int) -> dict[str, Tensor]:
     other = subject.inputs[donors.cpu()].to(batch.x.device)
     with torch.no_grad():
         return {"logits": subject.logits(torch.where(member, other, batch.x)).float()}
+
+
+@producer(version=1)
+def exchanged_input(batch: Batch, *, name: str) -> dict[str, Tensor]:
+    """Logits with one of several inputs taken from another sample, drawn at random."""
+    subject = batch.subject
+    donors = (batch.uniform(0, ()) * subject.n).long()
+    other = subject.inputs[donors.cpu()].to(batch.x.device)
+    with torch.no_grad():
+        changed = subject.kind.exchanged(subject, batch.x, name, other)
+        return {"logits": subject.logits(changed).float()}
+
+
+@producer(version=1)
+def scrambled_input(batch: Batch, *, name: str) -> dict[str, Tensor]:
+    """Logits with something else where a mask hides what one of several inputs holds."""
+    subject = batch.subject
+    with torch.no_grad():
+        changed = subject.kind.scrambled(subject, batch.x, name, batch.uniform)
+        return {"logits": subject.logits(changed).float()}

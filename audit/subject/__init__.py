@@ -180,6 +180,11 @@ class Subject:
         )
         return self._with(replace(self._parts, network=network, known=known))
 
+    def kind_of(self, name: str) -> InputKind:
+        """What one of its several inputs is, where that only accompanies no other."""
+        found: InputKind = room(INPUTS, str(dict(self.meta.inputs or {})[name].kind))
+        return found
+
     def only(self, name: str) -> Subject:
         """It, as if one of its several inputs were all: what that one's kind is asked about.
 
@@ -187,8 +192,7 @@ class Subject:
         """
 
         def made() -> Subject:
-            described = dict(self.meta.inputs or {})[name]
-            kind: InputKind = room(INPUTS, str(described.kind))
+            described, kind = dict(self.meta.inputs or {})[name], self.kind_of(name)
             one = self.samples.one(name, kind, self.meta.features)
             features = self.meta.features if one.features else None
             meta = self.meta.model_copy(
@@ -498,6 +502,9 @@ class Subject:
             digest.update(source.encode())
         digest.update(self.meta.model_dump_json().encode())
         digest.update(str(self.range_is_inferred).encode())  # what is guessed bounds no attack
+        for fact in self.facts:
+            if fact.name.startswith("range of ") and fact.source == "inferred":
+                digest.update(fact.name.encode())
         digest.update(tensor_bytes(self.known.scores))
         return digest.hexdigest()
 

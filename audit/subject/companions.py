@@ -136,7 +136,7 @@ def fed(
                     feed(model, row)
                 return feed
             except Exception as error:  # noqa: BLE001 - the user's code may raise anything
-                said = said or str(error).splitlines()[0] if str(error) else type(error).__name__
+                said = said or (str(error) or type(error).__name__).splitlines()[0]
     told = ", ".join(f"{m.name} {list(m.shape)} {str(m.dtype)[6:]}" for m in layout.members)
     raise AuditError(
         f"The model does not accept the data: on samples of {told} it says «{said[:300]}»; check the "

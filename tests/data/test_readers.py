@@ -285,3 +285,35 @@ def test_arrays_of_other_lengths_are_refused_with_the_file_and_the_array(
     words = rf"lengths{suffix}: `{key}` holds {length} entries, and `x` holds 30 samples"
     with pytest.raises(AuditError, match=words):
         read_data(str(path), SubjectMeta())
+
+
+def test_columns_of_lists_are_several_inputs(tmp_path):
+    frame = pd.DataFrame(
+        {
+            "ids": [[1, 2, 3], [4, 5, 0]],
+            "mask": [[1, 1, 1], [1, 1, 0]],
+            "age": [3.5, 4.5],
+            "label": [0, 1],
+        }
+    )
+    frame.to_parquet(tmp_path / "d.parquet")
+    read = read_data(str(tmp_path / "d.parquet"), SubjectMeta())
+    assert read.x["ids"].tolist() == [[1, 2, 3], [4, 5, 0]]
+    assert read.x["mask"].shape == (2, 3)
+    assert read.x["age"].tolist() == [3.5, 4.5]
+    assert list(read.y) == [0, 1]
+    frame["ids"] = [[1, 2, 3], [4, 5]]
+    frame.to_parquet(tmp_path / "r.parquet")
+    with pytest.raises(AuditError, match="lists of 2 lengths"):
+        read_data(str(tmp_path / "r.parquet"), SubjectMeta())
+
+
+def test_an_empty_cell_is_missing_and_a_text_is_no_number(tmp_path):
+    """Whether the model takes what is missing, the model tells."""
+    (tmp_path / "d.csv").write_text("age,debt,target\n1,2,0\n,3,1\n")
+    x = read_data(str(tmp_path / "d.csv"), SubjectMeta()).x
+    assert np.isnan(x[1, 0])
+    assert not np.isnan(x[[0, 0, 1], [0, 1, 1]]).any()
+    (tmp_path / "t.csv").write_text("age,debt,target\n1,2,0\nold,3,1\n")
+    with pytest.raises(AuditError, match="holds 'old' where a number is due"):
+        read_data(str(tmp_path / "t.csv"), SubjectMeta())

@@ -259,11 +259,11 @@ def test_a_word_left_out_takes_its_mask_with_it():
     assert parts.grid == (1, 8)
     assert torch.equal(parts.member[layout["ids"].columns], parts.member[layout["mask"].columns])
     absent = subject.kind.baseline(subject)
-    assert not bool(absent[:, layout["mask"].columns].any())
-    keep = parts.expand(torch.ones(1, 8, dtype=torch.bool).index_fill(1, torch.tensor([0]), False))
+    assert absent[0, layout["mask"].columns].tolist() == [1, *[0] * 7]  # a text of no word is none
+    keep = parts.expand(torch.ones(1, 8, dtype=torch.bool).index_fill(1, torch.tensor([1]), False))
     one = torch.where(keep, subject.inputs[:1], absent)
     shorter = subject.inputs[:1].clone()
-    shorter[:, layout["mask"].columns.start] = 0
+    shorter[:, layout["mask"].columns.start + 1] = 0
     assert torch.allclose(subject.logits(one), subject.logits(shorter))
 
 
@@ -334,3 +334,101 @@ def test_parts_and_corruptions_are_those_of_each_input():
     disturbed = subject.kind.corruptions(subject)["contrast"](x, 5, lambda *_: torch.rand(4))
     assert not torch.equal(disturbed[:, layout["image"].columns], x[:, layout["image"].columns])
     assert torch.equal(disturbed[:, layout["rows"].columns], x[:, layout["rows"].columns])
+
+
+# Graphs
+
+
+class Mean(nn.Module):
+    """The mean over the nodes that are there, of what each and its neighbours hold."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(3, 2)
+
+    def forward(self, nodes, adj, mask):
+        seen = self.layer(nodes + adj @ nodes)
+        return (seen * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
+
+
+def graphs(n=40):
+    rng = np.random.default_rng(0)
+    there = (np.arange(6) < rng.integers(3, 7, (n, 1))).astype(np.float32)
+    nodes = rng.normal(size=(n, 6, 3)).astype(np.float32) * there[..., None]
+    edges = np.triu(rng.random((n, 6, 6)) < 0.5, 1).astype(np.float32)
+    edges = (edges + edges.transpose(0, 2, 1)) * there[:, None] * there[:, :, None]
+    return {"nodes": nodes, "adj": edges, "mask": there}
+
+
+def test_nodes_with_edges_are_a_graph_and_a_node_left_out_takes_its_edges_with_it():
+    subject = audit.Subject(Mean(), graphs(), [0, 1] * 20)
+    facts = {f.name: f.value for f in subject.facts}
+    assert facts["input nodes"] == "graph"
+    assert facts["input adj"] == "edges between nodes"
+    parts, layout = subject.kind.parts(subject), subject.network.feed.layout
+    assert parts.names == [f"node {i + 1}" for i in range(6)]
+    x, absent = subject.inputs[:1], subject.kind.baseline(subject)
+    out = torch.ones(1, 6, dtype=torch.bool).index_fill(1, torch.tensor([2]), False)
+    left = layout["adj"].of(torch.where(parts.expand(out), x, absent))[0]
+    assert not bool(left[2].any())
+    assert not bool(left[:, 2].any())
+    others = [0, 1, 3, 4, 5]
+    assert torch.equal(left[others][:, others], layout["adj"].of(x)[0][others][:, others])
+    assert bool(torch.isfinite(subject.logits(absent)).all())
+
+
+def test_nodes_move_and_edges_do_not():
+    subject = audit.Subject(Mean(), graphs(), [0, 1] * 20)
+    ball, layout = budget(subject, 0.1).around(subject.inputs), subject.network.feed.layout
+    may_move = ball.low < ball.high
+    assert not bool(may_move[:, layout["adj"].columns].any())
+    there = torch.as_tensor(graphs()["mask"])[..., None].expand(40, 6, 3).flatten(1) > 0
+    assert torch.equal(may_move[:, layout["nodes"].columns], there)
+
+
+# What every input does
+
+
+def test_what_is_hidden_is_filled_with_what_is_seen_elsewhere():
+    subject = masked()
+    uniform = torch.rand(200, 8, generator=torch.Generator().manual_seed(0))
+    changed = subject.kind.scrambled(subject, subject.inputs, "ids", lambda *_: uniform)
+    layout = subject.network.feed.layout
+    ids, mask = layout["ids"].columns, layout["mask"].columns
+    hidden = subject.inputs[:, mask] == 0
+    assert torch.equal(changed[:, ids][~hidden], subject.inputs[:, ids][~hidden])
+    assert bool((changed[:, ids][hidden] > 1).all())
+    assert torch.equal(subject.logits(changed), subject.logits(subject.inputs))
+
+
+# Volumes
+
+
+def test_volumes_are_told_moved_and_explained_by_blocks():
+    x = torch.rand(30, 1, 6, 8, 10, generator=torch.Generator().manual_seed(0))
+
+    class Flat(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body = nn.Sequential(
+                nn.Conv3d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(384, 2)
+            )
+
+        def forward(self, x):
+            return self.body(x)
+
+    subject = audit.Subject(Flat(), x, [0, 1] * 15)
+    assert subject.kind.name == "volume"
+    parts = subject.kind.parts(subject)
+    assert parts.grid == (3, 4, 4)
+    assert parts.member.shape == (1, 6, 8, 10)
+    assert parts.count == 48
+    for move in subject.kind.displacements(subject, 0, 0.1, 3):
+        moved = move(x)
+        assert moved.shape == x.shape
+        assert not torch.equal(moved, x)
+    for corruption in subject.kind.corruptions(subject).values():
+        changed = corruption(x, 3, lambda _, shape: torch.rand(30, *shape))
+        assert changed.shape == x.shape
+        assert bool(((changed >= 0) & (changed <= 1)).all())
+    assert subject.kind.drawn_map(subject, x[0].numpy()).shape == (8, 10)
