@@ -432,3 +432,36 @@ def test_volumes_are_told_moved_and_explained_by_blocks():
         assert changed.shape == x.shape
         assert bool(((changed >= 0) & (changed <= 1)).all())
     assert subject.kind.drawn_map(subject, x[0].numpy()).shape == (8, 10)
+
+
+def test_bounds_are_no_question_of_several_inputs_or_of_half_precision():
+    from audit.errors import NotApplicable
+
+    check = audit.check("robustness.certified")
+    with pytest.raises(NotApplicable, match="more than one input"):
+        check.measure(both())
+    model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)).bfloat16()
+    half = audit.Subject(model, torch.randn(40, 3), [0, 1] * 20)
+    assert half.network.dtype == torch.bfloat16
+    assert bool(torch.isfinite(half.logits(half.inputs)).all())
+    with pytest.raises(NotApplicable, match="computes in bfloat16"):
+        check.measure(half)
+
+
+def test_positions_that_all_samples_share_are_no_layer_that_is_starved():
+    from audit.evidence import Store
+    from audit.methods.activations import layer_flow
+
+    class Placed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.words, self.places = nn.Embedding(len(WORDS), 4), nn.Embedding(8, 4)
+            self.head = nn.Linear(4, 2)
+
+        def forward(self, ids):
+            return self.head((self.words(ids) + self.places(torch.arange(8)[None])).mean(1))
+
+    subject = audit.Subject(Placed(), text()[0], [0, 1] * 100)
+    found = Store(subject).get(layer_flow, np.arange(20))
+    assert {k for k in found if k.startswith("gradient")} == {"gradient words", "gradient head"}
+    assert bool((found["gradient words"] > 0).all())
