@@ -15,6 +15,8 @@ from audit.errors import AuditError
 def as_inputs(x: Any, precision: torch.dtype = torch.float32) -> Tensor:
     """Inputs as a tensor, or a sentence about what is wrong with them.
 
+    What is missing is NaN; whether the model takes that, only the model can tell.
+
     Args:
         precision: of the model; numbers are held in doubles only where it computes in doubles.
     """
@@ -41,15 +43,18 @@ def as_inputs(x: Any, precision: torch.dtype = torch.float32) -> Tensor:
             f"The data hold {len(x)} sample{'s' if len(x) != 1 else ''}; nothing can be said with "
             "an interval from fewer than 2."
         )
-    if x.is_floating_point():
-        finite = torch.isfinite(x.reshape(len(x), -1)).all(1)
-        if not bool(finite.all()):
-            bad = int((~finite).sum())
-            raise AuditError(
-                f"{bad} of {len(x)} samples hold NaN or Inf (the first is number "
-                f"{int((~finite).nonzero()[0])}); fill or drop them as the model's users do."
-            )
+    if bool(x.isinf().any()):
+        raise AuditError(not_numbers(x))
     return x
+
+
+def not_numbers(x: Tensor) -> str:
+    """The sentence about samples [n, ...] that hold NaN or infinity."""
+    lost = ~torch.isfinite(x.reshape(len(x), -1)).all(1)
+    return (
+        f"{int(lost.sum())} of {len(x)} samples hold NaN or Inf (the first is number "
+        f"{int(lost.nonzero()[0])}); fill or drop them as the model's users do."
+    )
 
 
 def has_channels_last(x: Tensor) -> bool:

@@ -185,11 +185,14 @@ def known_keys(location: list[str]) -> list[str]:
     """The keys that a table of the config may have, for the sentence about a wrong one."""
     model: Any = Config
     for part in location:
-        if part.isdigit():
+        if (
+            part.isdigit() or part not in model.model_fields
+        ):  # a number, or a name given by the user
             continue
-        annotation = model.model_fields[part].annotation
-        candidates = [annotation, *getattr(annotation, "__args__", ())]
-        model = next((c for c in candidates if hasattr(c, "model_fields")), None)
+        candidates = [model.model_fields[part].annotation]
+        while candidates and not hasattr(candidates[0], "model_fields"):
+            candidates = [*candidates[1:], *getattr(candidates[0], "__args__", ())]
+        model = candidates[0] if candidates else None
         if model is None:
             return []
     return sorted(model.model_fields)

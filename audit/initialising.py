@@ -166,7 +166,12 @@ def people_lines(subject: Subject, guessed: bool) -> list[str]:
 
 
 def input_lines(subject: Subject) -> list[str]:
-    """`[subject.input]`: what a sample is, and what is done to it before the network."""
+    """`[subject.input]`: what a sample is, and what is done to it before the network.
+
+    Of several inputs `[subject.inputs.NAME]` for each.
+    """
+    if subject.meta.inputs:
+        return [line for name in subject.meta.inputs for line in one_input_lines(subject, name)]
     given, lines = subject.meta.input, ["", "[subject.input]"]
     if given.kind:
         lines.append(f"kind = {toml(given.kind)}{why(subject, 'input kind')}")
@@ -183,6 +188,26 @@ def input_lines(subject: Subject) -> list[str]:
     lines += ["", "[subject.input.preprocess]"]
     values = given.preprocess.model_dump(exclude_none=True)
     return [*lines, *(f"{key} = {toml(value)}" for key, value in values.items())]
+
+
+def one_input_lines(subject: Subject, name: str) -> list[str]:
+    """`[subject.inputs.NAME]`: what one of several inputs is."""
+    given, lines = (subject.meta.inputs or {})[name], ["", f"[subject.inputs.{toml_key(name)}]"]
+    said = why(subject, f"input {name}")
+    if given.companion:
+        return [*lines, f"role = {toml(given.role)}{said}"]
+    lines.append(f"kind = {toml(given.kind)}{said}")
+    if given.range:
+        lines.append(f"range = {toml(list(given.range))}{why(subject, f'range of {name}')}")
+    if given.eps is not None:
+        lines.append(f"eps = {toml(given.eps)}  # given")
+    elif subject.kind_of(name).continuous:
+        lines.append(f"# {subject.kind_of(name).suggested_eps}")
+    if given.preprocess:
+        lines += ["", f"[subject.inputs.{toml_key(name)}.preprocess]"]
+        values = given.preprocess.model_dump(exclude_none=True)
+        lines += [f"{key} = {toml(value)}" for key, value in values.items()]
+    return lines
 
 
 def features_lines(meta: SubjectMeta) -> list[str]:

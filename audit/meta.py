@@ -150,6 +150,34 @@ class InputMeta(MetaPart):
         return self
 
 
+Role = Literal["mask", "padding", "lengths", "edges", "other"]
+
+
+class NamedInput(InputMeta):
+    """`[subject.inputs.NAME]`: one of several inputs, as `[subject.input]` says of the only one."""
+
+    companion: bool | None = Field(
+        default=None,
+        description="does it only accompany another input? It is then never changed, counted or "
+        "explained on its own",
+    )
+    role: Role | None = Field(
+        default=None,
+        description="of a companion: a mask is 1 where something is, padding is 1 where nothing is, "
+        "lengths count the steps, edges join the nodes of a graph",
+    )
+
+    @model_validator(mode="after")
+    def _a_role_is_a_companions(self) -> NamedInput:
+        if self.role is not None:
+            if self.companion is False:
+                raise ValueError("only a companion has a role")
+            self.companion = True
+        if self.companion and self.kind is not None:
+            raise ValueError("a companion has a role and no kind")
+        return self
+
+
 class Feature(MetaPart):
     """A named feature: a numeric column, or the one-hot columns of a category together."""
 
@@ -217,6 +245,9 @@ class SubjectMeta(MetaPart):
         "their scores fill the memory",
     )
     input: InputMeta = Field(default_factory=InputMeta)
+    inputs: dict[str, NamedInput] | None = Field(
+        default=None, description="of a model that takes several: each by its name"
+    )
     classes: list[Name] | None = None
     favourable: Name | None = Field(
         default=None, description="the favourable class (credit granted), where there is one"
@@ -290,6 +321,11 @@ class SubjectMeta(MetaPart):
         merged = other.model_dump(exclude_none=True)
         mine = self.model_dump(exclude_none=True)
         merged["input"] = {**merged.get("input", {}), **mine.pop("input", {})}
+        several = mine.pop("inputs", {})
+        for name, described in merged.get("inputs", {}).items():
+            several[name] = {**described, **several.get(name, {})}
+        if several:
+            merged["inputs"] = several
         try:
             return SubjectMeta.model_validate({**merged, **mine})
         except ValidationError as error:

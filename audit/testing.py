@@ -24,7 +24,7 @@ import re
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -72,18 +72,46 @@ class Kept:
 class TinyModel(nn.Module):
     """Numbers of any shape, or words, → answers of a task."""
 
-    def __init__(self, x: Tensor, task: Task, width: int | None = None) -> None:
+    def __init__(self, x: Tensor, task: Task | None, width: int | None = None) -> None:
         super().__init__()
-        self.form = task.tiny_answers
+        self.form = (lambda answers: answers) if task is None else task.tiny_answers
+        width = width or (1 if task is None else task.tiny_width)
         self.words = None if x.is_floating_point() else nn.Embedding(WORDS, 8)
         inner = x[0].numel() if self.words is None else 8
         self.body = nn.Sequential(
-            nn.Flatten(), nn.Linear(inner, 16), nn.ReLU(), nn.Linear(16, width or task.tiny_width)
+            nn.Flatten(), nn.Linear(inner, 16), nn.ReLU(), nn.Linear(16, width)
         )
 
     def forward(self, x: Tensor) -> Tensor:
         answers: Tensor = self.body(x if self.words is None else self.words(x).mean(1))
         return self.form(answers)
+
+
+class TinySeveral(nn.Module):
+    """Several inputs, each [n, ...] numbers or words with a mask, → answers of a task."""
+
+    def __init__(self, x: Mapping[str, Tensor], task: Task, width: int | None) -> None:
+        super().__init__()
+        words = [name for name, v in x.items() if not v.is_floating_point() and name != "mask"]
+        self.texts = nn.ModuleDict({name: TinyModel(x[name], None, 8) for name in words})
+        numbers = torch.cat(self.numbers(x), 1)
+        self.whole = TinyModel(nn.functional.pad(numbers, (0, 8 * len(words))), task, width)
+
+    @property
+    def body(self) -> nn.Sequential:
+        """The layers that answer."""
+        return self.whole.body
+
+    @staticmethod
+    def numbers(x: Mapping[str, Tensor]) -> list[Tensor]:
+        """Of each input of numbers [n, ...] a row."""
+        return [v.flatten(1) for v in x.values() if v.is_floating_point()]
+
+    def forward(self, **x: Tensor) -> Tensor:
+        there = x["mask"]
+        said = [4 * read(x[name] * there) for name, read in self.texts.items()]
+        answers: Tensor = self.whole(torch.cat([*self.numbers(x), *said], 1))
+        return answers
 
 
 def tiny_subject(kind: str, task: str, n: int = N, width: int | None = None) -> Subject:
@@ -97,21 +125,33 @@ def tiny_subject(kind: str, task: str, n: int = N, width: int | None = None) -> 
     x, known = inputs.tiny(2 * n, generator)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = (answers.tiny_model(x) or TinyModel(x, answers, width)).eval()
+        several = isinstance(x, Mapping)
+        tiny = TinySeveral if several else TinyModel
+        model = (answers.tiny_model(x) or tiny(x, answers, width)).eval()
+
+    def ask() -> Tensor:
+        found: Tensor = model(**x) if several else model(x)
+        return found
+
     with torch.no_grad():
-        if isinstance(model, TinyModel):  # answers apart from one another, about zero
-            said, last = model(x), model.body[-1]
+        if isinstance(model, TinyModel | TinySeveral):  # answers apart from one another, about zero
+            said, last = ask(), model.body[-1]
             last.weight /= said.std().clamp_min(1e-6)
             last.bias -= said.mean(0).flatten()
-        y = answers.tiny_labels(model(x), generator)
+        y = answers.tiny_labels(ask(), generator)
     people = ["a", "b"] * n
+
+    def half(rows: slice) -> Any:
+        return {name: v[rows] for name, v in x.items()} if several else x[rows]
+
     return Subject(
         model,
-        x[:n],
+        half(slice(n)),
         None if y is None else y[:n],
-        train=(x[n:], None if y is None else y[n:]),
+        train=(half(slice(n, None)), None if y is None else y[n:]),
         sensitive={"group": people[:n]},
         task=task,
+        inputs=known.pop("inputs", None),
         input={"kind": kind, **known},
         **answers.tiny_meta(inputs, x),
     )
@@ -433,12 +473,15 @@ def noting() -> Iterator[list[str]]:
 def counting(core: nn.Module) -> Iterator[list[int]]:
     """The samples of every call of a network, and of the copies that are made of it meanwhile."""
     passes: list[int] = []
-    handle = core.register_forward_pre_hook(
-        # Who only traces the network asks it nothing.
-        lambda _, given: (
-            passes.append(len(given[0])) if given and isinstance(given[0], Tensor) else None
-        )
-    )
+
+    def count(_: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> None:
+        first = next(iter((*given, *named.values())), None)
+        if isinstance(first, Mapping):
+            first = next(iter(first.values()), None)
+        if isinstance(first, Tensor):  # who only traces the network asks it nothing
+            passes.append(len(first))
+
+    handle = core.register_forward_pre_hook(count, with_kwargs=True)
     try:
         yield passes
     finally:

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from audit.data.roles import CLASSES, roles
+from audit.data.roles import CLASSES, role, roles
 from audit.errors import AuditError
 from audit.labels import named
 from audit.meta import Feature, SubjectMeta
@@ -35,7 +35,7 @@ class Dataset:
     """Samples as read.
 
     Attributes:
-        x: [n, ...] array.
+        x: [n, ...] array; of several inputs a mapping of them.
         y: [n] class indices or values; None where the data hold none.
         sensitive: name → [n] texts or numbers, as they are; None or NaN where missing.
         groups: [n] cluster labels.
@@ -65,56 +65,56 @@ def from_mapping(
 ) -> Dataset:
     """Samples, labels, `sensitive_NAME` and `group` out of a mapping of arrays; see `roles`.
 
+    Of a model that takes several inputs, every array of no other meaning is one: named as its `forward`
+    names them.
+
     Raises:
-        AuditError: there are no samples, or a key that means nothing here.
+        AuditError: there are no samples, or which array is meant is open.
     """
     keys = list(mapping)
-    chosen = roles(keys, meta, name, training=training)
     sensitive = {
         key.removeprefix("sensitive_"): mapping[key] for key in keys if key.startswith("sensitive_")
     }
     cluster = meta.groups or "group"
-    taken = {chosen.x, chosen.y, cluster, *chosen.aside, *PAIRS}
-    unknown = [k for k in keys if k not in taken and not k.startswith("sensitive_")]
-    wanted = meta.sensitive or []
-    for column in wanted:
-        if column in unknown:
+    others = [
+        k
+        for k in keys
+        if role(k) is None and k not in (cluster, *PAIRS) and not k.startswith("sensitive_")
+    ]
+    for column in meta.sensitive or []:
+        if column in others:
             sensitive[column] = mapping[column]
-            unknown.remove(column)
-    missing = [column for column in wanted if column not in sensitive]
+            others.remove(column)
+    missing = [column for column in meta.sensitive or [] if column not in sensitive]
     if missing:
         raise AuditError(
-            f"{name} holds no array `sensitive_{missing[0]}`, which [subject] sensitive names."
+            f"{name} holds no array `sensitive_{missing[0]}` or `{missing[0]}`, which [subject] "
+            "sensitive names."
         )
     if meta.groups is not None and meta.groups not in keys:
         raise AuditError(f"{name} holds no array `{meta.groups}`, which [subject] groups names.")
-    told = class_names(mapping, unknown)
+    told = class_names(mapping, others)
     classes = None if told is None else told[1]
-    unknown = [k for k in unknown if told is None or k != told[0]]
+    others = [k for k in others if k != meta.target and (told is None or k != told[0])]
+    chosen = roles(keys, meta, name, training=training, several=len(others) > 1)
     notes = [chosen.note] if chosen.note else []
-    if unknown and meta.arrays is None:
-        labelled = f', y = "{chosen.y}"' if chosen.y else ""
-        raise AuditError(
-            f"{name} holds `{unknown[0]}`, which means nothing here; the arrays are samples, labels, "
-            "`group`, `sensitive_NAME`, and of embeddings `pairs` and `same`: name it under [subject] as "
-            f'sensitive or groups, or write arrays = {{x = "{chosen.x}"{labelled}}} there to leave the '
-            "others out."
-        )
-    if unknown:
-        notes.append(f"Not read of {name}: {', '.join(f'`{k}`' for k in unknown)}.")
+    if meta.arrays is not None:
+        left = [k for k in others if k not in (chosen.x, chosen.y)]
+        notes += [f"Not read of {name}: {', '.join(f'`{k}`' for k in left)}."] if left else []
+        others = []
     if classes is not None and meta.classes is None:
         meta = meta.model_copy(update={"classes": classes})
-    x, y = chosen.x, chosen.y
-    groups = mapping[cluster] if cluster in keys else None
-    read = {k: mapping[k] for k in (x, y, *([cluster] if groups is not None else [])) if k}
-    check_lengths({**read, **{f"sensitive_{k}": v for k, v in sensitive.items()}}, x, name)
+    inputs = [k for k in keys if k in (chosen.x, *others) and k]
+    y, groups = chosen.y, mapping[cluster] if cluster in keys else None
+    read = {k: mapping[k] for k in (*inputs, y, *([cluster] if groups is not None else [])) if k}
+    check_lengths({**read, **{f"sensitive_{k}": v for k, v in sensitive.items()}}, inputs[0], name)
     lacking = [key for key in PAIRS if key not in keys]
     if len(lacking) == 1:
         raise AuditError(
             f"{name} holds no array `{lacking[0]}`; named pairs are `pairs` [m, 2] and `same` [m]."
         )
     return Dataset(
-        mapping[x],
+        mapping[chosen.x] if inputs == [chosen.x] else {key: mapping[key] for key in inputs},
         encode_labels(mapping[y] if y else None, meta, name),
         sensitive,
         groups,
@@ -136,7 +136,11 @@ def class_names(mapping: Mapping[str, Any], keys: list[str]) -> tuple[str, list[
 
 
 def check_lengths(arrays: Mapping[str, Any], x: str, name: str) -> None:
-    """Raise AuditError, naming the file, where an array has not one entry for each sample."""
+    """Raise AuditError, naming the file, where an array has not one entry for each sample.
+
+    Args:
+        x: the name of an input.
+    """
     shapes = {key: np.shape(array) for key, array in arrays.items()}
     samples = shapes[x][:1]
     for key, shape in shapes.items():

@@ -71,12 +71,20 @@ def role(name: str) -> Role | None:
     return Role(what, parts[0] if parts else "")
 
 
-def roles(names: Iterable[str], meta: SubjectMeta, source: str, *, training: bool) -> Roles:
+def roles(
+    names: Iterable[str],
+    meta: SubjectMeta,
+    source: str,
+    *,
+    training: bool,
+    several: bool = False,
+) -> Roles:
     """The arrays that are meant, of those of a file or folder.
 
     Args:
         meta: its `arrays` and `target` say it outright.
         training: the samples that the model learnt from are wanted.
+        several: may the model take several inputs, none of which needs to be called so? `x` is then ''.
 
     Raises:
         AuditError: none, or several may be meant; the sentence names the key to set.
@@ -84,7 +92,8 @@ def roles(names: Iterable[str], meta: SubjectMeta, source: str, *, training: boo
     names = list(names)
     given = meta.arrays or Arrays()
     told = {n: found for n in names if (found := role(n)) is not None}
-    x = given.x or samples(names, told, source, training=training)
+    unnamed = several and all(r.what != "x" for r in told.values())
+    x = given.x or ("" if unnamed else samples(names, told, source, training=training))
     y = meta.target if given.y is None else given.y
     if y is None:
         y = labels(names, told, x, source)
@@ -94,12 +103,12 @@ def roles(names: Iterable[str], meta: SubjectMeta, source: str, *, training: boo
                 f"{source} holds {listed(names)} and no array `{name}`; correct [subject] {key}."
             )
     aside = [n for n in told if n not in (x, y)]
-    note = f"`{x}` was read as the samples{f', `{y}` as their labels' if y else ''}."
+    note = f"`{x}` was read as the samples{f', `{y}` as their labels' if y else ''}." if x else ""
     if aside:
         note += f" Not read: {', '.join(f'`{n}`' for n in aside)}"
         learnt = not training and any(told[n].part in TRAINING for n in aside)
         note += f" (--train-data {source} reads those of the training)." if learnt else "."
-    plain = x == "x" and y in ("y", "") and not aside
+    plain = x in ("x", "") and y in ("y", "") and not aside
     return Roles(x, y or None, aside, "" if plain else note)
 
 

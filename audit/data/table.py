@@ -64,14 +64,44 @@ def from_frame(frame: pd.DataFrame, meta: SubjectMeta, name: str) -> Dataset:
     if meta.groups is not None:
         groups = column(meta.groups, "[subject] groups").to_numpy(dtype=object)
     features = meta.features
+    used = {*targets, meta.groups, *sensitive}
+    inputs = [str(c) for c in frame.columns if c not in used]
+    if any(holds_lists(frame[c]) for c in inputs):
+        parts = {c: stacked(frame[c], c, name) for c in inputs}
+        return Dataset(parts, encode_labels(y, meta, name), sensitive, groups, name=name)
     if features is None:
-        used = {*targets, meta.groups, *sensitive}
-        names = [str(c) for c in frame.columns if c not in used]
-        if not names:
+        if not inputs:
             raise AuditError(f"{name} holds no column that may be an input; {columns_of(frame)}.")
-        features = [Feature(name=c, columns=[i]) for i, c in enumerate(names)]
+        features = [Feature(name=c, columns=[i]) for i, c in enumerate(inputs)]
     x = encode(frame, features, name)
     return Dataset(x, encode_labels(y, meta, name), sensitive, groups, name=name, features=features)
+
+
+def holds_lists(values: pd.Series) -> bool:
+    """Does each cell hold several numbers, as a text's words are kept?"""
+    return (
+        values.dtype == object
+        and len(values) > 0
+        and isinstance(values.iloc[0], (list, np.ndarray))
+    )
+
+
+def stacked(values: pd.Series, column: str, name: str) -> NDArray[np.generic]:
+    """[n, ...] one of several inputs, out of a column of lists, or of numbers.
+
+    Raises:
+        AuditError: the lists are of several lengths, or hold no numbers.
+    """
+    if not holds_lists(values):
+        return values.to_numpy()
+    cells = [np.asarray(cell.tolist() if isinstance(cell, np.ndarray) else cell) for cell in values]
+    shapes = {cell.shape for cell in cells}
+    if len(shapes) > 1:
+        raise AuditError(
+            f"The column {column!r} of {name} holds lists of {len(shapes)} lengths; fill the shorter ones "
+            "up, and say with a mask how far each goes."
+        )
+    return np.stack(cells)
 
 
 def columns_of(frame: pd.DataFrame) -> str:
@@ -167,7 +197,8 @@ def encode(frame: pd.DataFrame, features: list[Feature], name: str) -> NDArray[n
         values = frame[feature.name]
         if feature.kind == "numeric":
             numbers = pd.to_numeric(values, errors="coerce")
-            bad = numbers.isna()
+            # An empty cell is missing, which the model may take.
+            bad = numbers.isna() & ~missing(values.to_numpy(dtype=object))
             if bad.any():
                 shown = values[bad].iloc[0]
                 raise AuditError(

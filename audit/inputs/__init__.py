@@ -8,6 +8,7 @@ for its name.
 
 from __future__ import annotations
 
+import functools
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -20,8 +21,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from audit.errors import AuditError, NotApplicable
-from audit.meta import Feature
+from audit.meta import Feature, SubjectMeta
 from audit.outputs import full
+from audit.packing import Layout
 from audit.record import Figure, Table
 from audit.rooms import INPUTS, room, rooms
 from audit.words import number, share
@@ -42,28 +44,40 @@ class Parts:
     """The parts of an input that are taken away together.
 
     Attributes:
-        member: [...] index of the part that each input value belongs to.
+        member: [...] index of the part that each input value belongs to; `count`, the number of parts,
+            where it belongs to none, and always stays.
         names: one for each part.
         grid: shape in which the parts can be drawn; None for named features.
+        between: [...] the other part of a value that lies between two, as an edge lies between nodes, and
+            goes with either; None: no value does.
     """
 
     member: Tensor
     names: list[str]
     grid: tuple[int, ...] | None
+    between: Tensor | None = None
 
     @property
     def count(self) -> int:
         return len(self.names)
 
+    @functools.cached_property
+    def rest(self) -> bool:
+        """Are there values that belong to no part?"""
+        return bool((self.member == self.count).any())
+
     def expand(self, masks: Tensor) -> Tensor:
         """[..., parts] → [..., *input shape]."""
-        return masks[..., self.member]
+        if self.rest:
+            masks = torch.cat([masks, torch.ones_like(masks[..., :1])], -1)
+        there = masks[..., self.member]
+        return there if self.between is None else there & masks[..., self.between]
 
     def total(self, values: Tensor) -> Tensor:
         """[n, *input shape] → [n, parts], summed."""
         flat = values.flatten(1)
-        out = torch.zeros(len(flat), self.count, dtype=flat.dtype, device=flat.device)
-        return out.index_add_(1, self.member.flatten().to(flat.device), flat)
+        out = torch.zeros(len(flat), self.count + 1, dtype=flat.dtype, device=flat.device)
+        return out.index_add_(1, self.member.flatten().to(flat.device), flat)[:, : self.count]
 
 
 @dataclass(frozen=True)
@@ -128,6 +142,7 @@ class InputKind(ABC):
         edits: ways to edit a sample that is no matter of small steps.
         noisy: is noise on single values what it meets in life?
         axes: how a drawn map is to be read, as a sentence.
+        steps_axis: of a sample, the axis along which one may be shorter than another; None: there is none.
         suggested_eps: the line of an audit.toml that says how much must not matter.
     """
 
@@ -144,7 +159,16 @@ class InputKind(ABC):
     edits: ClassVar[tuple[str, ...]] = ()
     noisy: ClassVar[bool] = False
     axes: ClassVar[str] = ""
+    steps_axis: ClassVar[int | None] = None
     suggested_eps: ClassVar[str] = "eps = 0.03  # how much a value may be off without harm"
+
+    def of(self, layout: Layout | None, meta: SubjectMeta, x: Tensor) -> InputKind:
+        """The kind for samples [n, ...] of such a layout: what a kind of several inputs knows of each.
+
+        Args:
+            layout: of several inputs; None: there is one.
+        """
+        return self
 
     # What it is told by
 
@@ -157,8 +181,11 @@ class InputKind(ABC):
         """
 
     @abstractmethod
-    def tiny(self, n: int, generator: torch.Generator) -> tuple[Tensor, dict[str, Any]]:
-        """A few random samples [n, ...] for the contract, and what `[subject.input]` says of them."""
+    def tiny(self, n: int, generator: torch.Generator) -> tuple[Any, dict[str, Any]]:
+        """A few random samples [n, ...] for the contract, and what `[subject.input]` says of them.
+
+        Of several inputs a mapping of them.
+        """
 
     # What a small change is
 
@@ -175,9 +202,14 @@ class InputKind(ABC):
             torch.full_like(like, eps), torch.full_like(like, low), torch.full_like(like, high)
         )
 
+    def guessed(self, subject: Subject) -> Tensor:
+        """[1, ...] of which values are the bounds only what the data fill?"""
+        guess = self.common_unit and subject.range_is_inferred
+        return torch.full_like(subject.moments.low, guess, dtype=torch.bool)
+
     def bounds_are_guessed(self, subject: Subject) -> bool:
-        """Are the bounds of every value only what the data fill?"""
-        return self.common_unit and subject.range_is_inferred
+        """Are the bounds of some values only what the data fill?"""
+        return bool(self.guessed(subject).any())
 
     def require_movable(self, subject: Subject, eps: float) -> None:
         """Raise NotApplicable where a change of size `eps` moves nothing."""
@@ -196,11 +228,15 @@ class InputKind(ABC):
                 f"Changing each {self.value} by at most {share(size / (high - low))} of the range "
                 f"(eps {number(size)})"
             )
-        mean = size / (high - low) / subject.inputs[0].numel() ** 0.5
+        mean = size / (high - low) / self.movable(subject) ** 0.5
         return (
             f"Changing the {self.value}s together by a length of at most {number(size)} (in root mean "
             f"square {share(mean)} of the range)"
         )
+
+    def movable(self, subject: Subject) -> int:
+        """How many values of a sample a small change may move."""
+        return subject.inputs[0].numel()
 
     @staticmethod
     def range_of(subject: Subject) -> tuple[float, float]:
@@ -217,6 +253,11 @@ class InputKind(ABC):
         """Samples [n, ...] as values over time [n, time, channels]; None: they are none."""
         return None
 
+    def range_told(self, subject: Subject) -> str:
+        """'0 to 1'."""
+        low, high = self.range_of(subject)
+        return f"{number(low)} to {number(high)}"
+
     # What can be left out
 
     def features(self, x: Tensor, described: list[Feature] | None) -> list[Feature]:
@@ -231,9 +272,17 @@ class InputKind(ABC):
     def parts(self, subject: Subject) -> Parts:
         """What is taken away together when an answer is explained."""
 
+    def baseline(self, subject: Subject) -> Tensor:
+        """[1, ...] the one sample that says nothing: the mean of the data."""
+        return subject.moments.mean
+
     def absent(self, subject: Subject, rows: int) -> Tensor:
         """[b, ...] what absent parts are replaced by: the mean of the data, or b ≤ `rows` rows."""
-        return subject.moments.mean
+        return self.baseline(subject)
+
+    def unmoved(self, subject: Subject) -> Tensor | None:
+        """[1, ...] values between two of which there is none, so that no path leads there; None: no such."""
+        return None
 
     def values_of(self, x: Tensor, columns: list[int]) -> tuple[Any, ...]:
         """The index of a feature's columns, or of a channel, in samples [n, ...]."""
@@ -273,6 +322,46 @@ class InputKind(ABC):
         """
         raise NotImplementedError(f"{self.name} finds padding, and says not where it stands")
 
+    # One of several
+
+    def inputs(self, subject: Subject) -> list[str]:
+        """The inputs that only accompany no other, by name; none where there is one input."""
+        return []
+
+    def hiding(self, subject: Subject) -> list[str]:
+        """Those of them that a mask or a length hides a part of."""
+        return []
+
+    def exchanged(self, subject: Subject, x: Tensor, name: str, donors: Tensor) -> Tensor:
+        """Samples [n, ...] with one input, and what accompanies it alone, from others [n, ...]."""
+        raise NotApplicable("the model takes one input")
+
+    def scrambled(self, subject: Subject, x: Tensor, name: str, uniform: Uniform) -> Tensor:
+        """Samples [n, ...] with something else where a mask or a length hides what an input holds."""
+        raise NotApplicable("the model takes one input")
+
+    # What is written
+
+    def texts(self, subject: Subject, x: Tensor) -> Tensor:
+        """[n, words] the numbers of the words of samples [n, ...].
+
+        Raises:
+            NotApplicable: there are no words.
+        """
+        raise NotApplicable(f"the inputs are no words but {self.noun}")
+
+    def reworded(self, subject: Subject, x: Tensor, texts: Tensor) -> Tensor:
+        """Samples [n, ...] with other words [n, words]; all else stays."""
+        return texts
+
+    def vocabulary(self, subject: Subject) -> list[str] | None:
+        """The word of each number, where they are known."""
+        return subject.meta.input.vocabulary
+
+    def unwritten(self, subject: Subject, x: Tensor) -> Tensor | None:
+        """[n, words] where samples have no word; None: they have one everywhere."""
+        return None
+
     # What it meets in life
 
     def corruptions(self, subject: Subject) -> dict[str, Corruption]:
@@ -308,13 +397,14 @@ class InputKind(ABC):
     def standardised(self, subject: Subject, x: Tensor) -> Tensor:
         m = subject.moments
         if self.common_unit:
-            return (x - m.mean.mean()) / full(subject.inputs).std()
+            return (x - m.mean.mean()) / self.spread(subject)
         return (x - m.mean) / torch.where(m.std > 0, m.std, 1.0)
 
     def spread(self, subject: Subject) -> Tensor:
         """One standard deviation: of each value [1, ...], or of all [] where they share a unit."""
         if self.common_unit:
-            return full(subject.inputs).std().clamp_min(1e-6).to(subject.device)
+            x = full(subject.inputs)
+            return x[~x.isnan()].std().clamp_min(1e-6).to(subject.device)
         return full(subject.moments.std).clamp_min(1e-6)
 
     def raw(self, subject: Subject, x: Tensor) -> Tensor:
@@ -386,6 +476,11 @@ def normal(uniform: Uniform, stream: int, shape: tuple[int, ...]) -> Tensor:
     """[n, *shape] standard normal numbers that belong to the samples (Box and Muller 1958)."""
     u, v = uniform(stream, shape).clamp_min(1e-7), uniform(stream + 1, shape)
     return (-2 * u.log()).sqrt() * (2 * math.pi * v).cos()
+
+
+def spaced(x: Tensor, rows: int) -> Tensor:
+    """At most so many of samples [n, ...], evenly spaced."""
+    return x[torch.linspace(0, len(x) - 1, min(rows, len(x))).round().long()]
 
 
 def blocks(extent: int, count: int) -> Tensor:

@@ -59,6 +59,7 @@ class Series(InputKind):
     common_unit: ClassVar[bool] = True
     has_neighbours: ClassVar[bool] = True
     noisy: ClassVar[bool] = True
+    steps_axis: ClassVar[int | None] = 0
     axes: ClassVar[str] = "Time runs to the right, channels downwards."
 
     @abstractmethod

@@ -15,6 +15,7 @@ class Signal(Series):
     """Signals: sound, vibration, a heart's potentials."""
 
     noun: ClassVar[str] = "signals"
+    steps_axis: ClassVar[int | None] = -1
 
     def fits(self, x: Tensor, first: FirstLayer | None) -> str:
         if x.ndim not in (2, 3) or not x.is_floating_point():

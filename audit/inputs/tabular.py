@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from audit.errors import NotApplicable
-from audit.inputs import FirstLayer, InputKind, Parts, Reach, Ways
+from audit.inputs import FirstLayer, InputKind, Parts, Reach, Ways, spaced
 from audit.meta import Feature
 from audit.outputs import full
 from audit.record import Figure, Table
@@ -89,9 +89,7 @@ class Tabular(InputKind):
 
     def absent(self, subject: Subject, rows: int) -> Tensor:
         """Rows of the data, evenly spaced: a mean of categories is no row."""
-        x = subject.inputs
-        index = torch.linspace(0, len(x) - 1, min(rows, len(x))).round().long()
-        return full(x[index]).to(subject.device)
+        return full(spaced(subject.inputs, rows)).to(subject.device)
 
     def fillings(self, subject: Subject) -> list[tuple[Feature, str]]:
         if not subject.meta.features:
@@ -125,7 +123,7 @@ class Tabular(InputKind):
         for i, (old, new) in enumerate(zip(original, changed, strict=True)):
             for feature in subject.features:
                 before, after = old[feature.columns], new[feature.columns]
-                if bool((before == after).all()):
+                if bool(((before == after) | before.isnan()).all()):
                     continue
                 if feature.kind == "numeric":
                     lines.append([i + 1, said[i], feature.name, float(before[0]), float(after[0])])

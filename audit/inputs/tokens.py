@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from audit.inputs import FirstLayer, InputKind, Parts
+from audit.inputs import FirstLayer, InputKind, Parts, spaced
 from audit.record import Figure, Table
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ class Tokens(InputKind):
     axes_of_places: ClassVar[int] = 1
     continuous: ClassVar[bool] = False
     edits: ClassVar[tuple[str, ...]] = ("typos", "substitutions")
+    steps_axis: ClassVar[int | None] = 0
 
     def fits(self, x: Tensor, first: FirstLayer | None) -> str:
         whole = x.ndim == 2 and x.dtype in (torch.int32, torch.int64)
@@ -49,6 +50,17 @@ class Tokens(InputKind):
         vocabulary = subject.meta.input.vocabulary or []
         directions[[i for i, word in enumerate(vocabulary[:most]) if word in PADDING]] = 0
         return F.normalize(F.embedding_bag(x.long(), directions, mode="sum"), dim=1)
+
+    def baseline(self, subject: Subject) -> Tensor:
+        """The most frequent word of each place: a mean of words is none."""
+        return subject.inputs.mode(0).values[None].to(subject.device)
+
+    def absent(self, subject: Subject, rows: int) -> Tensor:
+        """Texts of the data, evenly spaced."""
+        return spaced(subject.inputs, rows).to(subject.device)
+
+    def texts(self, subject: Subject, x: Tensor) -> Tensor:
+        return x
 
     def examples(
         self, subject: Subject, original: Tensor, changed: Tensor, said: Sequence[str]

@@ -169,7 +169,7 @@ def answers_and_outputs(batch: Batch) -> tuple[Tensor, dict[str, list[Tensor]]]:
             handle.remove()
 
 
-@producer(version=1)
+@producer(version=2)
 def layer_flow(batch: Batch) -> dict[str, Tensor]:
     """How much of the answer's gradient reaches every layer, and how large its outputs grow.
 
@@ -187,6 +187,10 @@ def layer_flow(batch: Batch) -> dict[str, Tensor]:
     n = len(batch.x)
     found = {}
     for name, tensors in kept.items():
+        if all(len(tensor) != n for tensor in tensors):  # positions, the same for all samples
+            for _ in tensors:
+                next(gradients)
+            continue
         square = torch.zeros(n, device=batch.x.device)
         largest = torch.zeros(n, device=batch.x.device)
         for tensor in tensors:

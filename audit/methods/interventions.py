@@ -146,13 +146,34 @@ def missing_at_random(batch: Batch, *, share: float) -> dict[str, Tensor]:
 
 @producer(version=1)
 def permuted(batch: Batch, *, feature: int) -> dict[str, Tensor]:
-    """Logits with one part of the input taken from another sample, drawn at random.
+    """Logits with one named feature taken from another sample, drawn at random.
 
     Permutation importance (Breiman 2001, section 10).
     """
     subject = batch.subject
     donors = (batch.uniform(0, ()) * subject.n).long()
-    member = (subject.kind.parts(subject).member == feature).to(batch.x.device)
+    member = torch.zeros(batch.x.shape[1:], dtype=torch.bool, device=batch.x.device)
+    member[..., subject.features[feature].columns] = True
     other = subject.inputs[donors.cpu()].to(batch.x.device)
     with torch.no_grad():
         return {"logits": subject.logits(torch.where(member, other, batch.x)).float()}
+
+
+@producer(version=1)
+def exchanged_input(batch: Batch, *, name: str) -> dict[str, Tensor]:
+    """Logits with one of several inputs taken from another sample, drawn at random."""
+    subject = batch.subject
+    donors = (batch.uniform(0, ()) * subject.n).long()
+    other = subject.inputs[donors.cpu()].to(batch.x.device)
+    with torch.no_grad():
+        changed = subject.kind.exchanged(subject, batch.x, name, other)
+        return {"logits": subject.logits(changed).float()}
+
+
+@producer(version=1)
+def scrambled_input(batch: Batch, *, name: str) -> dict[str, Tensor]:
+    """Logits with something else where a mask hides what one of several inputs holds."""
+    subject = batch.subject
+    with torch.no_grad():
+        changed = subject.kind.scrambled(subject, batch.x, name, batch.uniform)
+        return {"logits": subject.logits(changed).float()}

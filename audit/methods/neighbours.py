@@ -9,6 +9,9 @@ CHUNK = 1 << 25  # distances held at once, and values of samples
 FEWEST = 64  # samples that are compared with as many at least
 
 
+MISSING = 100.0  # units off
+
+
 def nearest_gap(
     x: Tensor, reference: Tensor, spread: Tensor, itself: Tensor | None = None
 ) -> Tensor:
@@ -24,11 +27,11 @@ def nearest_gap(
     block = max(FEWEST, CHUNK // max(x[0].numel(), 1))  # of the reference
     size = min(block, max(1, CHUNK // max(min(block, len(reference)), 1)))
     for start in range(0, len(x), size):
-        part = (x[start : start + size].float() / spread).flatten(1)
+        part = units(x[start : start + size], spread)
         least = torch.full((len(part),), torch.inf)
         gap = torch.empty(len(part))
         for first in range(0, len(reference), block):
-            others = (reference[first : first + block].float() / spread).flatten(1)
+            others = units(reference[first : first + block], spread)
             distance = torch.cdist(part, others)
             if itself is not None:
                 own = itself[start : start + size] - first
@@ -40,3 +43,8 @@ def nearest_gap(
             least = torch.minimum(least, nearest)
         found[start : start + size] = gap
     return found
+
+
+def units(x: Tensor, spread: Tensor) -> Tensor:
+    """Samples [n, ...] as rows, in units of their spread; what is missing is alike, and like nothing else."""
+    return (x.float() / spread).flatten(1).nan_to_num(nan=MISSING)

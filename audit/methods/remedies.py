@@ -31,7 +31,7 @@ class Rounded(nn.Module):
 
 
 class Smoothed(nn.Module):
-    """Each value as the mean of its neighbourhood: 3 by 3 pixels, 3 moments of a series."""
+    """Each value as the mean of its neighbourhood: 3 along each axis of space, 3 moments of a series."""
 
     def __init__(self, channels_last: bool) -> None:
         super().__init__()
@@ -41,6 +41,8 @@ class Smoothed(nn.Module):
         if x.ndim == 3:
             moved = x.transpose(1, 2)
             return F.avg_pool1d(moved, 3, 1, 1, count_include_pad=False).transpose(1, 2)
+        if x.ndim == 5:
+            return F.avg_pool3d(x, 3, 1, 1, count_include_pad=False)
         moved = x.permute(0, 3, 1, 2) if self.channels_last else x
         mean = F.avg_pool2d(moved, 3, 1, 1, count_include_pad=False)
         return mean.permute(0, 2, 3, 1) if self.channels_last else mean

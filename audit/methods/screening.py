@@ -45,14 +45,17 @@ def slopes(subject: Subject) -> Tensor:
             (slope,) = torch.autograd.grad(score.sum(), x)
         own = x.detach()
         far = torch.maximum((own - subject.moments.mean).abs(), own.abs())
-        total += (slope.abs() * far).sum(0).nan_to_num().float()
+        total += (slope.abs() * far).nan_to_num().sum(0).float()
     return total.cpu()
 
 
 def followed(subject: Subject) -> Tensor:
     """[*input shape] the largest absolute correlation of the value with a score of the answer."""
     with torch.no_grad():
-        parts = [(x.flatten(1).double(), subject.logits(x).double()) for x in batches(subject)]
+        parts = [
+            (x.flatten(1).double().nan_to_num(), subject.logits(x).double())
+            for x in batches(subject)
+        ]
     x, scores = (torch.cat(several) for several in zip(*parts, strict=True))
     x, scores = ((v - v.mean(0)) / v.std(0).clamp_min(1e-12) for v in (x, scores))
     strength = (x.T @ scores / len(x)).abs().amax(1).nan_to_num()
@@ -76,10 +79,12 @@ def players(subject: Subject) -> Parts:
         return parts
     strength = parts.total(leaning(subject)[None])[0]
     alone = strength.argsort(descending=True, stable=True)[: MOST - 1].sort().values
-    number = torch.full((parts.count,), MOST - 1)
-    number[alone] = torch.arange(MOST - 1)
+    number = torch.full((parts.count + 1,), MOST - 1)
+    number[alone], number[-1] = torch.arange(MOST - 1), MOST
     names = [parts.names[i] for i in alone.tolist()]
-    return Parts(number[parts.member], [*names, f"{parts.count - MOST + 1:,} others"], None)
+    between = None if parts.between is None else number[parts.between]
+    names.append(f"{parts.count - MOST + 1:,} others")
+    return Parts(number[parts.member], names, None, between)
 
 
 def missed(subject: Subject) -> list[tuple[Feature, str]]:

@@ -70,8 +70,8 @@ transfer = attack(
 
 def anywhere(batch: Batch) -> Budget:
     """The bounds of inputs for an adversary of no budget; none where they were guessed."""
-    allowed = budget(batch.subject, 1.0, free=True)
-    return allowed.open() if batch.subject.range_is_inferred else allowed
+    subject = batch.subject
+    return budget(subject, 1.0, free=True).open(subject.kind.guessed(subject))
 
 
 smallest_l2 = attack(
@@ -187,13 +187,14 @@ def candidates(subject: Subject, kind: str) -> Tensor:
     Raises:
         NotApplicable: no vocabulary is known, no candidate, or the model embeds no words.
     """
-    vocabulary = subject.meta.input.vocabulary
+    vocabulary = subject.kind.vocabulary(subject)
     if vocabulary is None:
         raise NotApplicable("the words are not known ([subject.input] vocabulary)")
-    if len(vocabulary) <= int(subject.inputs.max()):
+    texts = subject.kind.texts(subject, subject.inputs)
+    if len(vocabulary) <= int(texts.max()):
         raise NotApplicable(
             f"the vocabulary has {len(vocabulary)} words and the data hold the number "
-            f"{int(subject.inputs.max())}"
+            f"{int(texts.max())}"
         )
     if kind == "typos":
         return attacks.word_substitution.typos(tuple(vocabulary))
@@ -209,23 +210,38 @@ def candidates(subject: Subject, kind: str) -> Tensor:
         raise NotApplicable("the model has no embedding of the vocabulary to find near words in")
 
     def near() -> Tensor:
-        words = subject.inputs.unique().long()
+        words = texts.unique().long()
         return attacks.word_substitution.substitutes(weight, vocabulary, words)
 
     return subject.derived("substitutes", near)
 
 
-reworded = attack(
-    attacks.word_substitution.word_substitution,
-    3,
-    *FOUND,
-    "edits",
-    name="audit.methods.attacks.words.reworded",
-    table=lambda batch, kind: candidates(batch.subject, kind),
-    blank=lambda batch: (
-        attacks.word_substitution.unknown(batch.subject.meta.input.vocabulary or []) or 0
-    ),
-)
+@producer(3, private=("x",), name="audit.methods.attacks.words.reworded")
+def reworded(batch: Batch, *, kind: str, edits: int, greedy: bool = True) -> dict[str, Tensor]:
+    """Words changed one after the other: x, broken, and after how many edits.
+
+    Args:
+        greedy: false for random places and candidates, as many: what a search has to beat.
+    """
+    subject, x = batch.subject, batch.x
+    model, y = victim(subject, x, batch.y)
+
+    def around(texts: Tensor, rows: Tensor | None) -> Tensor:
+        return subject.kind.reworded(subject, x if rows is None else x[rows], texts)
+
+    found = attacks.word_substitution.word_substitution(
+        model,
+        subject.kind.texts(subject, x),
+        y,
+        candidates(subject, kind),
+        edits=edits,
+        greedy=greedy,
+        blank=attacks.word_substitution.unknown(subject.kind.vocabulary(subject) or []) or 0,
+        fixed=subject.kind.unwritten(subject, x),
+        around=around,
+        seed=batch.draws,
+    )
+    return {"x": around(found.x, None), "broken": found.broken, "edits": found.edits}
 
 
 @producer(2, name="audit.methods.attacks.ascent.free_pgd")

@@ -51,8 +51,19 @@ def last_convolution(subject: Subject) -> str | None:
 
 
 def baseline(subject: Subject) -> Tensor:
-    """[1, ...] the mean of the evaluation data: what an absent part is replaced by."""
-    return subject.moments.mean
+    """[1, ...] what an absent part is replaced by: the mean of the evaluation data."""
+    return subject.kind.baseline(subject).to(subject.moments.mean)
+
+
+def start(subject: Subject, x: Tensor) -> Tensor:
+    """[n, ...] where a path to samples begins: the baseline, but for what cannot be moved to.
+
+    That is padding, and what has nothing between two values.
+    """
+    base = baseline(subject).expand_as(x)
+    for stays in (subject.padding(x), subject.kind.unmoved(subject)):
+        base = base if stays is None else torch.where(stays, x, base)
+    return base
 
 
 def answered(batch: Batch, output: str) -> Tensor:
@@ -75,7 +86,7 @@ def believability(
     base, parts = baseline(batch.subject), players(batch.subject)
     x = full(batch.x)
     pads = batch.subject.padding(x)
-    free = parts.total(((x - base) / (batch.subject.moments.std + 1e-12)).abs())
+    free = parts.total(((x - base) / (batch.subject.moments.std + 1e-12)).abs().nan_to_num())
     centre: Tensor | float = 0.0
     if not batch.subject.task.has_zero:
         ends = in_chunks(score, x, target) + in_chunks(score, base.expand_as(x), target)
@@ -88,11 +99,11 @@ def believability(
     }
 
 
-@producer(1, private=("map", "players"), name="audit.methods.attributions.integrated_gradients")
+@producer(2, private=("map", "players"), name="audit.methods.attributions.integrated_gradients")
 def integrated_gradients(
     batch: Batch, *, steps: int, randomised: int = 0, output: str = ""
 ) -> dict[str, Tensor]:
-    """Integrated Gradients from the data's mean.
+    """Integrated Gradients from the data's mean; padding stays as it is on the way.
 
     Returns:
         map [n, ...]: attributions, whose sum is the difference of scores.
@@ -101,9 +112,8 @@ def integrated_gradients(
     """
     score, _ = score_function(batch.subject, randomised)
     target = answered(batch, output)
-    found = gradients.integrated_gradients(
-        score, full(batch.x), target, baseline(batch.subject), steps=steps
-    )
+    x = full(batch.x)
+    found = gradients.integrated_gradients(score, x, target, start(batch.subject, x), steps=steps)
     per_player = players(batch.subject).total(found.values)
     return {
         "map": found.values,

@@ -38,11 +38,12 @@ def budget(subject: Subject, eps: float, norm: Norm = "linf", *, free: bool = Fa
     Whole numbers stay whole. Bounds that were only guessed bound nothing.
 
     Args:
-        free: the diagnostic of a budget removed: every input, anywhere in its range.
+        free: the diagnostic of a budget removed: every input, anywhere in its range. What is no part of
+            a sample stays.
     """
     reach = subject.kind.reach(subject, eps)
     if free:
-        return Budget(reach.high - reach.low, reach.low, reach.high)
+        return Budget(reach.high - reach.low, reach.low, reach.high, fixed=subject.padding)
     allowed = Budget(
         reach.radius,
         reach.low,
@@ -51,7 +52,7 @@ def budget(subject: Subject, eps: float, norm: Norm = "linf", *, free: bool = Fa
         subject.whole,
         subject.padding,
     )
-    return allowed.open() if subject.kind.bounds_are_guessed(subject) else allowed
+    return allowed.open(subject.kind.guessed(subject))
 
 
 def choosable(subject: Subject) -> list[Feature]:
@@ -61,12 +62,12 @@ def choosable(subject: Subject) -> list[Feature]:
 
 def still_broken(subject: Subject, samples: NDArray[np.intp], points: Tensor) -> Tensor:
     """[n] are adversarial points of some samples wrong too once they are put back into the range?"""
-    assert subject.range is not None
-    found = []
+    reach, found = subject.kind.reach(subject, 0.0), []
     with torch.no_grad():
         for start in range(0, len(samples), subject.batch_size):
             x, y = subject.batch(samples[start : start + subject.batch_size])
             attacked, leave = victim(subject, x, y)
-            point = points[start : start + subject.batch_size].to(x).clamp(*subject.range)
+            point = points[start : start + subject.batch_size].to(x)
+            point = point.clamp(reach.low.minimum(x), reach.high.maximum(x))
             found.append(attacked.logits(point).argmax(1) != leave)
     return torch.cat(found).cpu()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -20,6 +20,7 @@ from audit.meta import Feature, SubjectMeta
 from audit.record import Fact, LeftOut, SubjectRecord
 from audit.rooms import INPUTS, TASKS, room
 from audit.subject.builder import Known, Parts, build, described
+from audit.subject.gathering import of_batches
 from audit.subject.inference import UNUSABLE, probe, probe_rows
 from audit.subject.network import Network, tensor_bytes
 from audit.subject.samples import Moments, Samples
@@ -36,7 +37,9 @@ class Subject:
     Args:
         model: takes a batch [n, ...] and returns scores [n] or [n, classes], or a tuple of which
             one item is that. A copy is audited; the model itself stays as it is.
-        x: [n, ...] inputs, numbers, in the units that `preprocess` (if any) expects. Without them only
+        x: [n, ...] inputs, numbers, in the units that `preprocess` (if any) expects; of a model that takes
+            several a mapping of them, or a tuple in the order of its `forward`; a DataFrame, whose columns
+            keep their names; a Dataset or a DataLoader, which is read to its end. Without them only
             weights are audited.
         y: [n] class indices (classification) or values (regression).
         sensitive: name → [n] labels of people's groups, which the model need not see.
@@ -99,6 +102,50 @@ class Subject:
         )
         self._consist_of(parts)
 
+    @classmethod
+    def from_loader(
+        cls,
+        model: nn.Module,
+        loader: Iterable[Any],
+        *,
+        train: Iterable[Any] | None = None,
+        labels: bool = True,
+        meta: SubjectMeta | None = None,
+        **known: Any,
+    ) -> Subject:
+        """A subject of all that a loader yields, batch by batch.
+
+        Args:
+            loader: yields tuples (inputs …, labels), mappings of inputs with one of the keys labels, label,
+                y, target, targets, or tensors. Batches of several lengths are filled up with zeros.
+            train: the same of what the model learnt from.
+            labels: does it yield labels?
+            meta, known: as of `audit.Subject`.
+
+        Raises:
+            AuditError: it yields what is no tensor; the sentence says what.
+
+        Example:
+            >>> import audit, torch
+            >>> x = torch.linspace(-1, 1, 100)[:, None]
+            >>> data = torch.utils.data.TensorDataset(x, (x[:, 0] > 0).long())
+            >>> loader = torch.utils.data.DataLoader(data, batch_size=32)
+            >>> audit.Subject.from_loader(torch.nn.Linear(1, 2), loader).n
+            100
+        """
+        found = of_batches(loader, labels, None)
+        learnt = None if train is None else of_batches(train, labels, None)
+        subject = cls(
+            model,
+            found.x,
+            found.y,
+            train=None if learnt is None else (learnt.x, learnt.y),
+            meta=meta,
+            **known,
+        )
+        notes = [*subject.notes, *found.notes]
+        return subject._with(replace(subject._parts, known=replace(subject.known, notes=notes)))
+
     def _consist_of(self, parts: Parts) -> None:
         self._parts = parts
         self.network, self.known = parts.network, parts.known
@@ -134,6 +181,33 @@ class Subject:
             scores=network.form.tensor(raw),
         )
         return self._with(replace(self._parts, network=network, known=known))
+
+    def kind_of(self, name: str) -> InputKind:
+        """What one of its several inputs is, where that only accompanies no other."""
+        found: InputKind = room(INPUTS, str(dict(self.meta.inputs or {})[name].kind))
+        return found
+
+    def only(self, name: str) -> Subject:
+        """It, as if one of its several inputs were all: what that one's kind is asked about.
+
+        Its network takes them all, and is not to be asked.
+        """
+
+        def made() -> Subject:
+            described, kind = dict(self.meta.inputs or {})[name], self.kind_of(name)
+            one = self.samples.one(name, kind, self.meta.features)
+            features = self.meta.features if one.features else None
+            meta = self.meta.model_copy(
+                update={"input": described, "inputs": None, "features": features}
+            )
+            facts = [
+                f.model_copy(update={"name": f.name.replace(f"range of {name}", "input range")})
+                for f in self.facts
+            ]
+            known = replace(self.known, meta=meta, facts=facts)
+            return self._with(replace(self._parts, samples=one, training=None, known=known))
+
+        return self.derived(f"only {name}", made)
 
     def read_from(self, format: str, *, trusted: bool, notes: Sequence[str]) -> Subject:
         """The same, read from a file.
@@ -213,6 +287,8 @@ class Subject:
     @property
     def kind(self) -> InputKind:
         """What its samples are."""
+        if self._parts.samples is not None:
+            return self._parts.samples.kind
         found: InputKind = room(INPUTS, str(self.meta.input.kind))
         return found
 
@@ -448,6 +524,9 @@ class Subject:
             digest.update(source.encode())
         digest.update(self.meta.model_dump_json().encode())
         digest.update(str(self.range_is_inferred).encode())  # what is guessed bounds no attack
+        for fact in self.facts:
+            if fact.name.startswith("range of ") and fact.source == "inferred":
+                digest.update(fact.name.encode())
         digest.update(tensor_bytes(self.known.scores))
         return digest.hexdigest()
 

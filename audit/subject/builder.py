@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -12,16 +13,19 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from audit.arrays import as_inputs
+from audit.arrays import as_inputs, not_numbers
 from audit.batching import found_size
 from audit.errors import AuditError
 from audit.inputs import InputKind
 from audit.labels import as_labels
 from audit.meta import SubjectMeta, describe_errors
+from audit.packing import Feed, ways
 from audit.people import cluster_labels, group_labels
 from audit.record import Fact, LeftOut
 from audit.rooms import INPUTS, TASKS, room
-from audit.subject.inference import accepts, complete, form_of, probe
+from audit.subject.companions import fed, held_in, named_inputs, tensors, told_apart
+from audit.subject.gathering import gathered
+from audit.subject.inference import PROBE, accepts, complete, form_of, probe, takes_missing
 from audit.subject.network import Network, copied, frozen
 from audit.subject.samples import INPUT, Samples
 from audit.subject.wrapping import OutputForm, PreprocessModule, precision
@@ -71,12 +75,14 @@ class Arrays:
 
     Attributes:
         names: of what whole labels number, where they came as names.
+        missing: are values missing, which the model takes?
     """
 
     inputs: Tensor
     labels: Tensor | None
     training: tuple[Tensor, Tensor | None] | None
     names: list[str] | None = None
+    missing: bool = False
 
     @classmethod
     def read(
@@ -143,10 +149,11 @@ class Draft:
         found: Task = room(TASKS, str(self.meta.task))
         return found
 
-    @property
+    @functools.cached_property
     def kind(self) -> InputKind:
         found: InputKind = room(INPUTS, str(self.meta.input.kind))
-        return found
+        layout = None if self.network.feed is None else self.network.feed.layout
+        return found.of(layout, self.meta, self.arrays.inputs)
 
     @property
     def answers(self) -> Tensor:
@@ -193,10 +200,21 @@ def build(
         shape = meta.input.shape or [1]
         network = Network(core, preprocessing(meta, core, len(shape) + 1), place, form_of(meta))
         return Parts(network, None, None, Known(name, meta))
+    given = gathered(x, y, meta)
+    x, y, notes = given.x, given.y, [*notes, *given.notes]
+    sensitive, groups = sensitive or given.sensitive, given.groups if groups is None else groups
+    meta = meta.over(SubjectMeta(features=given.features)) if given.features else meta
+    if train is not None:
+        learnt = gathered(*train, meta)
+        train = learnt.x, learnt.y
+    held, feed = precision(core), None
+    named = named_inputs(x, core)
+    if named is not None:
+        x, train, held, feed = packed(core, place, meta, named, train)
     names = meta.classes or identities(meta, y, None if train is None else train[1])
-    arrays = Arrays.read(x, y, train, precision(core), names)
+    arrays = Arrays.read(x, y, train, held, names)
     people, clusters = read_people(sensitive, groups, len(arrays.inputs), meta, notes)
-    draft = drafted(core, place, meta, arrays, batch_size, notes)
+    draft = drafted(core, place, meta, arrays, batch_size, notes, feed)
     add_precision(draft, x)
     draft.task.number_labels(draft)
     draft.task.settle_scale(draft)
@@ -246,6 +264,51 @@ def as_pairs(index: Any, same: Any, n: int) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(two.astype(np.int64)), torch.from_numpy(told.astype(np.int64))
 
 
+def packed(
+    core: nn.Module,
+    place: torch.device,
+    meta: SubjectMeta,
+    named: Mapping[str, Any],
+    train: tuple[Any, Any] | None,
+) -> tuple[Any, tuple[Any, Any] | None, torch.dtype, Feed | None]:
+    """Named inputs side by side, the training data alike, in which type, and how the model takes them.
+
+    One that is alone is taken as it is.
+    """
+    if len(named) == 1 and not takes_a_dict(core, named):
+        if train is not None and isinstance(train[0], Mapping):
+            train = next(iter(train[0].values())), train[1]
+        return next(iter(named.values())), train, precision(core), None
+    found = tensors(named)
+    held = held_in(found, precision(core))
+    feed = fed(core, found, meta, precision(core), place)
+    if train is not None:
+        given = named_inputs(train[0], core)
+        if given is None:
+            raise AuditError(
+                "The training data hold one input and the evaluation data several; give both alike."
+            )
+        train = feed.layout.pack(tensors(given), held), train[1]
+    return feed.layout.pack(found, held), train, held, feed
+
+
+def takes_a_dict(core: nn.Module, named: Mapping[str, Any]) -> bool:
+    """Does the model ask a mapping for its only input?"""
+    try:
+        tried = ways(core, list(named))
+    except AuditError:
+        return False
+    if tried[0] == "by keyword":
+        return False
+    two = {name: torch.as_tensor(values)[:2] for name, values in tensors(named).items()}
+    try:
+        with torch.no_grad():
+            core(next(iter(two.values())))
+    except Exception:  # noqa: BLE001 - the user's code may raise anything
+        return True
+    return False
+
+
 def samples_of(draft: Draft) -> Samples:
     """The evaluation data, as far as the arrays tell them."""
     inputs, kind = draft.arrays.inputs, draft.kind
@@ -257,6 +320,8 @@ def samples_of(draft: Draft) -> Samples:
         draft.batch_size,
         kind.features(inputs, draft.meta.features),
         kind.pad(inputs),
+        layout=None if draft.network.feed is None else draft.network.feed.layout,
+        lacking=draft.arrays.missing,
     )
 
 
@@ -267,6 +332,7 @@ def drafted(
     arrays: Arrays,
     batch_size: int | None,
     notes: list[str],
+    feed: Feed | None = None,
 ) -> Draft:
     """What a few answers tell of the network.
 
@@ -274,13 +340,19 @@ def drafted(
         AuditError: it does not accept the samples, or its answers can be read in no way or in several.
     """
     inputs = arrays.inputs
-    network = Network(core, preprocessing(meta, core, inputs.ndim), place, OutputForm())
+    network = Network(core, preprocessing(meta, core, inputs.ndim), place, OutputForm(), feed)
+    if feed is not None:
+        meta, told = told_apart(meta, core, feed, inputs.to(place))
     tokens = inputs.ndim == 2 and not inputs.is_floating_point()
     tokens = tokens and accepts(network, inputs[:2].to(place))
     # Bytes of a picture and whole numbers of a table are none.
-    arrays.to(inputs.dtype if tokens else floating(network.dtype))
+    arrays.to(inputs.dtype if tokens or feed is not None else floating(network.dtype))
+    missing = check_missing(network, arrays, place)
     training_labels = None if arrays.training is None else arrays.training[1]
     found = complete(meta, network, arrays.inputs.to(place), arrays.labels, training_labels)
+    found.facts.extend(missing)
+    if feed is not None:  # what was told of each stands for what was told of all
+        found.facts[:] = [*told, *(f for f in found.facts if f.name != "input kind")]
     return Draft(
         network.read_as(form_of(found.meta, threshold=False)),
         found.meta,
@@ -291,6 +363,27 @@ def drafted(
         found.facts,
         notes,
     )
+
+
+def check_missing(network: Network, arrays: Arrays, place: torch.device) -> list[Fact]:
+    """The fact that values are missing and the model takes that, where some are.
+
+    Raises:
+        AuditError: it answers with NaN where one is.
+    """
+    known = [arrays.inputs, *([arrays.training[0]] if arrays.training is not None else [])]
+    for x in known:
+        gone = x.isnan().reshape(len(x), -1)
+        if not bool(gone.any()):
+            continue
+        rows = gone.any(1).nonzero()[:, 0]
+        if not takes_missing(network, x[rows[:PROBE]].to(place)):
+            raise AuditError(not_numbers(x))
+        arrays.missing = True
+        value = f"{float(gone.float().mean()):.1%} of the values, in {len(rows):,} samples"
+        reason = "they are NaN, and the model answers to them with numbers; they stay as they are"
+        return [Fact(name="missing values", value=value, source="inferred", reason=reason)]
+    return []
 
 
 def described(known: Mapping[str, Any], meta: SubjectMeta | None) -> SubjectMeta:
@@ -379,7 +472,7 @@ def add_precision(draft: Draft, given: Any) -> None:
 
 def check_features(draft: Draft, samples: Samples) -> None:
     """The features that are described belong to the columns, and some count in whole numbers."""
-    if not draft.meta.features:
+    if not draft.meta.features or draft.network.feed is not None:
         return
     used = [c for f in draft.meta.features for c in f.columns]
     width = draft.arrays.inputs.shape[-1]
@@ -400,11 +493,13 @@ def add_padding(draft: Draft, samples: Samples) -> None:
     """How much of the samples is padding, where they are padded."""
     pads = samples.padding(samples.inputs)
     if pads is not None:
+        why = "samples of several lengths end in the same step, over and over"
+        if samples.layout is not None:
+            why = f"a mask or a length says so, or {why}"
         draft.add_fact(
             "padding",
             f"{float(pads.float().mean()):.0%} of the values",
-            "samples of several lengths end in the same step, over and over; it is never changed, "
-            "counted or explained",
+            f"{why}; it is never changed, counted or explained",
         )
 
 

@@ -32,7 +32,10 @@ UNUSABLE = "unusable"
 
 def infer_range(x: Tensor) -> tuple[tuple[float, float], str]:
     """The values that inputs can take, from those of the data, and why."""
-    low, high = float(x.min()), float(x.max())
+    there = x[~x.isnan()]
+    if len(there) == 0:
+        raise AuditError("Every input value is missing; the data hold nothing to audit.")
+    low, high = float(there.min()), float(there.max())
     if low >= 0 and high <= 1:
         return (0.0, 1.0), f"all values lie in [{low:.3g}, {high:.3g}]"
     if low >= 0 and high <= 255 and high > 16:
@@ -280,6 +283,12 @@ def probe(model: Callable[[Tensor], Any], x: Tensor) -> Any:
             f"({str(x.dtype).removeprefix('torch.')}) it says «{said[:300]}»; check the shape, "
             "dtype and [subject.input.preprocess]."
         ) from error
+
+
+def takes_missing(network: Network, x: Tensor) -> bool:
+    """Does it answer with numbers to samples [n, ...] of which each lacks a value?"""
+    found = candidates(probe(network.raw, x), len(x))
+    return any(bool(torch.isfinite(c.tensor).all()) for c in found)
 
 
 def accepts(network: Network, x: Tensor) -> bool:

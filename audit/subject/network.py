@@ -15,6 +15,7 @@ from torch.nn.parameter import is_lazy
 
 from audit.errors import AuditError
 from audit.outputs import SPREADS, answered
+from audit.packing import Feed
 from audit.subject.wrapping import Logits, OutputForm
 
 
@@ -25,6 +26,7 @@ class Network:
         core: the model, `frozen` on the device.
         preprocess: what is done before to inputs in the user's units.
         form: how what the core returns is to be read.
+        feed: how a core that takes several inputs is asked.
 
     Attributes:
         model: preprocessing and core, answering with logits [n, classes] or values [n, 1].
@@ -32,11 +34,16 @@ class Network:
     """
 
     def __init__(
-        self, core: nn.Module, preprocess: nn.Module, device: torch.device, form: OutputForm
+        self,
+        core: nn.Module,
+        preprocess: nn.Module,
+        device: torch.device,
+        form: OutputForm,
+        feed: Feed | None = None,
     ) -> None:
-        self.core, self.device, self.form = core, device, form
+        self.core, self.device, self.form, self.feed = core, device, form, feed
         self.preprocess = preprocess.to(device)
-        self.model = Logits(self.core, self.preprocess, form)
+        self.model = Logits(self.core, self.preprocess, form, feed)
         self.dtype = self.model.dtype
         self._unanswered: list[Tensor] | None = None  # while somebody collects them
         self._passes: list[int] | None = None  # forward and backward, while somebody counts
@@ -49,7 +56,7 @@ class Network:
 
     def raw(self, x: Tensor) -> Any:
         """What the core itself returns for a batch."""
-        return self.core(self.prepared(x))
+        return self.model.asked(self.prepared(x))
 
     def logits(self, x: Tensor) -> Tensor:
         """Logits [n, classes] for a batch on any device; gradients flow to `x`."""
@@ -105,7 +112,7 @@ class Network:
 
     def read_as(self, form: OutputForm) -> Network:
         """The same network, what it returns being read in this form."""
-        return Network(self.core, self.preprocess, self.device, form)
+        return Network(self.core, self.preprocess, self.device, form, self.feed)
 
     def with_core(self, core: nn.Module, before: nn.Module | None = None) -> Network:
         """Another core in the place of this one's, called and read alike.
@@ -117,7 +124,7 @@ class Network:
             AuditError: the core's `eval()` raised.
         """
         preprocess = self.preprocess if before is None else nn.Sequential(before, self.preprocess)
-        return Network(frozen(core, self.device), preprocess, self.device, self.form)
+        return Network(frozen(core, self.device), preprocess, self.device, self.form, self.feed)
 
     def copy(self, change: Callable[[nn.Module], None]) -> Network:
         """A copy, after `change` did to its core's weights what it does (rounded them, drew them anew)."""
@@ -128,7 +135,7 @@ class Network:
 
     def trainable(self, core: nn.Module) -> Logits:
         """A module that is called and read as this network is, around a core that is to be trained."""
-        return Logits(core, self.preprocess, self.form)
+        return Logits(core, self.preprocess, self.form, self.feed)
 
     # Its digests
 

@@ -70,7 +70,7 @@ def repeats_its_input(pairs: list[Pair], asked: Asked) -> tuple[list[Pair], str]
 
 def explained(scores: Tensor, inputs: Tensor) -> float:
     """The share of the inputs' variance that the scores explain: near 1, they are reconstructions."""
-    a, b = scores.double().flatten(1), inputs.double().flatten(1)
+    a, b = scores.double().flatten(1), inputs.double().flatten(1).nan_to_num()
     return 1 - float((a - b).square().mean() / b.var(0, unbiased=False).mean().clamp_min(1e-12))
 
 

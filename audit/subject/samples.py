@@ -16,6 +16,7 @@ from audit.arrays import has_channels_last
 from audit.copies import copies
 from audit.inputs import InputKind
 from audit.meta import Feature
+from audit.packing import Layout
 from audit.record import LeftOut
 
 INPUT = "x"  # what the one input is called
@@ -49,6 +50,8 @@ class Samples:
         name: of the data.
         strangers: samples that nothing is asked about, among which answers are sought all the same.
         pairs: ([m, 2] samples, [m] are the two the same?), where they are named.
+        lacking: are values missing? They are NaN, and no part of the samples.
+        layout: which columns hold which of several inputs; None: there is one.
     """
 
     named: Mapping[str, Tensor]
@@ -64,6 +67,8 @@ class Samples:
     name: str = ""
     strangers: Samples | None = None
     pairs: tuple[Tensor, Tensor] | None = None
+    lacking: bool = False
+    layout: Layout | None = None
 
     def chosen(self, rows: NDArray[np.intp]) -> Samples:
         """Some of them."""
@@ -91,6 +96,33 @@ class Samples:
             pairs=None,
         )
 
+    def one(self, name: str, kind: InputKind, described: list[Feature] | None) -> Samples:
+        """One of several inputs, as if it were all.
+
+        Args:
+            kind: what that input is. described: the features of a table, as the user describes them.
+        """
+        assert self.layout is not None
+        member = self.layout[name]
+
+        def own(row: Tensor) -> Tensor:
+            return member.of(row) if member.shape else member.of(row)[:, None]
+
+        x = own(self.inputs)
+        x = x if kind.continuous else x.round().long()
+        m = self.moments
+        made = replace(
+            self,
+            named={INPUT: x},
+            kind=kind,
+            features=kind.features(x, described),
+            pad=kind.pad(x),
+            layout=None,
+        )
+        # Of what the other inputs hide nothing counts, which this one does not know.
+        vars(made)["moments"] = Moments(own(m.mean), own(m.std), own(m.low), own(m.high))
+        return made
+
     def __len__(self) -> int:
         return len(self.inputs)
 
@@ -114,7 +146,10 @@ class Samples:
 
     def padding(self, x: Tensor) -> Tensor | None:
         """[n, ...] which values of such samples are no part of them; None: all are."""
-        return None if self.pad is None else self.kind.padding(x, self.pad)
+        pads = None if self.pad is None else self.kind.padding(x, self.pad)
+        if not self.lacking or not x.is_floating_point():
+            return pads
+        return x.isnan() if pads is None else pads | x.isnan()
 
     @functools.cached_property
     def moments(self) -> Moments:
@@ -145,7 +180,7 @@ class Samples:
         if not self.features:
             return None
         x = self.inputs
-        whole = (x == x.round()).all(0, keepdim=True)
+        whole = ((x == x.round()) | x.isnan()).all(0, keepdim=True)
         for feature in self.features:
             if feature.kind != "numeric":
                 whole[0, feature.columns] = False
@@ -184,10 +219,15 @@ class Samples:
             return self.groups
         return copies(
             self.digests,
-            self.inputs.numpy(),
+            self.inputs.nan_to_num().numpy(),
             None if self.labels is None else self.labels.numpy(),
-            [f.columns for f in self.features],
+            [f.columns for f in self.features] if self.of_features else (),
         )
+
+    @property
+    def of_features(self) -> bool:
+        """Are they nothing but features?"""
+        return sum(len(f.columns) for f in self.features) == self.inputs[0].numel()
 
     def notes_on_copies(self) -> list[str]:
         """The note on copies, where they make the clusters."""

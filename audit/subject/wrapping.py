@@ -15,6 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 from audit.meta import Output, Preprocess
 from audit.outputs import SPREADS, VALUES, select_output, values_of, with_spread
+from audit.packing import Feed
 from audit.scores import distance
 
 
@@ -164,6 +165,8 @@ class OutputForm:
 class Logits(nn.Module):
     """Preprocessing, the user's model, and what it returns as logits [n, classes].
 
+    A model that takes several inputs is asked by its `feed`.
+
     Where each unit of a sample has its answer, they are [n, classes, units]. One-output binary models
     answer (0, z): their softmax is the sigmoid. Scores with a threshold answer (0, score − threshold).
     Values are answered as numbers on the scale of the labels, [n, k], those of several axes in a row. A
@@ -171,30 +174,38 @@ class Logits(nn.Module):
     elsewhere those are inverted.
     """
 
-    def __init__(self, core: nn.Module, preprocess: nn.Module, form: OutputForm) -> None:
+    def __init__(
+        self, core: nn.Module, preprocess: nn.Module, form: OutputForm, feed: Feed | None = None
+    ) -> None:
         super().__init__()
-        self.core, self.preprocess, self.form = core, preprocess, form
+        self.core, self.preprocess, self.form, self.feed = core, preprocess, form, feed
         self.dtype = precision(core)
         self.training = False
 
     def prepared(self, x: Tensor) -> Tensor:
         """A batch as the user's model gets it, floats in the precision of its weights."""
         x = self.preprocess(x.clone())  # a network may write in what it is given
+        if self.feed is not None:  # each of several inputs has its own type
+            return x
         return x.to(self.dtype) if x.is_floating_point() else x
+
+    def asked(self, prepared: Tensor) -> Any:
+        """What the user's model returns for a prepared batch."""
+        return self.core(prepared) if self.feed is None else self.feed(self.core, prepared)
 
     def forward(self, x: Tensor) -> Tensor:
         prepared, output = self.prepared(x), self.form.output
         if output == "reconstruction":
-            returned = select_output(self.core(prepared.clone()), self.form.index)
+            returned = select_output(self.asked(prepared.clone()), self.form.index)
             logits = distance(returned, prepared)
         elif output in ACTIVATIONS:
             with _Activations() as seen:
-                returned = select_output(self.core(prepared), self.form.index)
+                returned = select_output(self.asked(prepared), self.form.index)
             logits = seen.behind(returned, ACTIVATIONS[output], self.form.class_axis)
             if logits is None:
                 logits = self.invert(returned)
         else:
-            logits = self.form.values(self.form.tensor(self.core(prepared)))
+            logits = self.form.values(self.form.tensor(self.asked(prepared)))
         if logits.dtype in (torch.float16, torch.bfloat16):
             logits = logits.float()
         if len(x) == 1 and (logits.ndim == 0 or len(logits) != 1):
@@ -210,7 +221,7 @@ class Logits(nn.Module):
     def deviations(self, x: Tensor) -> Tensor:
         """[n, k] the standard deviation that the model states of each of its values."""
         assert self.form.output in SPREADS
-        given = self.form.tensor(self.core(self.prepared(x)))[..., 1]
+        given = self.form.tensor(self.asked(self.prepared(x)))[..., 1]
         return SPREADS[self.form.output](given.float()).reshape(len(given), -1)
 
     def invert(self, scores: Tensor) -> Tensor:

@@ -52,7 +52,7 @@ def default_eps(subject: Subject, norm: Norm = "linf") -> float:
 
 def l2_eps(subject: Subject, eps: float) -> float:
     """The L2 budget that belongs to an Linf budget of `eps`."""
-    return float(f"{L2_SHARE * eps * subject.inputs[0].numel() ** 0.5:.12g}")
+    return float(f"{L2_SHARE * eps * subject.kind.movable(subject) ** 0.5:.12g}")
 
 
 def require_small_change(subject: Subject, eps: float | None, norm: Norm = "linf") -> None:

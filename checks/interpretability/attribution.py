@@ -250,8 +250,8 @@ class Attribution(Check):
         if "map" not in found:
             parts = subject.kind.parts(subject)
             assert parts.grid is not None
-            values: NDArray[np.float64] = found["players"][i].numpy().reshape(parts.grid)
-            return values
+            values = found["players"][i].numpy().reshape(parts.grid)
+            return np.asarray(subject.kind.drawn_map(subject, values))
         return np.asarray(subject.kind.drawn_map(subject, found["map"][i].numpy()))
 
     def advice(self, name: str) -> Guidance:

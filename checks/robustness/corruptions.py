@@ -114,15 +114,14 @@ class Corruptions(Check):
         ]
         if context.examples:
             pictures.append(self.show(context, chosen))
-        assert subject.range is not None
-        low, high = map(number, subject.range)
-        of_what = f" Strengths are shares of the range that the data fill, {low} to {high}."
+        fill = subject.kind.range_told(subject)
+        of_what = f" Strengths are shares of the range that the data fill, {fill}."
         wrong = f"{amount(average)}" if not unit else f"{number(average.value)}{unit}"
         return Measurement(
             answer=f"Over {len(losses)} kinds of corruption at five severities the mean error is {wrong} "
             f"({base.name.replace('_', ' ')} {number(base.value)}); {worst.slice['corruption']} costs "
             f"most, {number(worst.value)}{unit} ({span(worst.low, worst.high)}); n = {len(chosen):,}."
-            + (of_what if subject.range_is_inferred else ""),
+            + (of_what if subject.kind.bounds_are_guessed(subject) else ""),
             metrics=[average, base, *losses, *single],
             figures=pictures,
             guidance=advice(base, unit),
@@ -136,7 +135,7 @@ class Corruptions(Check):
         batch = Batch(subject, x, y, np.array([context.seed], dtype=np.uint64))
         sheet = [
             [
-                figures.grey_or_rgb(picture[0].cpu().numpy(), low, high)
+                figures.grey_or_rgb(subject.kind.tile(subject, picture[0].cpu().numpy()), low, high)
                 for picture in (x, *(corrupted_x(batch, kind, s) for s in (1, 3, 5)))
             ]
             for kind in subject.kind.corruptions(subject)

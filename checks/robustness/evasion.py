@@ -21,7 +21,7 @@ from audit.subject import Subject
 from audit.threats.attack import Attack
 from audit.threats.cascade import GRADIENTS, Fallen
 from audit.threats.threat import Threat
-from audit.words import amount, number, out_of_ten, share
+from audit.words import amount, out_of_ten, share
 
 TOLERATED = 0.1  # what an undecided bound on what is left may hide
 KEPT = 0.5  # of what is right unattacked, at least
@@ -266,10 +266,9 @@ class Evasion(Check):
         flipped = float(flips.value or 0.0)
         held = ""
         if main.held is not None:
-            assert subject.range is not None
-            low, high = map(number, subject.range)
+            guess = subject.kind.range_told(subject)
             held = (
-                f" The range of the inputs is only guessed ({low} to {high}) and the attack may leave "
+                f" The range of the inputs is only guessed ({guess}) and the attack may leave "
                 f"it; within it, what was found leaves {amount(main.held)}."
             )
         if subject.task.valued:

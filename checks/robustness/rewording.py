@@ -74,7 +74,8 @@ class Rewording(Evasion):
 
     def options(self, subject: Subject) -> int:
         """Texts that are asked for an edit of one: without each word, then with others in its place."""
-        return int(subject.inputs.shape[1]) + OPTIONS
+        words = subject.kind.texts(subject, subject.inputs[:1])
+        return int(words.shape[1]) + OPTIONS
 
     def count(self, subject: Subject) -> int:
         if self.most is None:

@@ -6,12 +6,14 @@ import zipfile
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 from safetensors.numpy import save_file
 
 from audit.data import read_data
 from audit.errors import AuditError
 from audit.meta import SubjectMeta
+from audit.subject import Subject
 
 FEATURES = [
     {"name": "age", "columns": [0]},
@@ -199,12 +201,27 @@ def test_members_of_an_npz_that_leave_open_what_is_meant(tmp_path, members, mess
         read_data(str(tmp_path / "d.npz"), SubjectMeta())
 
 
-@pytest.mark.parametrize("arrays", [{"y": np.ones(2)}, {"x": np.ones((2, 2)), "z": np.ones(2)}])
-def test_missing_and_unknown_arrays(tmp_path, arrays):
+def test_labels_alone_are_no_data(tmp_path):
     path = tmp_path / "d.npz"
-    np.savez(path, **arrays)
-    with pytest.raises(AuditError):
+    np.savez(path, y=np.ones(2))
+    with pytest.raises(AuditError, match="no array `x`"):
         read_data(str(path), SubjectMeta())
+
+
+def test_an_array_of_no_meaning_is_an_input_which_a_model_of_one_does_not_take(tmp_path):
+    path = tmp_path / "d.npz"
+    np.savez(path, x=np.ones((2, 2)), z=np.ones(2))
+    read = read_data(str(path), SubjectMeta())
+    assert sorted(read.x) == ["x", "z"]
+
+    class One(torch.nn.Linear):
+        def forward(self, x):
+            return super().forward(x)
+
+    with pytest.raises(
+        AuditError, match="takes \\(x\\) and the data hold 'z', which it does not take"
+    ):
+        Subject(One(2, 2), read.x)
 
 
 def test_named_clusters_must_be_there(tmp_path):
@@ -268,3 +285,35 @@ def test_arrays_of_other_lengths_are_refused_with_the_file_and_the_array(
     words = rf"lengths{suffix}: `{key}` holds {length} entries, and `x` holds 30 samples"
     with pytest.raises(AuditError, match=words):
         read_data(str(path), SubjectMeta())
+
+
+def test_columns_of_lists_are_several_inputs(tmp_path):
+    frame = pd.DataFrame(
+        {
+            "ids": [[1, 2, 3], [4, 5, 0]],
+            "mask": [[1, 1, 1], [1, 1, 0]],
+            "age": [3.5, 4.5],
+            "label": [0, 1],
+        }
+    )
+    frame.to_parquet(tmp_path / "d.parquet")
+    read = read_data(str(tmp_path / "d.parquet"), SubjectMeta())
+    assert read.x["ids"].tolist() == [[1, 2, 3], [4, 5, 0]]
+    assert read.x["mask"].shape == (2, 3)
+    assert read.x["age"].tolist() == [3.5, 4.5]
+    assert list(read.y) == [0, 1]
+    frame["ids"] = [[1, 2, 3], [4, 5]]
+    frame.to_parquet(tmp_path / "r.parquet")
+    with pytest.raises(AuditError, match="lists of 2 lengths"):
+        read_data(str(tmp_path / "r.parquet"), SubjectMeta())
+
+
+def test_an_empty_cell_is_missing_and_a_text_is_no_number(tmp_path):
+    """Whether the model takes what is missing, the model tells."""
+    (tmp_path / "d.csv").write_text("age,debt,target\n1,2,0\n,3,1\n")
+    x = read_data(str(tmp_path / "d.csv"), SubjectMeta()).x
+    assert np.isnan(x[1, 0])
+    assert not np.isnan(x[[0, 0, 1], [0, 1, 1]]).any()
+    (tmp_path / "t.csv").write_text("age,debt,target\n1,2,0\nold,3,1\n")
+    with pytest.raises(AuditError, match="holds 'old' where a number is due"):
+        read_data(str(tmp_path / "t.csv"), SubjectMeta())

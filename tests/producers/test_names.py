@@ -34,7 +34,7 @@ KEPT = {
     "attacks.unmasking.unmasked": (1, "x"),
     "attacks.words.reworded": (3, "x"),
     "attributions.gradcam": (1, "map", "players"),
-    "attributions.integrated_gradients": (1, "map", "players"),
+    "attributions.integrated_gradients": (2, "map", "players"),
     "attributions.lime": (1, "map", "players"),
     "attributions.shap": (1, "map", "players"),
     "certificates.search.certified_eps": (3,),

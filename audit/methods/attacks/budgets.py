@@ -76,10 +76,18 @@ class Budget:
             low, high = torch.where(fixed, x, low), torch.where(fixed, x, high)
         return Ball(x, self.radius, low, high, self.norm)
 
-    def open(self) -> Budget:
-        """The budget without bounds that every input keeps."""
-        nowhere = torch.full_like(self.low, torch.inf)
-        return replace(self, low=-nowhere, high=nowhere)
+    def open(self, where: Tensor | None = None) -> Budget:
+        """The budget without bounds that every input keeps.
+
+        Args:
+            where: [1, ...] the values of no bounds; all where None.
+        """
+        where = torch.ones_like(self.low, dtype=torch.bool) if where is None else where
+        return replace(
+            self,
+            low=self.low.masked_fill(where, -torch.inf),
+            high=self.high.masked_fill(where, torch.inf),
+        )
 
     def times(self, factor: Tensor) -> Budget:
         """The budget with every sample's radius times its own factor [n]."""

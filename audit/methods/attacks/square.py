@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -94,7 +96,9 @@ def edge(ball: Ball, signs: Tensor) -> Tensor:
 
 
 def numbers_needed(x: Tensor) -> int:
-    """Random numbers that a window takes: two for its place, the others for signs."""
+    """Random numbers that a window takes: two or three for its place, the others for signs."""
+    if x.ndim == 5:
+        return 3 + x.shape[1]
     return 2 + (x[0].numel() if x.ndim == 2 else max(x.shape[1], x.shape[-1]))
 
 
@@ -124,6 +128,14 @@ def window(x: Tensor, share: float, uniform: Tensor, channels_last: bool) -> tup
     if x.ndim == 3:  # [n, time, channels]
         inside = stretch(x.shape[1], max(1, round(share * x.shape[1])), uniform[:, 0], x.device)
         return inside[:, :, None].expand_as(x), signs[:, None, : x.shape[2]].expand_as(x)
+    if x.ndim == 5:  # [n, channels, depth, height, width]
+        side = max(1, round((share * math.prod(x.shape[2:])) ** (1 / 3)))
+        depth, down, across = (
+            stretch(size, min(side, size), uniform[:, i], x.device)
+            for i, size in enumerate(x.shape[2:])
+        )
+        cube = depth[:, :, None, None] & down[:, None, :, None] & across[:, None, None, :]
+        return cube[:, None].expand_as(x), signs[:, 1:, None, None, None].expand_as(x)
     height, width = (1, 2) if channels_last else (2, 3)
     side = round((share * x.shape[height] * x.shape[width]) ** 0.5)
     side = min(max(side, 1), x.shape[height], x.shape[width])

@@ -29,7 +29,7 @@ class Standardised(nn.Module):
         self.body = body
 
     def forward(self, x: Tensor) -> Tensor:
-        body: Tensor = self.body((x.to(self.mean) - self.mean) / self.std)
+        body: Tensor = self.body(((x.to(self.mean) - self.mean) / self.std).nan_to_num())
         return body
 
 
@@ -55,7 +55,7 @@ def surrogate(
 
     def build() -> nn.Module:
         body = architecture(x, channels_last, max(classes, 2))
-        return Standardised(x.mean(0, keepdim=True), spread, body).to(x.device)
+        return Standardised(x.nanmean(0, keepdim=True), spread, body).to(x.device)
 
     def noisy(_: nn.Module, inputs: Tensor, __: Tensor) -> Tensor:
         return inputs + 0.1 * spread * torch.randn_like(inputs)

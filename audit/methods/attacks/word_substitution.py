@@ -129,6 +129,8 @@ def word_substitution(
     edits: int = 2,
     greedy: bool = True,
     blank: int = 0,
+    fixed: Tensor | None = None,
+    around: Callable[[Tensor, Tensor | None], Tensor] | None = None,
     seed: int | Draws = 0,
 ) -> Reworded:
     """Change one word after the other, where and as it hurts most (Li et al. 2019; Jin et al. 2020).
@@ -143,6 +145,9 @@ def word_substitution(
         edits: words that may be changed.
         greedy: false for random places and candidates, as many: what a search has to beat.
         blank: the word that stands for one left out.
+        fixed: [n, length] places that may not be changed; None: all may.
+        around: (texts, which rows of the batch they stand for, all where None) → what the model takes, where
+            that is more than the text.
 
     Example:
         >>> words = torch.tensor([0.0, 1.0, -1.0])
@@ -155,13 +160,16 @@ def word_substitution(
     table = table.to(x.device)
     changeable = (table != torch.arange(len(table), device=table.device)[:, None]).any(1)
 
+    def logits(texts: Tensor, rows: Tensor | None) -> Tensor:
+        return victim.logits(texts if around is None else around(texts, rows), rows)
+
     def lead(texts: Tensor, rows: Tensor) -> Tensor:
         """[m, options] margins of options [m, options, length]."""
         m, options = texts.shape[:2]
         at = rows.repeat_interleave(options)
         flat = texts.flatten(0, 1)
         parts = [
-            margin(victim.logits(flat[i : i + ROWS], at[i : i + ROWS]), y[at[i : i + ROWS]])
+            margin(logits(flat[i : i + ROWS], at[i : i + ROWS]), y[at[i : i + ROWS]])
             for i in range(0, len(flat), ROWS)
         ]
         return torch.cat(parts).reshape(m, options)
@@ -169,8 +177,8 @@ def word_substitution(
     with torch.no_grad():
         x = given.clone()
         length = x.shape[1]
-        best = margin(victim.logits(x), y)
-        free = changeable[x]
+        best = margin(logits(x, None), y)
+        free = changeable[x] if fixed is None else changeable[x] & ~fixed
         taken = torch.where(best > 0, 0.0, torch.inf)
         for edit in range(edits):
             rows = ((best <= 0) & free.any(1)).nonzero()[:, 0]

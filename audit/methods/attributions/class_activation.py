@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from audit.errors import NotApplicable
 from audit.methods.attributions.scores import Score
 
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 EXTRA_TOKENS = 8  # before those of a transformer's patches, at most
 
 
@@ -52,13 +53,13 @@ def gradcam(
 
     extents = tuple(x.shape[2:]) if extents is None else extents
     x = x.clone().requires_grad_(True)
-    if isinstance(layer, (nn.Conv1d, nn.Conv2d)):
+    if isinstance(layer, CONVOLUTIONS):
         found = LayerGradCam(score, layer).attribute(
             x, additional_forward_args=(target,), relu_attributions=False
         )
     else:
         found = over_tokens(lambda: score(x, target), layer, len(x), extents)
-    mode = "bilinear" if len(extents) == 2 else "linear"
+    mode = {1: "linear", 2: "bilinear", 3: "trilinear"}[len(extents)]
     enlarged: Tensor = LayerAttribution.interpolate(found, extents, interpolate_mode=mode)
     return enlarged.detach()
 
@@ -78,7 +79,7 @@ def last_convolution(network: nn.Module, run: Callable[[], object]) -> str | Non
     handles = [
         module.register_forward_hook(lambda *_, name=name: order.append(name))
         for name, module in network.named_modules()
-        if isinstance(module, (nn.Conv1d, nn.Conv2d))
+        if isinstance(module, CONVOLUTIONS)
     ]
     try:
         with torch.no_grad():

@@ -49,6 +49,7 @@ def integrated_gradients(
         )
         .float()
         .detach()
+        .nan_to_num()  # what is missing has no share
     )
     difference = in_chunks(score, x, target) - in_chunks(score, base.expand_as(x), target)
     return Attributions(found, relative_error(found.flatten(1).sum(1), difference))

@@ -205,6 +205,13 @@ def network_of(subject: Subject) -> TracedNetwork:
     Raises:
         NotApplicable: it cannot be followed, or holds a layer without bounds; says which.
     """
+    if subject.network.dtype.itemsize < 4:
+        said = str(subject.network.dtype).removeprefix("torch.")
+        raise NotApplicable(
+            f"the model computes in {said}, whose rounding is larger than bounds allow for"
+        )
+    if subject.network.feed is not None:
+        raise NotApplicable("the network takes more than one input")
     try:
         graph = fx.symbolic_trace(nn.Sequential(subject.network.preprocess, subject.core))
     except Exception as error:  # noqa: BLE001 - tracing runs the user's code
