@@ -23,7 +23,15 @@ def close(n=240, seed=1):
 @pytest.fixture
 def measured(images):
     both = ["robustness.pgd", "robustness.worst_case"]
-    return audit.run(images, both, profile="quick", parameters={c: {"eps": EPS} for c in both})
+    asked = {"robustness.pgd": {"eps": EPS}, both[1]: {"eps": EPS, "smallest_change": True}}
+    return audit.run(images, both, profile="quick", parameters=asked)
+
+
+def test_a_quick_audit_searches_no_smallest_change(images):
+    check = audit.run(images, ["robustness.worst_case"], profile="quick").checks[0]
+    assert check.metrics
+    assert "median_smallest_eps" not in {m.name for m in check.metrics}
+    assert not any("smallest change" in row[0] for row in check.tables[0].rows)
 
 
 def test_the_worst_case_is_never_better_than_pgd(measured):
