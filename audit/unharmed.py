@@ -168,10 +168,10 @@ class Guard:
             tensor.requires_grad_(needed)
         for tensor, copy in self.samples or []:
             tensor.data.copy_(copy)
-        for module, name, own in hooks:
+        for module, name, registered in hooks:
             found = getattr(module, name)
             found.clear()
-            found.update(own)
+            found.update(registered)
         for module, mode, (kind, forward) in zip(
             self.modules, before.mode, before.forward, strict=True
         ):

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from audit import statistics
 from audit.errors import AuditError
-from audit.methods.concordance import pseudo_values
 from audit.record import Metric, Slice
 from audit.scores import width
+from audit.statistics.concordance import pseudo_values
 from audit.tasks import Asked, Reading, Task
 from audit.words import number
 

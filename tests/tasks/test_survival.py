@@ -7,7 +7,7 @@ from torch import nn
 
 import audit
 from audit.errors import AuditError
-from audit.methods.concordance import pairs, pseudo_values
+from audit.statistics.concordance import pairs, pseudo_values
 
 
 def people(n=400, seed=0):
