@@ -137,8 +137,8 @@ def tiny_subject(kind: str, task: str, n: int = N, width: int | None = None) -> 
         if isinstance(model, TinyModel | TinySeveral):  # answers apart from one another, about zero
             said, last = ask(), model.body[-1]
             assert isinstance(last, nn.Linear)
-            last.weight /= said.std().clamp_min(1e-6)
-            last.bias -= said.mean(0).flatten()
+            last.weight.div_(said.std().clamp_min(1e-6))
+            last.bias.sub_(said.mean(0).flatten())
         y = answers.tiny_labels(ask(), generator)
     people = ["a", "b"] * n
 
