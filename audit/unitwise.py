@@ -83,7 +83,7 @@ class EachUnit(Task):
         if labels.given:
             due = placed(labels.shape[1:], self.units)
             fitting = [last for last in ways if axes(scores, self.units, last)[1] == due]
-            if (not fitting or not labels.whole) and not given:
+            if not (fitting or given or due) or not (labels.whole or given):
                 return None
             ways = (
                 fitting or ways[:1]
@@ -122,7 +122,7 @@ class EachUnit(Task):
             if abs(float(gain.mean())) > SURE * float(gain.std()) / len(gain) ** 0.5:
                 return bool(gain.mean() > 0)
         raise AuditError(
-            f"The model returns scores of shape {['n', *scores.shape[1:]]}, and nothing tells which axis "
+            f"The model returns scores of shape {shaped(scores)}, and nothing tells which axis "
             'has a score for each class; write class_axis = "first" or class_axis = "last" under [subject].'
         )
 
@@ -152,9 +152,14 @@ class EachUnit(Task):
         k, meta, extents = len(draft.classes), draft.meta, draft.extents
         place = draft.kind.place
         if placed(y.shape[1:], self.units) != extents:
+            due = placed(y.shape[1:], self.units)
+            wrap = ""
+            if due is not None and self.units > 1:
+                code = f"torch.nn.functional.interpolate(scores, {due})"
+                wrap = f", or wrap the model so that it answers for all: {code}"
             raise AuditError(
-                f"The {what} have shape {['n', *y.shape[1:]]} and the model answers for "
-                f"{' x '.join(map(str, extents))} {place}s; give one class index for each."
+                f"The {what} have shape {shaped(y)} and the model answers for "
+                f"{' x '.join(map(str, extents))} {place}s; give one class index for each{wrap}."
             )
         y = y.reshape(len(y), *extents)
         if not bool((y == y.round()).all()):
@@ -335,6 +340,11 @@ def note_unjudged(notes: list[str], judged: Tensor, places: str, why: str) -> No
     left = float((~judged).double().mean())
     if left:
         notes.append(f"{share(left)} of the {places} {why}, and are not judged.")
+
+
+def shaped(values: Tensor) -> str:
+    """'[n, 32, 32]'."""
+    return f"[{', '.join(['n', *map(str, values.shape[1:])])}]"
 
 
 def placed(shape: tuple[int, ...], units: int) -> tuple[int, ...] | None:
