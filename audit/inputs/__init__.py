@@ -36,6 +36,7 @@ Move = Callable[[Tensor], Tensor]
 Uniform = Callable[[int, Sequence[int]], Tensor]  # (stream, shape) → [n, *shape] in [0, 1)
 Corruption = Callable[[Tensor, int, Uniform], Tensor]  # (inputs, severity 1 to 5, random numbers)
 CHANNELS_FIRST = ("Conv1d", "BatchNorm1d", "InstanceNorm1d", "GroupNorm")
+PADDED = 1.5  # times its length, that a row may be given to a convolution as
 EPS_SHARE = 8 / 255  # of the range's width, where nobody said how much must not matter
 
 
@@ -108,7 +109,14 @@ class FirstLayer:
         return f"its first layer, {self.kind} {self.name!r}, takes {list(self.given[1:])}"
 
     def time_last(self, x: Tensor) -> bool:
-        """Does it take samples [n, ...] with time on their last axis, as convolutions do?"""
+        """Does it take samples [n, ...] with time on their last axis, as convolutions do?
+
+        A row may come padded, or laid along one axis of a plane.
+        """
+        if x.ndim == 2 and "Conv" in self.kind:
+            places = [extent for extent in self.given[2:] if extent > 1]
+            alone = len(places) == 1 and self.given[1] == 1
+            return alone and x.shape[1] <= places[0] <= PADDED * x.shape[1]
         if not self.channels_first or len(self.given) != 3:
             return False
         return self.given[2] == x.shape[-1] and self.given[1] == (1 if x.ndim == 2 else x.shape[1])

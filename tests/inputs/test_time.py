@@ -20,7 +20,7 @@ class Reshaped(nn.Module):
     def forward(self, x):
         made = self.layer(self.form(x))
         made = made[0] if isinstance(made, tuple) else made
-        return self.head(made.flatten(2).mean(2) if "Conv1d" in repr(self.layer) else made[:, -1])
+        return self.head(made.flatten(2).mean(2) if "Conv" in repr(self.layer) else made[:, -1])
 
 
 def same(x):
@@ -33,6 +33,14 @@ def transposed(x):
 
 def one_channel(x):
     return x[:, None]
+
+
+def padded(x):
+    return nn.functional.pad(x[:, None], (8, 8))
+
+
+def upright(x):
+    return x[:, None, :, None]
 
 
 def one_feature(x):
@@ -51,6 +59,8 @@ TABLE = [
     # samples, network → kind
     ((64,), lambda: Reshaped(one_channel, conv(1), 4), "signal"),
     ((1, 64), lambda: Reshaped(same, conv(1), 4), "signal"),
+    ((64,), lambda: Reshaped(padded, conv(1), 4), "signal"),
+    ((64,), lambda: Reshaped(upright, nn.Conv2d(1, 4, (3, 1)), 4), "signal"),
     ((5, 64), lambda: Reshaped(same, conv(5), 4), "signal"),
     ((64, 5), lambda: Reshaped(transposed, conv(5), 4), "sequence"),
     ((64, 5), lambda: Reshaped(same, nn.LSTM(5, 4, batch_first=True), 4), "sequence"),
