@@ -71,7 +71,7 @@ class Classes(Check):
         shown = ordered[:MOST_SHOWN]
         answer = (
             f"The rarest class, {names[rare]}, is {share(counts[rare] / counts.sum())} of the data; "
-            f"the model finds {amount(rarest)} of its {rarest.n:,} samples. Worst served is "
+            f"the model finds {amount(rarest)} of its {rarest.n:,} {predictions.unit}. Worst served is "
             f"{worst.slice['class']}, found in {amount(worst)} of {worst.n:,}."
         )
         if absent:
@@ -98,7 +98,7 @@ class Classes(Check):
             if absent
             else [],
             figures=self.drawn(shown, ordered, k),
-            guidance=advice(worst, best),
+            guidance=advice(worst, best, predictions.unit),
         )
 
     def drawn(self, shown: list[Metric], ordered: list[Metric], k: int) -> list[Figure]:
@@ -141,12 +141,12 @@ class Classes(Check):
         ]
 
 
-def advice(worst: Metric, best: Metric) -> dict[str, Guidance]:
+def advice(worst: Metric, best: Metric, unit: str) -> dict[str, Guidance]:
     """What a failed expectation on each metric means, and what to do about it."""
     return {
         "recall": Guidance(
             title="The model misses most of {slice}",
-            what_happened="Of the samples of {slice} it finds {value} ({low} to {high}, "
+            what_happened=f"Of the {unit} of {{slice}} it finds {{value}} ({{low}} to {{high}}, "
             "n = {n}); the bound is {bound}.",
             why_it_matters="A good overall accuracy hides it: the frequent classes outvote "
             "the rare ones.",
@@ -157,7 +157,7 @@ def advice(worst: Metric, best: Metric) -> dict[str, Guidance]:
         "recall_gap": Guidance(
             title="Some classes are served much worse than others",
             what_happened=f"{worst.slice['class']} is found in {share(worst.value or 0)} of "
-            f"{worst.n:,} samples and {best.slice['class']} in {share(best.value or 0)} of "
+            f"{worst.n:,} {unit} and {best.slice['class']} in {share(best.value or 0)} of "
             f"{best.n:,}: recall differs by {{value}} ({{low}} to {{high}}); the bound is "
             "{bound}.",
             why_it_matters="Whose case falls into the badly served class gets another "
