@@ -66,7 +66,7 @@ def test_every_check_is_told_of_as_its_class_says():
 
 def test_what_a_check_needs_is_read_off_its_code():
     checks = manifest().checks
-    assert checks["calibration.reliability"].needs == ["data", "has_probabilities", "labels"]
+    assert checks["calibration.reliability"].needs == ["classifies", "data", "labels"]
     assert checks["interpretability.lime"].needs == ["continuous_inputs", "data", "judged"]
     assert checks["training.weights"].needs == []
 
