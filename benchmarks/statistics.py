@@ -11,11 +11,24 @@ import sys
 from collections.abc import Callable, Iterator
 
 import numpy as np
-from scipy import stats
+from scipy import optimize, stats
 
 from audit import statistics
 from audit.record import Metric
 
+NEAR = 0.3  # standard deviations of identities, that samples of one lie apart
+# Of differences of mates and of strangers: where as many lie beyond it as within it.
+EQUAL = float(
+    2
+    * stats.norm.sf(
+        optimize.brentq(
+            lambda t: 2 * stats.norm.sf(t / NEAR) - 1 + 2 * stats.norm.sf(t / (1 + NEAR**2) ** 0.5),
+            1e-6,
+            9.0,
+        )
+        / NEAR
+    )
+)
 Draw = Callable[[np.random.Generator], tuple[Metric, float]]
 
 
@@ -111,6 +124,26 @@ def of_whole_samples() -> Iterator[tuple[str, Draw]]:
             ), 1.0
 
         yield f"BCa bootstrap of a variance, n = {n}", variance
+
+    for n in (60, 200):
+
+        def scale(rng: np.random.Generator, n: int = n) -> tuple[Metric, float]:
+            data = rng.exponential(size=n)
+            return statistics.jackknife("s", lambda i: float(data[i].mean()), n), 1.0
+
+        yield f"delete-a-group jackknife of a mean above 0, n = {n}", scale
+
+    for k in (30, 100):
+
+        def verified(rng: np.random.Generator, k: int = k) -> tuple[Metric, float]:
+            whose = np.arange(k).repeat(3)
+            place = rng.normal(size=k)[whose] + rng.normal(0, NEAR, len(whose))
+            ends = np.stack(np.triu_indices(len(whose), 1), 1)
+            apart = -np.abs(place[ends[:, 0]] - place[ends[:, 1]])
+            same = whose[ends[:, 0]] == whose[ends[:, 1]]
+            return statistics.verification(apart, same, whose[ends], draws=300)[0], EQUAL
+
+        yield f"equal error rate, {k} identities of 3", verified
 
 
 def between_groups() -> Iterator[tuple[str, Draw]]:

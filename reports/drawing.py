@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import base64
 import contextlib
 import functools
@@ -74,6 +75,18 @@ class Draughtsman:
             stderr=subprocess.DEVNULL,
         )
 
+    def end(self) -> int:
+        """End the process; how it ended."""
+        process, self.process = self.process, None
+        if process is None:
+            return 0
+        process.kill()
+        for pipe in (process.stdin, process.stdout):
+            assert pipe is not None
+            with contextlib.suppress(OSError):  # what nobody read any more
+                pipe.close()
+        return process.wait()
+
     def draw(self, spec: str) -> str | None:
         """SVG of a specification on one line; None where it cannot be drawn."""
         with self.lock:
@@ -81,6 +94,7 @@ class Draughtsman:
                 return None
             seconds = DEADLINE
             if self.process is None or self.process.poll() is not None:
+                self.end()
                 self.process, seconds = self.start(), START
             process = self.process
             assert process.stdin is not None
@@ -94,9 +108,7 @@ class Draughtsman:
                 answer = process.stdout.readline()
             timer.cancel()
             if not answer.endswith(b"\n"):
-                process.kill()
-                self.in_vain += process.wait() == -9  # it crashed by itself, or in vain
-                self.process = None
+                self.in_vain += self.end() == -9  # it crashed by itself, or in vain
                 return None
             self.in_vain = 0
             drawn: str | None = json.loads(answer)
@@ -104,6 +116,7 @@ class Draughtsman:
 
 
 DRAUGHTSMAN = Draughtsman()
+atexit.register(DRAUGHTSMAN.end)
 
 
 # Of a drawing: elements that it is made of. Whatever else a kept one holds, it is drawn again.

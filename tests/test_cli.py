@@ -254,8 +254,13 @@ def test_weights_only(files, here, capsys):
     assert {c["id"]: c["why"] for c in record["checks"]} == {
         "performance.anomaly": "no_data",
         "performance.classification": "no_data",
+        "performance.embedding": "no_data",
+        "performance.forecast": "no_data",
         "performance.multilabel": "no_data",
+        "performance.next_token": "no_data",
+        "performance.regions": "no_data",
         "performance.regression": "no_data",
+        "performance.survival": "no_data",
         "behaviour.determinism": "no_data",
         "training.weights": "",
     }

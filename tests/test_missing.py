@@ -8,8 +8,8 @@ from torch import nn
 import audit
 from audit.errors import AuditError
 from audit.evidence import Store
-from audit.methods.attributions import integrated_gradients
 from audit.producers.attacks import pgd, square
+from audit.producers.attributions import integrated_gradients
 from audit.producers.budgets import budget
 
 

@@ -4,7 +4,7 @@ A model that answers with a mean and its spread (`output = "mean_and_variance"`)
 every level, that of a normal distribution. How often the truth lies within it, at 50, 80, 90 and 95 %, is
 held against the level (Gneiting, Balabdaoui and Raftery 2007, section 3.1), with Wilson's interval; and
 how large its errors are in its own standard deviations, which should be 1 (root mean square, bootstrap).
-Narrow intervals are overconfident; wide ones tell little.
+Intervals that are too narrow claim too much; wide ones tell little.
 """
 
 from __future__ import annotations

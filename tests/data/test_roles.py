@@ -90,7 +90,6 @@ def test_tests_come_before_validation(tmp_path):
         ),
         ({"X_test": X, "y_val": Y, "y_train": Y}, "y_val, y_train, any of which may be the labels"),
         ({"embeddings": X, "y": Y}, "embeddings, y and no array `x`"),
-        ({"x": X, "y": Y, "weight": Y}, r"holds `weight`.*arrays = \{x = \"x\", y = \"y\"\}"),
     ],
 )
 def test_what_could_be_meant_in_two_ways_is_asked_for(tmp_path, arrays, words):
