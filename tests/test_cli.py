@@ -451,8 +451,8 @@ def test_init_does_not_guess_the_order_of_named_classes(here, capsys):
     table = pd.DataFrame(x, columns=list("abc")).assign(paid=np.where(x[:, 0] > 0, "yes", "no"))
     table.to_csv("eval.csv", index=False)
     torch.save(torch.nn.Linear(3, 2).state_dict(), "linear.pt")
-    (here / "nets.py").write_text("import torch\ndef net(): return torch.nn.Linear(3, 2)\n")
-    flags = ["linear.pt", "--arch", "nets:net", "--data", "eval.csv", "--target", "paid"]
+    (here / "ordered_net.py").write_text("import torch\ndef net(): return torch.nn.Linear(3, 2)\n")
+    flags = ["linear.pt", "--arch", "ordered_net:net", "--data", "eval.csv", "--target", "paid"]
     assert main(["init", *flags]) == 0
     assert "write the classes in the order of the model's outputs" in capsys.readouterr().out
     text = (here / "audit.toml").read_text()
