@@ -218,7 +218,7 @@ def grey_or_rgb(image: NDArray[np.floating[Any]], low: float, high: float) -> ND
         image = image.transpose(1, 2, 0)
         if image.shape[-1] == 1:
             image = image[..., 0]
-    unit = np.clip((image - low) / (high - low), 0, 1)
+    unit = np.clip((np.nan_to_num(image, nan=low) - low) / ((high - low) or 1.0), 0, 1)
     shades = (unit * 255).astype(np.uint8)
     return np.repeat(shades[..., None], 3, -1) if shades.ndim == 2 else shades
 
