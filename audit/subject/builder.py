@@ -167,6 +167,12 @@ class Draft:
             [probe(network.model, part.to(network.device)) for part in x.split(self.batch_size)]
         )
 
+    def unfinished(self, x: Tensor) -> Tensor:
+        """All scores for a few inputs, before the task makes of them what is audited (`Task.finish`)."""
+        network = self.network.read_as(replace(self.network.form, finish=None))
+        found: Tensor = probe(network.model, x.to(network.device))
+        return found
+
     def add_fact(self, name: str, value: Any, reason: str) -> None:
         """Add a fact: inferred, for that reason; given, where there is none."""
         source: Literal["given", "inferred"] = "inferred" if reason else "given"

@@ -19,6 +19,8 @@ from audit.unitwise import NONE, EachUnit, continues, note_unjudged
 if TYPE_CHECKING:
     from audit.subject.builder import Draft
 
+LOOKED_AT, EXCHANGED = 4, 12  # texts, and tokens of each, that are exchanged to see what is seen
+
 
 def of_the_next(logits: Tensor, x: Tensor) -> Tensor:
     """[n, 2, t − 1] log-probabilities of the token that comes next, and of the likeliest other.
@@ -92,17 +94,23 @@ class NextToken(EachUnit):
 
 
 def require_causal(draft: Draft) -> None:
-    """Raise AuditError where the model sees the tokens that it is to predict."""
-    ids = draft.arrays.inputs[:4]
-    other = ids.clone()
-    other[:, -1] = (other[:, -1] + 1) % (int(draft.arrays.inputs.max()) + 1)
-    before, after = (draft.scores_of(x)[:, :, :-1] for x in (ids, other))
-    if ids.shape[1] > 2 and not torch.allclose(before, after, rtol=1e-3, atol=1e-3, equal_nan=True):
-        raise AuditError(
-            "The scores at a token depend on the tokens after it, so the model predicts no next token (a "
-            "masked language model?); give labels for each token, or a model that sees only what came "
-            "before."
-        )
+    """Raise AuditError where the model sees the tokens that it is to predict.
+
+    One token after the other is exchanged: no score before it may move.
+    """
+    ids = draft.arrays.inputs[:LOOKED_AT]
+    words, t = int(draft.arrays.inputs.max()) + 1, ids.shape[1]
+    before = draft.unfinished(ids)
+    for at in torch.linspace(1, t - 1, EXCHANGED).round().long().unique().tolist():
+        other = ids.clone()
+        other[:, at] = (other[:, at] + 1) % words
+        seen, now = before[:, :, :at], draft.unfinished(other)[:, :, :at]
+        if not torch.allclose(seen, now, rtol=1e-3, atol=1e-3, equal_nan=True):
+            raise AuditError(
+                "The scores at a token depend on the tokens after it, so the model predicts no next token "
+                "(a masked language model?); give labels for each token, or a model that sees only what "
+                "came before."
+            )
 
 
 def due(ids: Tensor) -> Tensor:
