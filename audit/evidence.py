@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from audit.draws import Draws
+from audit.errors import AuditError
 from audit.record import write_atomic
 from audit.sealing import Damaged, sealed_tensors, sealed_text, unsealed_tensors, unsealed_text
 from audit.subject import Subject
@@ -193,7 +194,7 @@ class Store:
     def __post_init__(self) -> None:
         if self.folder is not None and not self.examples:
             for path in self.folder.glob("*/*.samples.*"):
-                path.unlink()  # of an earlier run that was allowed to
+                remove(path)  # of an earlier run that was allowed to
 
     @functools.cached_property
     def base(self) -> str:
@@ -229,7 +230,7 @@ class Store:
         for key in keys:
             self.memory.pop(key, None)
             for path in self.folder.glob(f"*/{key}*") if self.folder is not None else ():
-                path.unlink(missing_ok=True)
+                remove(path)
 
     def once(self, name: str, asked: str, value: int) -> int:
         """A number that was settled for this subject when it was first asked for; now, where it never was."""
@@ -402,6 +403,21 @@ class Store:
             )
             return False
         return True
+
+
+def remove(path: Path) -> None:
+    """Remove a file that was kept; what else has its name holds nothing of ours.
+
+    Raises:
+        AuditError: it stays.
+    """
+    try:
+        if path.is_symlink() or not path.is_dir():
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise AuditError(
+            f"{path} cannot be removed ({error.strerror}), and what it holds is not to be kept; remove it."
+        ) from None
 
 
 def agree(found: Mapping[str, Tensor], made: Mapping[str, Tensor], rows: NDArray[np.intp]) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -39,18 +40,28 @@ def unsealed_tensors(
         OSError: the file is not there, or cannot be read.
         Damaged: it does not hold what was kept.
     """
-    path.stat()
+    require_file(path)
     try:
         with safe_open(path, framework="pt") as file:
             seals = json.loads((file.metadata() or {})[SEAL])
             if set(seals) != set(file.keys()):
                 raise Damaged(path)
             found = {name: file.get_tensor(name) for name in seals if wanted(name)}
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+    except (SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise Damaged(path) from error
     if any(seals[name] != seal_of(key, name, tensor) for name, tensor in found.items()):
         raise Damaged(path)
     return found
+
+
+def require_file(path: Path) -> None:
+    """Raise Damaged where something else than a file has the name: to read a pipe may never end.
+
+    Raises:
+        OSError: nothing is there.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise Damaged(path)
 
 
 def seal_of(key: str, name: str, tensor: Tensor) -> str:
@@ -74,6 +85,7 @@ def unsealed_text(path: Path, key: str) -> str:
         OSError: the file is not there, or cannot be read.
         Damaged: it does not hold what was kept.
     """
+    require_file(path)
     try:
         seal, _, text = path.read_text(encoding="utf-8").partition("\n")
     except UnicodeDecodeError as error:
