@@ -56,6 +56,16 @@ HARMS = {
     ),
     "no parameter": lambda s: s.core.head.register_parameter("bias", None),
     "forward": lambda s: setattr(s.core, "forward", lambda x: zeros(x)),
+    "forward of a class": lambda s: setattr(type(s.core), "forward", lambda _, x: zeros(x)),
+    "forward of a library's class": lambda s: setattr(
+        nn.Linear, "forward", lambda layer, x: zeros(x) if layer.out_features == 2 else x
+    ),
+    "forward around the model": lambda s: setattr(s.network.model, "forward", zeros),
+    "hook around the model": lambda s: s.network.model.register_forward_hook(lambda *a: -a[2]),
+    "another module": lambda s: setattr(s.core, "head", nn.LazyLinear(2)),
+    "places of samples": lambda s: s.inputs.copy_(s.inputs.flip(0)),
+    "places of labels": lambda s: s.labels.copy_(s.labels.sort().values),
+    "other labels": lambda s: object.__setattr__(s.samples, "labels", 1 - s.labels),
     "inputs": lambda s: s.inputs.mul_(0),
     "one input through numpy": lambda s: s.inputs.numpy().__setitem__((0, 0, 0, 0), 0.123),
     "labels": lambda s: s.labels.copy_(1 - s.labels),
