@@ -179,6 +179,7 @@ class Store:
         unanswered: how many samples were answered with NaN or infinity, over all that was asked.
         asked: of each batch that was asked for, the passes forward and backward that it took when it was
             made; who wants to know what is asked from now on empties it.
+        verify: raises where the subject is another than it was, so that nothing is made of it.
     """
 
     subject: Subject
@@ -188,6 +189,7 @@ class Store:
     unanswered: int = 0
     asked: dict[str, tuple[int, int]] = field(default_factory=dict)
     progress: Progress | None = None
+    verify: Callable[[], None] = lambda: None
     memory: dict[str, dict[str, Tensor]] = field(default_factory=dict)
     ledger: Ledger = field(default_factory=Ledger)
 
@@ -219,6 +221,7 @@ class Store:
             self.folder,
             self.examples,
             progress=self.progress,
+            verify=self.verify,
             memory=self.memory,
             ledger=self.ledger,
         )
@@ -305,6 +308,7 @@ class Store:
 
     def make(self, asked: Asked) -> dict[str, Tensor]:
         """The producer's answers for one batch, and what stands beside them."""
+        self.verify()
         digests = self.subject.sample_digests()
         name = f"{asked.produce.name}@{asked.produce.version}"
         x, y = self.subject.batch(asked.chosen)

@@ -54,21 +54,34 @@ TOLD = {
 
 def condition(subject: Subject) -> Condition:
     """What a check must leave as it is; of weights which they are, not what they hold."""
-    modules, tensors = modules_of(subject), named_tensors(subject.core)
-    classes = forwards(modules)
     return Condition(
-        tuple(m.training for m in modules),
-        tuple(t.requires_grad for t in tensors.values()),
-        tuple(tuple(getattr(m, h, ())) for m in modules for h in HOOKS),
-        (*((type(m), m.__dict__.get("forward")) for m in modules), *classes.items()),
-        tuple(map(id, modules)),
-        tuple(map(id, tensors.values())),
-        subject.meta.model_dump_json(),
-        tuple(checksum(t) for t in held(subject))
+        **of_the_model(subject),
+        gradients=tuple(t.requires_grad for t in named_tensors(subject.core).values()),
+        description=subject.meta.model_dump_json(),
+        samples=tuple(checksum(t) for t in held(subject))
         + tuple(id(getattr(s, f.name)) for s in sets(subject) for f in fields(s))
         + tuple(map(str, subject.known.notes)),
-        (torch.get_default_dtype(), torch.is_grad_enabled(), torch.get_num_threads()),
+        torch_settings=(
+            torch.get_default_dtype(),
+            torch.is_grad_enabled(),
+            torch.get_num_threads(),
+        ),
     )
+
+
+def of_the_model(subject: Subject) -> dict[str, Any]:
+    """Of a condition, what decides how the model answers, but for what its weights hold."""
+    modules = modules_of(subject)
+    return {
+        "mode": tuple(m.training for m in modules),
+        "hooks": tuple(tuple(getattr(m, h, ())) for m in modules for h in HOOKS),
+        "forward": (
+            *((type(m), m.__dict__.get("forward")) for m in modules),
+            *forwards(modules).items(),
+        ),
+        "children": tuple(map(id, modules)),
+        "parameters": tuple(map(id, named_tensors(subject.core).values())),
+    }
 
 
 def modules_of(subject: Subject) -> list[nn.Module]:
@@ -151,6 +164,7 @@ class Guard:
         self.fields = [(s, dict(vars(s))) for s in sets(subject)]
         small = sum(t.numel() * t.element_size() for t in held(subject)) <= MOST_BYTES
         self.samples = [(t, t.clone()) for t in held(subject)] if small else None
+        self.before: Condition | None = None  # while a check is at it
         self.spoilt = ""
 
     @contextmanager
@@ -162,11 +176,12 @@ class Guard:
         Raises:
             Harmed: it was changed; names what.
         """
-        before = condition(self.subject)
+        before = self.before = condition(self.subject)
         hooks = [(m, h, dict(getattr(m, h, {}))) for m in self.modules for h in HOOKS]
         try:
             yield
         finally:
+            self.before = None
             after = condition(self.subject)
             changed = [
                 f.name
@@ -186,6 +201,22 @@ class Guard:
                 raise Harmed(f"the check changed {told}; too many to be put right")
             raise Harmed(f"the check changed {told}; it was put right")
 
+    def verify(self) -> None:
+        """Verify, before evidence is made for all checks to use, that it is the subject that is asked.
+
+        Raises:
+            Harmed: it is another meanwhile, though it might be put back afterwards; names what.
+        """
+        if self.before is None:
+            return
+        now = of_the_model(self.subject)
+        changed = [name for name, value in now.items() if getattr(self.before, name) != value]
+        if not all(same_bits(self.kept[name], t) for name, t in self.tensors.items()):
+            changed.append("weights")
+        if changed:
+            told = ", ".join(dict.fromkeys(TOLD[name] for name in changed))
+            raise Harmed(f"the check changed {told} and then asked for evidence; it was put right")
+
     def put_right(
         self, before: Condition, hooks: list[tuple[nn.Module, str, dict[int, Any]]]
     ) -> None:
@@ -197,39 +228,46 @@ class Guard:
         meta = SubjectMeta.model_validate_json(before.description)
         for name in SubjectMeta.model_fields:
             setattr(self.subject.meta, name, getattr(meta, name))
-        self.subject.network.model = self.model
         for samples, known in self.fields:
             vars(samples).clear()
             vars(samples).update(known)
-        for module, children in zip(self.modules, self.children, strict=True):
-            if dict(module._modules.items()) != children:
-                module._modules.clear()
-                module._modules.update(children)
+        for tensor, copy in self.samples or []:
+            tensor.data.copy_(copy)
+        self.modules_put_right(before)
+        self.weights_put_right(before.gradients)
+        for module, name, registered in hooks:
+            found = getattr(module, name)
+            found.clear()
+            found.update(registered)
+
+    def modules_put_right(self, before: Condition) -> None:
+        """What stands in what, which forward each has, and its mode."""
+        self.subject.network.model = self.model
         for cls in forwards(self.modules).keys() - self.forwards.keys():
             del cls.forward  # type: ignore[attr-defined]
         for cls, forward in self.forwards.items():
             if vars(cls).get("forward") is not forward:
                 cls.forward = forward  # type: ignore[attr-defined]
-        for module, parameters, buffers in self.registered:
-            for own, kept in ((module._parameters, parameters), (module._buffers, buffers)):
-                own.clear()
-                own.update(kept)  # type: ignore[arg-type]
-        for (name, tensor), needed in zip(self.tensors.items(), before.gradients, strict=True):
-            tensor.data.copy_(self.kept[name])
-            tensor.requires_grad_(needed)
-        for tensor, copy in self.samples or []:
-            tensor.data.copy_(copy)
-        for module, name, registered in hooks:
-            found = getattr(module, name)
-            found.clear()
-            found.update(registered)
-        own_forwards = before.forward[: len(self.modules)]
-        for module, mode, (kind, forward) in zip(
-            self.modules, before.mode, own_forwards, strict=True
+        own = before.forward[: len(self.modules)]
+        for module, children, mode, (kind, forward) in zip(
+            self.modules, self.children, before.mode, own, strict=True
         ):
+            if dict(module._modules.items()) != children:
+                module._modules.clear()
+                module._modules.update(children)
             module.training = mode
             if type(module) is not kind:
                 module.__class__ = kind
             module.__dict__.pop("forward", None)
             if forward is not None:
                 module.__dict__["forward"] = forward
+
+    def weights_put_right(self, gradients: tuple[bool, ...]) -> None:
+        """Parameters and buffers, and what they hold."""
+        for module, parameters, buffers in self.registered:
+            for own, kept in ((module._parameters, parameters), (module._buffers, buffers)):
+                own.clear()
+                own.update(kept)  # type: ignore[arg-type]
+        for (name, tensor), needed in zip(self.tensors.items(), gradients, strict=True):
+            tensor.data.copy_(self.kept[name])
+            tensor.requires_grad_(needed)

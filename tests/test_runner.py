@@ -100,6 +100,33 @@ def test_a_check_may_not_harm_what_it_was_given(images, how, tmp_path):
     assert again.check("performance.classification").metrics == honest.metrics
 
 
+@pytest.mark.parametrize("what", ["weights", "forward"])
+def test_what_is_put_back_after_evidence_was_asked_for_is_harm_all_the_same(images, what):
+    class Borrows(Check):
+        id = "test.borrows"
+        title = "Does it put back what it took?"
+
+        def examine(self, context: Context) -> Measurement:
+            core = context.subject.core
+            if what == "weights":
+                core.head.weight.data.neg_()
+            else:
+                core.forward = zeros
+            try:
+                context.predictions()
+            finally:
+                if what == "weights":
+                    core.head.weight.data.neg_()
+                else:
+                    del core.forward
+            return Measurement(answer="done")
+
+    honest = audit.run(images, ["performance.classification"]).check("performance.classification")
+    record = audit.run(images, [Borrows(), audit.check("performance.classification")])
+    assert "then asked for evidence" in record.checks[0].reason
+    assert record.check("performance.classification").metrics == honest.metrics
+
+
 def test_no_check_of_ours_harms_the_model(images):
     before = condition(images)
     audit.run(images, profile="quick")
