@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from audit.errors import AuditError
 from audit.inputs import InputKind
-from audit.inputs._series import padded_with, trailing
 from audit.meta import SubjectMeta
 from audit.scores import how_scored
 from audit.tasks import Asked, Reading, Settle
@@ -80,8 +79,8 @@ class NextToken(EachUnit):
         arrays = draft.arrays
         require_causal(draft)
         if arrays.training is not None:
-            arrays.training = arrays.training[0], due(arrays.training[0])
-        arrays.labels = due(arrays.inputs)
+            arrays.training = arrays.training[0], due(draft.kind, arrays.training[0])
+        arrays.labels = due(draft.kind, arrays.inputs)
         note_unjudged(draft.notes, arrays.labels >= 0, "tokens", "stand where a text has ended")
 
     def tiny_model(self, x: Tensor) -> nn.Module | None:
@@ -113,16 +112,15 @@ def require_causal(draft: Draft) -> None:
             )
 
 
-def due(ids: Tensor) -> Tensor:
+def due(kind: InputKind, ids: Tensor) -> Tensor:
     """[n, t − 1] 0 where a next token is to be predicted, −1 where it is padding.
 
     Raises:
         AuditError: a text has no second token.
     """
-    pad = padded_with(ids[..., None])
-    judged = torch.ones_like(ids[:, 1:], dtype=torch.bool)
-    if pad is not None:
-        judged = ~trailing(ids[..., None], pad)[:, 1:]
+    ended = kind.ended(ids, tuple(ids.shape[1:]))
+    judged = torch.ones_like(ids, dtype=torch.bool) if ended is None else ~ended
+    judged = judged[:, 1:]
     empty = int((~judged).all(1).sum())
     if empty:
         raise AuditError(f"{empty} of {len(ids)} texts have no second token; drop them.")

@@ -308,3 +308,26 @@ def test_the_frequencies_of_tokens_themselves_are_no_gain():
         audit.Subject(Constant().eval(), x, task="next_token"), checks=["performance.next_token"]
     )
     assert record.verdict.exit_code == 1
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_what_fills_texts_up_hides_no_class_that_is_never_found(several):
+    class Tags(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.sure = nn.Parameter(torch.tensor(4.0))
+
+        def forward(self, ids, mask=None):
+            said = ids % 3
+            said = torch.where((said == 0) & (ids > 0), 1, said)
+            return self.sure * nn.functional.one_hot(said, 3).float()
+
+    generator = torch.Generator().manual_seed(0)
+    mask = torch.arange(30) < torch.randint(4, 9, (60, 1), generator=generator)
+    ids = torch.randint(1, 30, (60, 30), generator=generator) * mask
+    x = {"ids": ids, "mask": mask.long()} if several else ids
+    subject = audit.Subject(Tags(), x, ids % 3, task="sequence_labelling")
+    assert torch.equal(subject.labels >= 0, mask)
+    found = audit.check("imbalance.classes").measure(subject)
+    recall = next(m for m in found.metrics if m.name == "recall" and m.slice["class"] == "0")
+    assert recall.value == 0
