@@ -119,7 +119,7 @@ def read_config(path: Path | None) -> Config:
         raise AuditError(f"The config {path} is not UTF-8 text.") from None
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise AuditError(f"{path} is not TOML: {error}.") from None
     prefix: tuple[str, ...] = ()
     endless = not_finite(document)

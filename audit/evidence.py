@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from audit.draws import Draws
+from audit.errors import AuditError
 from audit.record import write_atomic
 from audit.sealing import Damaged, sealed_tensors, sealed_text, unsealed_tensors, unsealed_text
 from audit.subject import Subject
@@ -178,6 +179,7 @@ class Store:
         unanswered: how many samples were answered with NaN or infinity, over all that was asked.
         asked: of each batch that was asked for, the passes forward and backward that it took when it was
             made; who wants to know what is asked from now on empties it.
+        verify: raises where the subject is another than it was, so that nothing is made of it.
     """
 
     subject: Subject
@@ -187,13 +189,14 @@ class Store:
     unanswered: int = 0
     asked: dict[str, tuple[int, int]] = field(default_factory=dict)
     progress: Progress | None = None
+    verify: Callable[[], None] = lambda: None
     memory: dict[str, dict[str, Tensor]] = field(default_factory=dict)
     ledger: Ledger = field(default_factory=Ledger)
 
     def __post_init__(self) -> None:
         if self.folder is not None and not self.examples:
             for path in self.folder.glob("*/*.samples.*"):
-                path.unlink()  # of an earlier run that was allowed to
+                remove(path)  # of an earlier run that was allowed to
 
     @functools.cached_property
     def base(self) -> str:
@@ -218,6 +221,7 @@ class Store:
             self.folder,
             self.examples,
             progress=self.progress,
+            verify=self.verify,
             memory=self.memory,
             ledger=self.ledger,
         )
@@ -229,7 +233,7 @@ class Store:
         for key in keys:
             self.memory.pop(key, None)
             for path in self.folder.glob(f"*/{key}*") if self.folder is not None else ():
-                path.unlink(missing_ok=True)
+                remove(path)
 
     def once(self, name: str, asked: str, value: int) -> int:
         """A number that was settled for this subject when it was first asked for; now, where it never was."""
@@ -304,6 +308,7 @@ class Store:
 
     def make(self, asked: Asked) -> dict[str, Tensor]:
         """The producer's answers for one batch, and what stands beside them."""
+        self.verify()
         digests = self.subject.sample_digests()
         name = f"{asked.produce.name}@{asked.produce.version}"
         x, y = self.subject.batch(asked.chosen)
@@ -402,6 +407,21 @@ class Store:
             )
             return False
         return True
+
+
+def remove(path: Path) -> None:
+    """Remove a file that was kept; what else has its name holds nothing of ours.
+
+    Raises:
+        AuditError: it stays.
+    """
+    try:
+        if path.is_symlink() or not path.is_dir():
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise AuditError(
+            f"{path} cannot be removed ({error.strerror}), and what it holds is not to be kept; remove it."
+        ) from None
 
 
 def agree(found: Mapping[str, Tensor], made: Mapping[str, Tensor], rows: NDArray[np.intp]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,12 +40,12 @@ def alone_in(out: Path) -> Iterator[None]:
     if fcntl is None:
         yield
         return
-    try:
-        lock = (out / LOCK).open("w")
+    try:  # a pipe of that name would be waited for, and a link's target be emptied
+        lock = os.open(out / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
     except OSError:  # a folder that cannot be written is told of where something has to be written
         yield
         return
-    with lock:
+    with open(lock, "rb", buffering=0):
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -54,5 +55,6 @@ def alone_in(out: Path) -> Iterator[None]:
         except OSError:  # a file system that knows no locks
             pass
         for partial in out.rglob(f".*{PARTIAL}"):
-            partial.unlink(missing_ok=True)
+            if not partial.is_dir():
+                partial.unlink(missing_ok=True)
         yield

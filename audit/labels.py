@@ -68,6 +68,22 @@ def as_numbers(array: np.ndarray) -> np.ndarray:
     return array
 
 
+def as_texts(array: np.ndarray, what: str) -> np.ndarray:
+    """An array as strings; bytes as UTF-8.
+
+    Raises:
+        AuditError: they are bytes of another encoding.
+    """
+    if array.dtype.kind != "S":
+        return array.astype(str)
+    try:
+        return np.char.decode(array, "utf-8")
+    except UnicodeDecodeError:
+        raise AuditError(
+            f"{what} are bytes that are no UTF-8; decode them, and save them as strings."
+        ) from None
+
+
 def named(array: np.ndarray, classes: list[str] | None, what: str = "The labels") -> np.ndarray:
     """Names of classes as their indices; objects that are numbers, as numbers.
 
@@ -78,7 +94,7 @@ def named(array: np.ndarray, classes: list[str] | None, what: str = "The labels"
         array = as_numbers(array)
         if array.dtype.kind != "O" and not (array.dtype == bool and set(classes or []) == TRUTHS):
             return array
-    labels = array.astype(str)
+    labels = as_texts(array, what)
     seen = sorted(set(labels.ravel().tolist()))
     shown = ", ".join(seen[:5]) + (", …" if len(seen) > 5 else "")
     if classes is None:

@@ -205,6 +205,7 @@ def ways(model: nn.Module, names: Sequence[str]) -> list[Way]:
         besides = f"hold {strangers[0]!r}, which it does not take" if strangers else "are fewer"
         raise AuditError(
             f"The model's forward takes ({', '.join(p.name for p in parameters)}) and the data "
-            f"{besides}{lacking}; name the inputs as it names them."
+            f"{besides}{lacking}; name the inputs as it names them, or, where one array holds all of a "
+            f'sample, say which under [subject]: arrays = {{x = "{names[0]}"}}.'
         )
     return found

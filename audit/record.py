@@ -487,7 +487,7 @@ class AuditRecord(Part):
                 f"The record {path} cannot be read ({error.strerror}); "
                 "name the record.json that an audit wrote."
             ) from None
-        except ValueError:
+        except (ValueError, RecursionError):
             raise AuditError(
                 f"{path} is not JSON; name the record.json that an audit wrote."
             ) from None

@@ -160,6 +160,7 @@ def one_by_one(
     records: list[CheckRecord] = []
     seconds: dict[str, float] = {}
     guard = Guard(context.subject)
+    context.store.verify = guard.verify
     if not confirmed(planned, context, guard):
         context.store.ledger.rejected.add(MEASURED)
     for number, item in enumerate(planned):

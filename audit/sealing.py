@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+import stat
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import torch
@@ -26,7 +27,8 @@ class Damaged(Exception):
 
 def sealed_tensors(key: str, tensors: Mapping[str, Tensor]) -> bytes:
     """A safetensors file of the tensors, each with its seal."""
-    seals = {name: seal_of(key, name, tensor) for name, tensor in tensors.items()}
+    whole = complete(key, tensors)
+    seals = {name: seal_of(whole, name, tensor) for name, tensor in tensors.items()}
     return save(dict(tensors), metadata={SEAL: json.dumps(seals, sort_keys=True)})
 
 
@@ -39,18 +41,34 @@ def unsealed_tensors(
         OSError: the file is not there, or cannot be read.
         Damaged: it does not hold what was kept.
     """
-    path.stat()
+    require_file(path)
     try:
         with safe_open(path, framework="pt") as file:
             seals = json.loads((file.metadata() or {})[SEAL])
-            if set(seals) != set(file.keys()):
+            if not seals or set(seals) != set(file.keys()):
                 raise Damaged(path)
             found = {name: file.get_tensor(name) for name in seals if wanted(name)}
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+    except (SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise Damaged(path) from error
-    if any(seals[name] != seal_of(key, name, tensor) for name, tensor in found.items()):
+    whole = complete(key, seals)
+    if any(seals[name] != seal_of(whole, name, tensor) for name, tensor in found.items()):
         raise Damaged(path)
     return found
+
+
+def require_file(path: Path) -> None:
+    """Raise Damaged where something else than a file has the name: to read a pipe may never end.
+
+    Raises:
+        OSError: nothing is there.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise Damaged(path)
+
+
+def complete(key: str, names: Iterable[str]) -> str:
+    """What is sealed with each of several tensors: the names of all, so that none can go missing."""
+    return "\n".join([key, *sorted(names)])
 
 
 def seal_of(key: str, name: str, tensor: Tensor) -> str:
@@ -74,6 +92,7 @@ def unsealed_text(path: Path, key: str) -> str:
         OSError: the file is not there, or cannot be read.
         Damaged: it does not hold what was kept.
     """
+    require_file(path)
     try:
         seal, _, text = path.read_text(encoding="utf-8").partition("\n")
     except UnicodeDecodeError as error:

@@ -179,12 +179,9 @@ class EachUnit(Task):
                 f"number them as the model's outputs are numbered, or write ignore_label = "
                 f"{int(outside[0])} under [subject] if such {place}s are not to be judged."
             )
-        pad = draft.kind.pad(x)
-        if pad is not None:
-            pads = draft.kind.padding(x, pad)
-            along = [d for d in range(1, pads.ndim) if (pads.shape[d],) == extents]
-            if len(along) == 1:
-                judged &= ~pads.movedim(along[0], 1).flatten(2).all(2)
+        ended = draft.kind.ended(x, extents)
+        if ended is not None:
+            judged &= ~ended
         seen = ", ".join(str(v) for v in ignored if bool((y == v).any()))
         of = f"are labelled {seen} or are padding" if seen else "are padding"
         note_unjudged(notes, judged, f"{place}s", of)

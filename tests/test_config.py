@@ -214,3 +214,10 @@ def test_every_number_of_every_check_may_be_a_fraction_and_must_be_finite():
 def test_a_missing_config(here):
     with pytest.raises(AuditError, match="cannot be read"):
         read_config(here / "gone.toml")
+
+
+def test_what_is_nested_without_end_is_no_config(tmp_path):
+    path = tmp_path / "audit.toml"
+    path.write_text("a=" + "[" * 100_000)
+    with pytest.raises(AuditError, match="is not TOML"):
+        read_config(path)

@@ -88,3 +88,10 @@ def test_every_metric_carries_n_and_an_interval(digits_record, adult_record):
 def test_bits_round_trip():
     bits = [True, False, True, True, False, False, True, False, True]
     assert unpack(pack("m", bits)).tolist() == bits
+
+
+def test_what_is_nested_without_end_is_no_record(tmp_path):
+    path = tmp_path / "record.json"
+    path.write_text("[" * 100_000)
+    with pytest.raises(AuditError, match="is not JSON"):
+        AuditRecord.load(path)

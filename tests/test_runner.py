@@ -56,6 +56,16 @@ HARMS = {
     ),
     "no parameter": lambda s: s.core.head.register_parameter("bias", None),
     "forward": lambda s: setattr(s.core, "forward", lambda x: zeros(x)),
+    "forward of a class": lambda s: setattr(type(s.core), "forward", lambda _, x: zeros(x)),
+    "forward of a library's class": lambda s: setattr(
+        nn.Linear, "forward", lambda layer, x: zeros(x) if layer.out_features == 2 else x
+    ),
+    "forward around the model": lambda s: setattr(s.network.model, "forward", zeros),
+    "hook around the model": lambda s: s.network.model.register_forward_hook(lambda *a: -a[2]),
+    "another module": lambda s: setattr(s.core, "head", nn.LazyLinear(2)),
+    "places of samples": lambda s: s.inputs.copy_(s.inputs.flip(0)),
+    "places of labels": lambda s: s.labels.copy_(s.labels.sort().values),
+    "other labels": lambda s: object.__setattr__(s.samples, "labels", 1 - s.labels),
     "inputs": lambda s: s.inputs.mul_(0),
     "one input through numpy": lambda s: s.inputs.numpy().__setitem__((0, 0, 0, 0), 0.123),
     "labels": lambda s: s.labels.copy_(1 - s.labels),
@@ -88,6 +98,33 @@ def test_a_check_may_not_harm_what_it_was_given(images, how, tmp_path):
     assert record.check("performance.classification").metrics == honest.metrics
     again = audit.run(images, ["performance.classification"], evidence=tmp_path)
     assert again.check("performance.classification").metrics == honest.metrics
+
+
+@pytest.mark.parametrize("what", ["weights", "forward"])
+def test_what_is_put_back_after_evidence_was_asked_for_is_harm_all_the_same(images, what):
+    class Borrows(Check):
+        id = "test.borrows"
+        title = "Does it put back what it took?"
+
+        def examine(self, context: Context) -> Measurement:
+            core = context.subject.core
+            if what == "weights":
+                core.head.weight.data.neg_()
+            else:
+                core.forward = zeros
+            try:
+                context.predictions()
+            finally:
+                if what == "weights":
+                    core.head.weight.data.neg_()
+                else:
+                    del core.forward
+            return Measurement(answer="done")
+
+    honest = audit.run(images, ["performance.classification"]).check("performance.classification")
+    record = audit.run(images, [Borrows(), audit.check("performance.classification")])
+    assert "then asked for evidence" in record.checks[0].reason
+    assert record.check("performance.classification").metrics == honest.metrics
 
 
 def test_no_check_of_ours_harms_the_model(images):

@@ -1,11 +1,13 @@
 """Evidence on disk is used only as it was kept: tampered with in any way, it is made again and counted."""
 
 import json
+import os
 import pickle
 
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load, save
 from torch import nn
 
@@ -94,7 +96,33 @@ def not_text(path, _):
     path.write_bytes(b"\xff\xfe\x00" * 50)
 
 
+def without_a_field_and_its_seal(path, _):
+    found = load(path.read_bytes())
+    with safe_open(path, "pt") as file:
+        seals = json.loads(file.metadata()["seal"])
+    del found["right"], seals["right"]
+    path.write_bytes(save(found, metadata={"seal": json.dumps(seals)}))
+
+
+def nothing_sealed(path, _):
+    path.write_bytes(save({}, metadata={"seal": "{}"}))
+
+
+def a_pipe(path, _):
+    path.unlink()
+    os.mkfifo(path)
+
+
+def a_device(path, _):
+    path.unlink()
+    path.symlink_to("/dev/zero")
+
+
 TAMPERED = [
+    without_a_field_and_its_seal,
+    nothing_sealed,
+    a_pipe,
+    a_device,
     truncated,
     emptied,
     bit_of_a_number,
@@ -269,3 +297,20 @@ def test_files_that_are_being_written_have_names_of_their_own(tmp_path, monkeypa
         write_atomic(tmp_path / "record.json", "{}")
     assert len(set(seen)) == 3
     assert [p.name for p in tmp_path.iterdir()] == ["record.json"]
+
+
+def test_a_folder_in_the_place_of_private_evidence_ends_no_audit(tmp_path):
+    (tmp_path / "doubled" / "key.samples.safetensors").mkdir(parents=True)
+    Store(subject(), folder=tmp_path, examples=False)
+
+
+@pytest.mark.parametrize("what", ["pipe", "link"])
+def test_the_lock_waits_for_no_pipe_and_follows_no_link(what, tmp_path):
+    precious = tmp_path / "precious"
+    precious.write_text("kept")
+    out = tmp_path / "out"
+    out.mkdir()
+    os.mkfifo(out / ".lock") if what == "pipe" else (out / ".lock").symlink_to(precious)
+    with alone_in(out):
+        pass
+    assert precious.read_text() == "kept"

@@ -42,7 +42,7 @@ class Fit:
         place: what stands before all their names, e.g. 'ema_state_dict.module.'.
         tensors: the architecture's names → tensors; those of `missing` are not there.
         extra: names at that place that the architecture does not know.
-        shapes: sentences about those of another shape.
+        shapes: sentences about those of another shape, or of another type of numbers.
         aside: places of tensors that stand beside these and were not taken.
         note: what was done to the names, beyond taking `place` off.
     """
@@ -88,11 +88,13 @@ class Wanted:
         shapes: name → shape; None where the first input will settle it.
         parameters: names of those that are trained.
         transient: names of buffers that a state_dict leaves out.
+        real: names of those that hold real numbers.
     """
 
     shapes: dict[str, torch.Size | None]
     parameters: list[str]
     transient: set[str]
+    real: set[str] = field(default_factory=set)
 
     @classmethod
     def of(cls, model: nn.Module) -> Wanted:
@@ -101,6 +103,7 @@ class Wanted:
             {k: None if is_lazy(v) else v.shape for k, v in own.items()},
             [name for name, p in model.named_parameters() if p.requires_grad],
             {name for name, _ in model.named_buffers()} - own.keys(),
+            {k for k, v in own.items() if v.is_floating_point()},
         )
 
     @cached_property
@@ -223,6 +226,10 @@ def fit_at(prefix: str, names: Names, tensors: Mapping[str, Tensor], wanted: Wan
         if due is not None and tensor.shape != due:
             fit.shapes.append(
                 f"{own} is {list(tensor.shape)} in the file and {list(due)} in the architecture"
+            )
+        elif own in wanted.real and not tensor.is_floating_point():
+            fit.shapes.append(
+                f"{own} is {str(tensor.dtype)[6:]} in the file and holds real numbers in the architecture"
             )
         fit.tensors[own] = tensor
     return fit
@@ -370,7 +377,7 @@ def complaint(artifact: Artifact, fit: Fit, wanted: Wanted, reference: str) -> s
         for found, what in (
             (fit.missing, "missing from the file"),
             (extra, "unknown to the architecture"),
-            (fit.shapes, "of another shape"),
+            (fit.shapes, "of another shape or type"),
         )
         if found
     ]

@@ -20,7 +20,7 @@ import numpy as np
 
 from audit.data.roles import CLASSES, role, roles
 from audit.errors import AuditError
-from audit.labels import named
+from audit.labels import as_texts, named
 from audit.meta import Feature, SubjectMeta
 from audit.record import LeftOut
 from audit.rooms import TASKS, room
@@ -129,8 +129,10 @@ def class_names(mapping: Mapping[str, Any], keys: list[str]) -> tuple[str, list[
     """The array that names the classes, and the names; None where none of these does."""
     for key in keys:
         array = np.asarray(mapping[key] if key in CLASSES else 0)
-        names: list[str] = array.astype(str).ravel().tolist()
-        if array.ndim == 1 and array.dtype.kind in "US" and len(set(names)) == len(names):
+        if array.dtype.kind not in "US":
+            continue
+        names: list[str] = as_texts(array, f"The names in `{key}`").ravel().tolist()
+        if array.ndim == 1 and len(set(names)) == len(names):
             return key, names
     return None
 

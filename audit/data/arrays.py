@@ -50,7 +50,11 @@ def companions(path: Path, meta: SubjectMeta) -> dict[str, Path]:
     Raises:
         AuditError: which of several files holds the labels is open.
     """
-    others = [f for f in sorted(path.parent.iterdir()) if f.suffix == path.suffix and f != path]
+    others = [
+        f
+        for f in sorted(path.parent.iterdir())
+        if f.suffix == path.suffix and f != path and f.is_file()
+    ]
     found = {f.stem: f for f in others if f.stem == "group" or f.stem.startswith("sensitive_")}
     named = meta.arrays.y if meta.arrays is not None else None
     named = meta.target if named is None else named

@@ -143,7 +143,9 @@ def labels(names: list[str], told: dict[str, Role], x: str, source: str) -> str:
     meant = [n for n, p in found.items() if p == part]
     if "y" in meant:
         meant = ["y"]
-    alone = len(found) == 1 and sum(r.what == "x" for r in told.values()) <= 1
+    # Labels of no part go with samples of any; those of another part are none of theirs.
+    near = all("" in (p, part) or part is None or p == part for p in found.values())
+    alone = len(found) == 1 and near and sum(r.what == "x" for r in told.values()) <= 1
     if len(meant) == 1 or alone:
         return (meant or list(found))[0]
     if not found:

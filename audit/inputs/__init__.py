@@ -330,6 +330,19 @@ class InputKind(ABC):
         """
         raise NotImplementedError(f"{self.name} finds padding, and says not where it stands")
 
+    def ended(self, x: Tensor, extents: tuple[int, ...]) -> Tensor | None:
+        """[n, *extents] at which places the samples [n, ...] have ended; None: at none.
+
+        Args:
+            extents: of the places that are answered for.
+        """
+        pad = self.pad(x)
+        if pad is None:
+            return None
+        pads = self.padding(x, pad)
+        along = [d for d in range(1, pads.ndim) if (pads.shape[d],) == extents]
+        return pads.movedim(along[0], 1).flatten(2).all(2) if len(along) == 1 else None
+
     # One of several
 
     def inputs(self, subject: Subject) -> list[str]:

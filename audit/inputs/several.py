@@ -200,6 +200,17 @@ class Several(InputKind):
                 pads[:, member.columns] |= own.flatten(1)
         return pads
 
+    def ended(self, x: Tensor, extents: tuple[int, ...]) -> Tensor | None:
+        """Where a mask or a length says so; else where the input itself ends."""
+        found: Tensor | None = None
+        for name, kind in self.kinds.items():
+            lost = self.hidden(x, name)
+            if lost is None:
+                lost = kind.ended(self.values(self.layout[name], x), extents)
+            if lost is not None and tuple(lost.shape[1:]) == extents:
+                found = lost if found is None else found | lost
+        return found
+
     def blank(self, subject: Subject, name: str) -> float | None:
         """What stands in an input where a mask hides it, most often; None: no mask can hide it."""
         masked = [m for m, told in self.covering(name) if told.role != "lengths"]

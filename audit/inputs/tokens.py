@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from audit.inputs import FirstLayer, InputKind, Parts, spaced
+from audit.inputs._series import padded_with, trailing
 from audit.record import Figure, Table
 
 if TYPE_CHECKING:
@@ -37,6 +38,14 @@ class Tokens(InputKind):
     def tiny(self, n: int, generator: torch.Generator) -> tuple[Tensor, dict[str, Any]]:
         words = ["<pad>", "<unk>", *(a + b for a in "bcdfg" for b in "aeiou")]
         return torch.randint(2, len(words), (n, 6), generator=generator), {"vocabulary": words}
+
+    def ended(self, x: Tensor, extents: tuple[int, ...]) -> Tensor | None:
+        """Where one token fills texts up, which else is rarer than there."""
+        pad = padded_with(x[..., None])
+        if pad is None or tuple(x.shape[1:]) != extents:
+            return None
+        ends = trailing(x[..., None], pad)
+        return ends if 2 * int(ends.sum()) > int((x == pad).sum()) else None
 
     def parts(self, subject: Subject) -> Parts:
         words = subject.inputs.shape[1]

@@ -17,7 +17,7 @@ from audit.arrays import as_inputs, not_numbers
 from audit.batching import found_size
 from audit.errors import AuditError
 from audit.inputs import InputKind
-from audit.labels import as_labels
+from audit.labels import as_labels, as_texts
 from audit.meta import SubjectMeta, describe_errors
 from audit.packing import Feed, ways
 from audit.people import cluster_labels, group_labels
@@ -167,6 +167,12 @@ class Draft:
             [probe(network.model, part.to(network.device)) for part in x.split(self.batch_size)]
         )
 
+    def unfinished(self, x: Tensor) -> Tensor:
+        """All scores for a few inputs, before the task makes of them what is audited (`Task.finish`)."""
+        network = self.network.read_as(replace(self.network.form, finish=None))
+        found: Tensor = probe(network.model, x.to(network.device))
+        return found
+
     def add_fact(self, name: str, value: Any, reason: str) -> None:
         """Add a fact: inferred, for that reason; given, where there is none."""
         source: Literal["given", "inferred"] = "inferred" if reason else "given"
@@ -242,7 +248,7 @@ def identities(meta: SubjectMeta, *labels: Any) -> list[str] | None:
     if meta.task is None or not room(TASKS, meta.task).compares:
         return None
     given = [np.asarray(y) for y in labels if y is not None and not isinstance(y, Tensor)]
-    named = [y.astype(str).ravel() for y in given if y.dtype.kind in "OUS"]
+    named = [as_texts(y, "The labels").ravel() for y in given if y.dtype.kind in "OUS"]
     return sorted(set(np.concatenate(named).tolist())) if named else None
 
 

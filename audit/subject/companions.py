@@ -69,6 +69,11 @@ def tensors(named: Mapping[str, Any]) -> dict[str, Tensor]:
         except AuditError as error:
             raise AuditError(f"Of the input {name!r}: {error}") from None
         tensor = tensor[:, 0] if array.ndim == 1 else tensor
+        if not tensor.is_floating_point() and bool((tensor.double().long() != tensor).any()):
+            raise AuditError(
+                f"The input {name!r} holds whole numbers above 2^53, which would be rounded; number "
+                "what they stand for from 0."
+            )
         if truths:
             tensor = tensor.bool()
         elif tensor.is_floating_point() or tensor.ndim > PICTURE:

@@ -154,6 +154,11 @@ class Embedding(Task):
                 "No two samples of the data have the same label, so no sample could find another of "
                 "its identity; give several samples of each."
             )
+        if len(labels[kept, 0].unique()) == 1:
+            raise AuditError(
+                "All samples of the data have the same label, so there is no stranger that one could be "
+                "taken for; give samples of several identities."
+            )
         if not alone.any():
             return samples if len(kept) == len(samples) else among(samples, kept, None)
         left = LeftOut(

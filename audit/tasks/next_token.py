@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from audit.errors import AuditError
 from audit.inputs import InputKind
-from audit.inputs._series import padded_with, trailing
 from audit.meta import SubjectMeta
 from audit.scores import how_scored
 from audit.tasks import Asked, Reading, Settle
@@ -18,6 +17,8 @@ from audit.unitwise import NONE, EachUnit, continues, note_unjudged
 
 if TYPE_CHECKING:
     from audit.subject.builder import Draft
+
+LOOKED_AT, EXCHANGED = 4, 12  # texts, and tokens of each, that are exchanged to see what is seen
 
 
 def of_the_next(logits: Tensor, x: Tensor) -> Tensor:
@@ -78,8 +79,8 @@ class NextToken(EachUnit):
         arrays = draft.arrays
         require_causal(draft)
         if arrays.training is not None:
-            arrays.training = arrays.training[0], due(arrays.training[0])
-        arrays.labels = due(arrays.inputs)
+            arrays.training = arrays.training[0], due(draft.kind, arrays.training[0])
+        arrays.labels = due(draft.kind, arrays.inputs)
         note_unjudged(draft.notes, arrays.labels >= 0, "tokens", "stand where a text has ended")
 
     def tiny_model(self, x: Tensor) -> nn.Module | None:
@@ -92,29 +93,34 @@ class NextToken(EachUnit):
 
 
 def require_causal(draft: Draft) -> None:
-    """Raise AuditError where the model sees the tokens that it is to predict."""
-    ids = draft.arrays.inputs[:4]
-    other = ids.clone()
-    other[:, -1] = (other[:, -1] + 1) % (int(draft.arrays.inputs.max()) + 1)
-    before, after = (draft.scores_of(x)[:, :, :-1] for x in (ids, other))
-    if ids.shape[1] > 2 and not torch.allclose(before, after, rtol=1e-3, atol=1e-3, equal_nan=True):
-        raise AuditError(
-            "The scores at a token depend on the tokens after it, so the model predicts no next token (a "
-            "masked language model?); give labels for each token, or a model that sees only what came "
-            "before."
-        )
+    """Raise AuditError where the model sees the tokens that it is to predict.
+
+    One token after the other is exchanged: no score before it may move.
+    """
+    ids = draft.arrays.inputs[:LOOKED_AT]
+    words, t = int(draft.arrays.inputs.max()) + 1, ids.shape[1]
+    before = draft.unfinished(ids)
+    for at in torch.linspace(1, t - 1, EXCHANGED).round().long().unique().tolist():
+        other = ids.clone()
+        other[:, at] = (other[:, at] + 1) % words
+        seen, now = before[:, :, :at], draft.unfinished(other)[:, :, :at]
+        if not torch.allclose(seen, now, rtol=1e-3, atol=1e-3, equal_nan=True):
+            raise AuditError(
+                "The scores at a token depend on the tokens after it, so the model predicts no next token "
+                "(a masked language model?); give labels for each token, or a model that sees only what "
+                "came before."
+            )
 
 
-def due(ids: Tensor) -> Tensor:
+def due(kind: InputKind, ids: Tensor) -> Tensor:
     """[n, t − 1] 0 where a next token is to be predicted, −1 where it is padding.
 
     Raises:
         AuditError: a text has no second token.
     """
-    pad = padded_with(ids[..., None])
-    judged = torch.ones_like(ids[:, 1:], dtype=torch.bool)
-    if pad is not None:
-        judged = ~trailing(ids[..., None], pad)[:, 1:]
+    ended = kind.ended(ids, tuple(ids.shape[1:]))
+    judged = torch.ones_like(ids, dtype=torch.bool) if ended is None else ~ended
+    judged = judged[:, 1:]
     empty = int((~judged).all(1).sum())
     if empty:
         raise AuditError(f"{empty} of {len(ids)} texts have no second token; drop them.")

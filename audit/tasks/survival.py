@@ -62,6 +62,11 @@ class Survival(Task):
                 raise AuditError(
                     f"The task is survival and the {what} have shape [{shape}] or hold other numbers; {DUE}."
                 )
+        if arrays.labels is not None and not bool((arrays.labels[:, 1] == 1).any()):
+            raise AuditError(
+                "The task is survival and no event is seen in the labels, so that nobody's order is known; "
+                f"{DUE}."
+            )
         if draft.answers[0].numel() != 1:
             raise AuditError(
                 f"The task is survival and the model returns {draft.answers[0].numel()} values a sample; "

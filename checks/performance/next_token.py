@@ -20,6 +20,7 @@ from audit.record import Core, Guidance, Metric, Slice
 from audit.subject import Subject
 from audit.words import amount, number, span
 
+LEAST = 0.01  # nats by which the frequencies must be beaten: to repeat them is no gain
 THIRDS = ("first", "middle", "last")
 TAGS = ["NIST AI RMF MEASURE 2.3", "EU AI Act Article 15"]
 
@@ -113,13 +114,16 @@ class NextToken(Check):
         )
 
     def expectations(self, subject: Subject) -> list[Expectation]:
-        return [Expectation(metric="gain_over_frequencies", op=">=", bound=0.0, severity="high")]
+        return [Expectation(metric="gain_over_frequencies", op=">=", bound=LEAST, severity="high")]
 
 
 def frequencies(context: Context) -> NDArray[np.float64]:
-    """[vocabulary] share of each token, each counted once more than it occurs (Laplace)."""
+    """[vocabulary] share of each token among those that come next, each counted once more (Laplace)."""
     subject = context.subject
-    texts = subject.training.inputs if subject.training_n else subject.inputs
-    size = int(max(texts.max(), subject.inputs.max())) + 1
-    counts = np.bincount(texts.numpy().ravel(), minlength=size) + 1.0
+    texts = subject.training if subject.training_n else subject.samples
+    size = int(max(texts.inputs.max(), subject.inputs.max())) + 1
+    due = texts.inputs[:, 1:].numpy()
+    if texts.labels is not None:  # padding is nobody's next token
+        due = due[texts.labels.numpy() >= 0]
+    counts = np.bincount(due.ravel(), minlength=size) + 1.0
     return np.asarray(counts / counts.sum())

@@ -524,3 +524,10 @@ def test_dictionaries_that_refer_to_each_other_end_in_a_sentence(here):
     turning["again"] = turning
     torch.save(turning, "m.pt")
     assert audit.load("m.pt", weights_only=True).known.format
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.complex64])
+def test_numbers_of_another_type_are_no_weights(dtype, load):
+    state = {k: v.to(dtype) if v.is_floating_point() else v for k, v in Net().state_dict().items()}
+    with pytest.raises(AuditError, match=f"is {str(dtype)[6:]} in the file"):
+        load(state, Net)

@@ -210,3 +210,25 @@ def test_a_payload_among_samples_does_not_run(tmp_path):
     with pytest.raises(AuditError, match="unpickled"):
         read(tmp_path / "x.npy")
     assert not (tmp_path / "ran").exists()
+
+
+def test_labels_of_another_part_of_the_data_are_not_taken_for_those_of_the_samples(tmp_path):
+    path = saved(tmp_path / "data.npz", x_test=X, y_train=Y)
+    with pytest.raises(AuditError, match="y_train, any of which may be the labels"):
+        read(path)
+    assert read(path, arrays={"y": "y_train"}).y is not None
+
+
+def test_a_pipe_beside_samples_is_not_waited_for(tmp_path):
+    np.save(tmp_path / "x_test.npy", X)
+    os.mkfifo(tmp_path / "y_test.npy")
+    assert read(tmp_path / "x_test.npy").y is None
+
+
+def test_names_of_classes_may_be_bytes(tmp_path):
+    names = np.array(["née".encode(), b"b", b"b", b"b"])
+    path = saved(tmp_path / "data.npz", x=X, y=names)
+    assert list(read(path, classes=["b", "née"]).y) == [1, 0, 0, 0]
+    path = saved(tmp_path / "other.npz", x=X, y=np.array([b"\xff", b"b", b"b", b"b"]))
+    with pytest.raises(AuditError, match="bytes that are no UTF-8"):
+        read(path)

@@ -465,3 +465,35 @@ def test_positions_that_all_samples_share_are_no_layer_that_is_starved():
     found = Store(subject).get(layer_flow, np.arange(20))
     assert {k for k in found if k.startswith("gradient")} == {"gradient words", "gradient head"}
     assert bool((found["gradient words"] > 0).all())
+
+
+def test_an_array_that_the_model_does_not_take_is_told_with_how_to_leave_it_out():
+    class Takes(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(3, 2)
+
+        def forward(self, x):
+            return self.layer(x)
+
+    named = {"x": torch.randn(20, 3), "weight": torch.rand(20)}
+    with pytest.raises(AuditError, match=r"hold 'weight'.*arrays = \{x = \"x\"\}"):
+        audit.Subject(Takes(), named, torch.arange(20) % 2)
+
+
+def test_whole_numbers_that_no_row_holds_are_refused():
+    class Codes(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(3, 2)
+
+        def forward(self, x, code):
+            return self.layer(x) * (1 - 2 * (code % 2))[:, None]
+
+    def subject(code):
+        return audit.Subject(Codes(), {"x": x, "code": code}, torch.arange(20) % 2)
+
+    x, code = torch.randn(20, 3), torch.arange(20) * 2 + 1
+    assert subject(code + (1 << 40)).n == 20
+    with pytest.raises(AuditError, match="'code' holds whole numbers above 2\\^53"):
+        subject(code + (1 << 60))

@@ -279,3 +279,9 @@ def test_intervals_over_identities_hold():
     for metrics in zip(*found, strict=True):
         truth = np.mean([m.value for m in metrics])
         assert np.mean([m.low <= truth <= m.high for m in metrics]) >= 0.85
+
+
+def test_one_identity_alone_is_told():
+    x = torch.randn(40, 3)
+    with pytest.raises(AuditError, match="have the same label"):
+        audit.Subject(nn.Linear(3, 2), x, torch.zeros(40).long(), task="embedding")

@@ -85,3 +85,10 @@ def test_other_labels_and_several_risks_are_refused():
         audit.Subject(Risk(), x, y[:, 0], task="survival")
     with pytest.raises(AuditError, match="cannot be read so"):
         audit.Subject(nn.Linear(4, 3), x, y, task="survival")
+
+
+def test_no_event_at_all_is_told():
+    x = torch.randn(40, 3)
+    y = torch.stack([x[:, 0].exp(), torch.zeros(40)], 1)
+    with pytest.raises(AuditError, match="no event is seen"):
+        audit.Subject(nn.Linear(3, 1), x, y, task="survival")

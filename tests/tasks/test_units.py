@@ -269,3 +269,65 @@ def test_a_model_of_no_language_fails():
     model = nn.Sequential(nn.Embedding(12, 8), nn.Linear(8, 12)).eval()
     record = audit.run(audit.Subject(model, x, task="next_token"), checks=["performance.*"])
     assert record.verdict.exit_code == 1
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_a_model_that_looks_a_few_tokens_ahead_is_refused(steps):
+    class Ahead(Bigram):
+        def forward(self, ids):
+            return torch.roll(super().forward(ids), -steps, 1)
+
+    with pytest.raises(AuditError, match="depend on the tokens after it"):
+        audit.Subject(Ahead().eval(), texts(), task="next_token")
+
+
+def test_padding_makes_the_frequencies_of_tokens_no_easier_to_beat():
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randint(1, 12, (100, 40), generator=generator)
+    x[torch.arange(40) >= torch.randint(3, 7, (100, 1), generator=generator)] = 0
+
+    class Flat(nn.Embedding):
+        def forward(self, ids):
+            return 0.0 * super().forward(ids)
+
+    subject = audit.Subject(Flat(12, 12).eval(), x, task="next_token")
+    gain = audit.check("performance.next_token").measure(subject).metric("gain_over_frequencies")
+    assert gain.low < 0.01
+
+
+def test_the_frequencies_of_tokens_themselves_are_no_gain():
+    x = texts()
+    judged = ~(x == 0).flip(1).cumprod(1).flip(1).bool()[:, 1:]
+
+    class Constant(Bigram):
+        def forward(self, ids):
+            return 0.0 * super().forward(ids) + counts.log()
+
+    counts = x[:, 1:][judged].bincount(minlength=12) + 1.0
+    record = audit.run(
+        audit.Subject(Constant().eval(), x, task="next_token"), checks=["performance.next_token"]
+    )
+    assert record.verdict.exit_code == 1
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_what_fills_texts_up_hides_no_class_that_is_never_found(several):
+    class Tags(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.sure = nn.Parameter(torch.tensor(4.0))
+
+        def forward(self, ids, mask=None):
+            said = ids % 3
+            said = torch.where((said == 0) & (ids > 0), 1, said)
+            return self.sure * nn.functional.one_hot(said, 3).float()
+
+    generator = torch.Generator().manual_seed(0)
+    mask = torch.arange(30) < torch.randint(4, 9, (60, 1), generator=generator)
+    ids = torch.randint(1, 30, (60, 30), generator=generator) * mask
+    x = {"ids": ids, "mask": mask.long()} if several else ids
+    subject = audit.Subject(Tags(), x, ids % 3, task="sequence_labelling")
+    assert torch.equal(subject.labels >= 0, mask)
+    found = audit.check("imbalance.classes").measure(subject)
+    recall = next(m for m in found.metrics if m.name == "recall" and m.slice["class"] == "0")
+    assert recall.value == 0
