@@ -19,7 +19,7 @@ from audit import figures, statistics
 from audit.checking import Check, Context, Expectation, Measurement, pack, worst_rows
 from audit.record import Core, Guidance, Metric
 from audit.subject import Subject
-from audit.words import amount, share
+from audit.words import amount, count, share
 
 
 class Classification(Check):
@@ -50,6 +50,8 @@ class Classification(Check):
         )
         metrics: list[Metric] = [accuracy, gain, renaming_gain(context)]
         metrics += means_over_classes(context, k)
+        if predictions.unit != "samples" and clusters is not None:
+            metrics = context.resting(metrics, clusters)
         answered = predictions.answered
         good = subject.task.good_before(subject, context.answers(), subject.labels)
         table = confusion(y[answered], predicted[answered], k)
@@ -94,7 +96,7 @@ class Classification(Check):
             ],
             figures=pictures,
             per_unit=[pack(subject.task.share_good, good)],
-            guidance=advice(majority, names, table, shown),
+            guidance=advice(predictions.unit, majority, names, table, shown),
         )
 
     def expectations(self, subject: Subject) -> list[Expectation]:
@@ -144,14 +146,14 @@ def recall_of(
 
 
 def advice(
-    majority: float, names: list[str], table: NDArray[np.float64], shown: list[int]
+    unit: str, majority: float, names: list[str], table: NDArray[np.float64], shown: list[int]
 ) -> dict[str, Guidance]:
     """What a failed expectation on each metric means, and what to do about it."""
     return {
         "gain_over_constant": Guidance(
             title="The model is hardly better than a constant answer",
             what_happened="Answering always the most frequent class is right on "
-            f"{share(majority)} of the samples; the model gains {{value}} over that "
+            f"{share(majority)} of the {unit}; the model gains {{value}} over that "
             "({low} to {high}).",
             why_it_matters="A model that does not beat a constant has learnt nothing that "
             "its users could rely on.",
@@ -162,7 +164,7 @@ def advice(
         "renaming_gain": Guidance(
             title="Classes are mixed up between the model and the data",
             what_happened="With its outputs renamed the model would gain {value} ({low} to "
-            "{high}) in accuracy on samples that the renaming was not fitted to. "
+            f"{{high}}) in accuracy on {unit} that the renaming was not fitted to. "
             + worst_confusion(names, table, shown),
             why_it_matters="The model may know its task, and says the wrong names.",
             what_to_do="Compare the order of the classes in training and in [subject] "
@@ -171,7 +173,7 @@ def advice(
         ),
         "accuracy": Guidance(
             title="The model is wrong too often",
-            what_happened="It is right on {value} of {n} samples ({low} to {high}); the "
+            what_happened=f"It is right on {{value}} of {{n}} {unit} ({{low}} to {{high}}); the "
             "bound is {bound}.",
             why_it_matters="Every wrong answer is a decision somebody may act on.",
             what_to_do="See which classes are confused below; more or cleaner examples of "
@@ -225,4 +227,4 @@ def worst_confusion(names: list[str], table: NDArray[np.float64], shown: list[in
     if wrong.sum() == 0:
         return "Nothing was confused."
     i, j = np.unravel_index(wrong.argmax(), wrong.shape)
-    return f"Most often confused: {names[i]} answered as {names[j]}, {int(wrong[i, j])} times."
+    return f"Most often confused: {names[i]} answered as {names[j]}, {count(int(wrong[i, j]), 'time')}."
