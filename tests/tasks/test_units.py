@@ -298,3 +298,8 @@ def test_what_is_of_everything_names_no_slice():
     titles = [f.title for f in record.findings if f.check == "performance.regression"]
     assert "The model is hardly closer to the truth than a constant" in titles
     assert not any("()" in title for title in titles)
+
+
+def test_a_language_model_whose_task_nobody_said_is_asked_about_with_the_line_to_write():
+    with pytest.raises(AuditError, match=r'under \[subject\] write .*task = "next_token"'):
+        audit.Subject(Bigram(), texts())
