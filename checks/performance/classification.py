@@ -59,7 +59,7 @@ class Classification(Check):
             normalised = table / table.sum(1, keepdims=True)
         shown = [i for i in range(k) if table[i].sum() > 0]
         names = [subject.classes[i] for i in shown]
-        pictures = []
+        confused, pictures = worst_confusion(names, table, shown), []
         if k <= 20:
             pictures.append(
                 figures.matrix(
@@ -71,7 +71,7 @@ class Classification(Check):
                     value="share",
                     title="Which class is taken for which",
                     caption=f"Confusion matrix of {len(names)} classes; each row shows how the "
-                    f"samples of one true class were answered. {worst_confusion(names, table, shown)}",
+                    f"{predictions.unit} of one true class were answered. {confused}",
                 )
             )
         answer = (
@@ -96,7 +96,7 @@ class Classification(Check):
             ],
             figures=pictures,
             per_unit=[pack(subject.task.share_good, good)],
-            guidance=advice(predictions.unit, majority, names, table, shown),
+            guidance=advice(majority, predictions.unit, confused),
         )
 
     def expectations(self, subject: Subject) -> list[Expectation]:
@@ -145,9 +145,7 @@ def recall_of(
     return [name, int(own.sum()), recall.value, recall.low, recall.high]
 
 
-def advice(
-    unit: str, majority: float, names: list[str], table: NDArray[np.float64], shown: list[int]
-) -> dict[str, Guidance]:
+def advice(majority: float, unit: str, confused: str) -> dict[str, Guidance]:
     """What a failed expectation on each metric means, and what to do about it."""
     return {
         "gain_over_constant": Guidance(
@@ -164,8 +162,7 @@ def advice(
         "renaming_gain": Guidance(
             title="Classes are mixed up between the model and the data",
             what_happened="With its outputs renamed the model would gain {value} ({low} to "
-            f"{{high}}) in accuracy on {unit} that the renaming was not fitted to. "
-            + worst_confusion(names, table, shown),
+            f"{{high}}) in accuracy on {unit} that the renaming was not fitted to. {confused}",
             why_it_matters="The model may know its task, and says the wrong names.",
             what_to_do="Compare the order of the classes in training and in [subject] "
             "classes: sorted by name here, as they came there?",
@@ -189,7 +186,9 @@ def renaming_gain(context: Context) -> Metric:
 
     predictions, k = context.predictions(), len(context.subject.classes)
     y, said, answered = predictions.y, predictions.predicted, predictions.answered
-    first = np.random.default_rng(context.seed).permutation(len(y)) % 2 == 0
+    # Units of one sample are in one half.
+    first = np.random.default_rng(context.seed).permutation(context.subject.n) % 2 == 0
+    first = first[predictions.sample]
     renamed = said.copy()
     for half in (first, ~first):
         chosen = half & answered

@@ -24,7 +24,7 @@ from audit import figures, statistics
 from audit.checking import Check, Context, Expectation, Measurement, worst_rows
 from audit.methods.regions import Regions, regions
 from audit.outputs import decided
-from audit.record import Guidance, Metric
+from audit.record import Figure, Guidance, Metric, Table
 from audit.subject import Subject
 from audit.words import amount, number, span
 
@@ -96,7 +96,6 @@ class RegionsFound(Check):
         made = regions(np.where(y >= 0, said, -1).reshape(shape), y.reshape(shape), ground)
         found = found_regions(context, true, made)
         base = float(np.nanmean(constant.iou(np.ones((1, len(y))))))
-        shown = sorted((m for m in each if m.value is not None), key=lambda m: float(m.value or 0))
         return Measurement(
             answer=f"The mean IoU over {len(each)} classes is {number(mean.value)} "
             f"({span(mean.low, mean.high)}; {len(y):,} samples); answering {names[most]} everywhere has "
@@ -108,74 +107,9 @@ class RegionsFound(Check):
                 *each,
                 *found,
             ],
-            tables=[
-                worst_rows(
-                    "IoU by class",
-                    ["class", unit, "IoU", "low", "high"],
-                    [
-                        [
-                            str(m.slice["class"]),
-                            int(counts.true[:, names.index(str(m.slice["class"]))].sum()),
-                            m.value,
-                            m.low,
-                            m.high,
-                        ]
-                        for m in each
-                    ],
-                    "IoU",
-                )
-            ],
-            figures=[
-                figures.intervals(
-                    [
-                        {
-                            "label": str(m.slice["class"]),
-                            "value": m.value,
-                            "low": m.low,
-                            "high": m.high,
-                        }
-                        for m in shown[:MOST_SHOWN]
-                    ],
-                    value="IoU",
-                    domain=(0, 1),
-                    title="Overlap by class",
-                    caption="Intersection over union of each class with 95 % intervals, worst first: from "
-                    f"{number(shown[0].value)} ({shown[0].slice['class']}) to "
-                    f"{number(shown[-1].value)} ({shown[-1].slice['class']}).",
-                )
-            ],
-            guidance={
-                "iou_gain_over_constant": Guidance(
-                    title="The regions are hardly better than a constant answer",
-                    what_happened=f"Answering {names[most]} everywhere has a mean IoU of {number(base)}; the "
-                    "model gains {value} over that ({low} to {high}).",
-                    why_it_matters="A model that does not beat a constant has learnt nothing that its "
-                    "users could rely on.",
-                    what_to_do="Check that labels, class order and preprocessing of the evaluation data "
-                    "match the training, then the training itself.",
-                    tags=TAGS,
-                ),
-                "shift_gain": Guidance(
-                    title="Answers and labels lie apart",
-                    what_happened=f"Moved by up to {FURTHEST} {unit}, the answers would be right on a share "
-                    f"of each sample's {unit} that is larger by {{value}} ({{low}} to {{high}}; n = {{n}}), "
-                    "where the move was fitted to other samples.",
-                    why_it_matters="The model may find everything, and marks it in the wrong place.",
-                    what_to_do="Look for an offset between inputs and labels: padding, a resize with other "
-                    "corners, special tokens, a label that is due one step later.",
-                    tags=TAGS,
-                ),
-                "regions_found": Guidance(
-                    title="Regions are missed: {slice}",
-                    what_happened="Of the true regions {slice} {value} are found ({low} to {high}; n = {n}); "
-                    "the bound is {bound}.",
-                    why_it_matters="Each region is a thing that somebody looks for; a mean over "
-                    f"{unit} hardly counts a small one.",
-                    what_to_do="Weigh small regions in the loss, train at a finer resolution, or collect "
-                    "more of them.",
-                    tags=TAGS,
-                ),
-            },
+            tables=[by_class(each, counts, names, unit)],
+            figures=[drawn(each)],
+            guidance=advice(names[most], base, unit),
         )
 
     def expectations(self, subject: Subject) -> list[Expectation]:
@@ -190,6 +124,68 @@ class RegionsFound(Check):
                 severity="high",
             ),
         ]
+
+
+def by_class(each: list[Metric], counts: Counts, names: list[str], unit: str) -> Table:
+    """The IoU of each class."""
+    rows: list[list[str | float | int | bool | None]] = []
+    for m in each:
+        name = str(m.slice["class"])
+        rows.append([name, int(counts.true[:, names.index(name)].sum()), m.value, m.low, m.high])
+    return worst_rows("IoU by class", ["class", unit, "IoU", "low", "high"], rows, "IoU")
+
+
+def drawn(each: list[Metric]) -> Figure:
+    """The IoU of each class, worst first."""
+    shown = sorted((m for m in each if m.value is not None), key=lambda m: float(m.value or 0))
+    return figures.intervals(
+        [
+            {"label": str(m.slice["class"]), "value": m.value, "low": m.low, "high": m.high}
+            for m in shown[:MOST_SHOWN]
+        ],
+        value="IoU",
+        domain=(0, 1),
+        title="Overlap by class",
+        caption="Intersection over union of each class with 95 % intervals, worst first: from "
+        f"{number(shown[0].value)} ({shown[0].slice['class']}) to "
+        f"{number(shown[-1].value)} ({shown[-1].slice['class']}).",
+    )
+
+
+def advice(most: str, base: float, unit: str) -> dict[str, Guidance]:
+    """What a failed expectation on each metric means, and what to do about it."""
+    return {
+        "iou_gain_over_constant": Guidance(
+            title="The regions are hardly better than a constant answer",
+            what_happened=f"Answering {most} everywhere has a mean IoU of {number(base)}; the "
+            "model gains {value} over that ({low} to {high}).",
+            why_it_matters="A model that does not beat a constant has learnt nothing that its "
+            "users could rely on.",
+            what_to_do="Check that labels, class order and preprocessing of the evaluation data "
+            "match the training, then the training itself.",
+            tags=TAGS,
+        ),
+        "shift_gain": Guidance(
+            title="Answers and labels lie apart",
+            what_happened=f"Moved by up to {FURTHEST} {unit}, the answers would be right on a share of each "
+            f"sample's {unit} that is larger by {{value}} ({{low}} to {{high}}; n = {{n}}), where the "
+            "move was fitted to other samples.",
+            why_it_matters="The model may find everything, and marks it in the wrong place.",
+            what_to_do="Look for an offset between inputs and labels: padding, a resize with other "
+            "corners, special tokens, a label that is due one step later.",
+            tags=TAGS,
+        ),
+        "regions_found": Guidance(
+            title="Regions are missed: {slice}",
+            what_happened="Of the true regions {slice} {value} are found ({low} to {high}; n = {n}); "
+            "the bound is {bound}.",
+            why_it_matters="Each region is a thing that somebody looks for; a mean over "
+            f"{unit} hardly counts a small one.",
+            what_to_do="Weigh small regions in the loss, train at a finer resolution, or collect "
+            "more of them.",
+            tags=TAGS,
+        ),
+    }
 
 
 def per_sample(
