@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal, TypeVar, get_args
@@ -29,6 +29,7 @@ from audit.record import (
     Figure,
     Guidance,
     LeftOut,
+    LimitedBy,
     Metric,
     PerUnit,
     Slice,
@@ -247,6 +248,16 @@ class Context:
         """Cluster labels of the samples, where the data come in clusters (or hold copies)."""
         clusters = self.subject.clusters
         return clusters if clusters is None or samples is None else clusters[samples]
+
+    def resting(self, metrics: Iterable[Metric], clusters: NDArray[Any]) -> list[Metric]:
+        """Metrics of units, regions or tokens, which say that more samples, not units, narrow them.
+
+        Args:
+            clusters: [m] of the units: their samples, or the clusters of those.
+        """
+        what = "samples" if self.clusters() is None else "groups of samples"
+        limit = LimitedBy(what=what, n=len(np.unique(clusters)))
+        return [m if m.limited_by else m.model_copy(update={"limited_by": limit}) for m in metrics]
 
 
 def drawn(flat: tuple[Tensor, Tensor, Tensor], seed: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -223,12 +223,12 @@ def attempt(options: argparse.Namespace) -> int:
         return 4
 
 
-def settled(options: argparse.Namespace) -> Config:
-    """The config with the command line's flags laid over it."""
+def settled(options: argparse.Namespace, *, fresh: bool = False) -> Config:
+    """The config with the command line's flags laid over it; over none where it is `fresh`."""
     from audit.config import find_config, read_config
 
     path = Path(options.config) if options.config else find_config()
-    config = read_config(path)
+    config = read_config(None if fresh else path)
     if options.config is None and str(options.model).startswith("zoo:"):
         ignored = config.forget_subject()
         if ignored:
@@ -367,12 +367,13 @@ def command_init(options: argparse.Namespace) -> int:
     """Write an audit.toml with all that can be inferred of a model."""
     from audit.initialising import write_config
 
-    path = Path("audit.toml")
+    fresh = options.config is not None and not Path(options.config).exists()
+    path = Path(options.config if fresh else "audit.toml")
     if path.exists() and not options.force:
         raise AuditError(
             "audit.toml is already there; pass --force to write it anew: its [subject] is kept."
         )
-    say(write_config(options.model, settled(options), path))
+    say(write_config(options.model, settled(options, fresh=fresh), path))
     return 0
 
 

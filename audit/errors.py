@@ -7,3 +7,7 @@ class AuditError(Exception):
 
 class NotApplicable(Exception):
     """Raised by a check that has no meaning for a subject; the message is the reason shown."""
+
+
+class OtherTask(NotApplicable):
+    """It asks about answers of another kind, and would of any data."""

@@ -64,14 +64,15 @@ def write_config(model: str, config: Config, path: Path) -> str:
         EXAMPLES.format(day=datetime.date.today() + datetime.timedelta(days=90)),
     ]
     write_atomic(path, "\n".join(lines))
+    then = f"`audit run {model}{'' if path.name == 'audit.toml' else f' --config {path}'}`"
     inferred = sum(f.source == "inferred" for f in subject.facts)
     facts = f"{inferred} fact{'s' if inferred != 1 else ''}"
     if guessed:
         return (
             f"{path}: {facts} inferred; correct them, and write the classes in the order of the model's "
-            f"outputs: nothing tells it. Then `audit run {model}`."
+            f"outputs: nothing tells it. Then {then}."
         )
-    return f"{path}: {facts} inferred; correct them, then `audit run {model}`."
+    return f"{path}: {facts} inferred; correct them, then {then}."
 
 
 def loaded(model: str, config: Config) -> tuple[Subject, bool]:

@@ -18,6 +18,7 @@ from audit.entrypoints import zoo
 from audit.errors import AuditError
 from audit.foreign import no_exit
 from audit.meta import InputMeta, SubjectMeta, describe_errors
+from audit.packing import taken_by
 from audit.subject import Subject
 
 
@@ -70,10 +71,13 @@ def load(
             raise AuditError(missing_arch(artifact))
         return bare_weights(artifact, known, path, weights)
     module = build(artifact, arch, weights)
+    takes = {parameter.name for parameter in taken_by(module) or ()}
 
     def subject(known: SubjectMeta, note: str = "", classes_from: str = "") -> Subject:
-        evaluation = read_data(data, known) if data is not None else test
-        training = read_data(train_data, known, training=True) if train_data is not None else train
+        evaluation = read_data(data, known, takes=takes) if data is not None else test
+        training = train
+        if train_data is not None:
+            training = read_data(train_data, known, training=True, takes=takes)
         if evaluation is None and not weights_only:
             raise AuditError(
                 "There is nothing to evaluate the model on; pass --data PATH (.npz, .npy, .pt, "

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -165,6 +165,12 @@ def taken_by(model: nn.Module) -> list[inspect.Parameter] | None:
         return None
 
 
+def which_arrays(names: Sequence[str], taken: Container[str] = ()) -> str:
+    """The line that says which of several arrays are the samples and their labels."""
+    x = next((name for name in names if name in taken), names[0])
+    return f'arrays = {{x = "{x}", y = "…"}} under [subject], with the names that are meant'
+
+
 def ways(model: nn.Module, names: Sequence[str]) -> list[Way]:
     """How inputs of these names may be passed, what the signature speaks for first.
 
@@ -205,7 +211,6 @@ def ways(model: nn.Module, names: Sequence[str]) -> list[Way]:
         besides = f"hold {strangers[0]!r}, which it does not take" if strangers else "are fewer"
         raise AuditError(
             f"The model's forward takes ({', '.join(p.name for p in parameters)}) and the data "
-            f"{besides}{lacking}; name the inputs as it names them, or, where one array holds all of a "
-            f'sample, say which under [subject]: arrays = {{x = "{names[0]}"}}.'
+            f"{besides}{lacking}; name the inputs as it names them, or write {which_arrays(names, by_name)}."
         )
     return found

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from audit.checking import PROFILES, Check
-from audit.errors import AuditError, NotApplicable
+from audit.errors import AuditError, NotApplicable, OtherTask
 from audit.foreign import told
 from audit.manifest import known, order
 from audit.record import State, Why
@@ -129,6 +129,8 @@ def applicability(check: Check, subject: Subject) -> Planned:
         return Planned(check, "untested", "no_data", "no evaluation data are given")
     try:
         check.applies(subject)
+    except OtherTask as reason:
+        return Planned(check, "untested", "other_task", str(reason))
     except NotApplicable as reason:
         return Planned(check, "untested", "not_applicable", str(reason))
     except KeyboardInterrupt:

@@ -34,6 +34,7 @@ Why = Literal[
     "straddles",
     "left_out",
     # untested
+    "other_task",
     "not_applicable",
     "skipped",
     "profile",

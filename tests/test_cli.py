@@ -278,6 +278,14 @@ def test_init_writes_a_config_that_can_be_used(files, here, capsys):
     assert read_config(here / "audit.toml").subject.task == "multiclass"
 
 
+def test_init_writes_the_config_that_is_named_and_not_there_yet(files, here, capsys):
+    model, flags = str(files / "state.pt"), ["--arch", ARCH, "--data", str(files / "data.npz")]
+    (here / "audit.toml").write_text('[subject]\ntask = "regression"\n')
+    assert main(["init", model, *flags, "--config", "mine.toml"]) == 0
+    assert f"audit run {model} --config mine.toml" in capsys.readouterr().out
+    assert 'task = "multiclass"' in (here / "mine.toml").read_text()
+
+
 def test_init_of_a_table_reads_back(here):
     assert main(["init", "zoo:adult-mlp"]) == 0
     from audit.config import read_config

@@ -244,6 +244,17 @@ def test_an_embedding_does_not_pass_on_its_weights_alone():
     assert "The quality of the model was not judged" in record.verdict.reason
 
 
+def test_that_the_quality_was_not_judged_is_said_of_the_task_at_hand():
+    x = np.random.default_rng(0).normal(size=(100, 4)).astype(np.float32)
+    record = audit.run(
+        audit.Subject(nn.Linear(4, 3), x), ["performance.*", "behaviour.determinism"]
+    )
+    assert "The quality of the model was not judged: the data hold no labels." in (
+        record.verdict.reason
+    )
+    assert record.check("performance.anomaly").why == "other_task"
+
+
 class InPlace(nn.Module):
     """Writes where it reads, its input included; or, otherwise the same, does not."""
 

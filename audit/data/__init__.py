@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,12 @@ class Dataset:
 
 
 def from_mapping(
-    mapping: Mapping[str, Any], name: str, meta: SubjectMeta, *, training: bool = False
+    mapping: Mapping[str, Any],
+    name: str,
+    meta: SubjectMeta,
+    *,
+    training: bool = False,
+    takes: Container[str] = (),
 ) -> Dataset:
     """Samples, labels, `sensitive_NAME` and `group` out of a mapping of arrays; see `roles`.
 
@@ -96,7 +101,7 @@ def from_mapping(
     told = class_names(mapping, others)
     classes = None if told is None else told[1]
     others = [k for k in others if k != meta.target and (told is None or k != told[0])]
-    chosen = roles(keys, meta, name, training=training, several=len(others) > 1)
+    chosen = roles(keys, meta, name, training=training, several=len(others) > 1, takes=takes)
     notes = [chosen.note] if chosen.note else []
     if meta.arrays is not None:
         left = [k for k in others if k not in (chosen.x, chosen.y)]
@@ -165,12 +170,15 @@ def encode_labels(y: Any, meta: SubjectMeta, name: str) -> Any:
     return named(np.asarray(y), meta.classes, f"The labels of {name}")
 
 
-def read_data(source: str, meta: SubjectMeta, *, training: bool = False) -> Dataset:
+def read_data(
+    source: str, meta: SubjectMeta, *, training: bool = False, takes: Container[str] = ()
+) -> Dataset:
     """Read evaluation or training data.
 
     Args:
         source: a path, or `pkg.mod:callable`.
         training: the samples that the model learnt from are wanted, not those to evaluate on.
+        takes: what the model's `forward` calls its inputs.
 
     Raises:
         AuditError: the source is missing, of no known format, or does not hold what is needed.
@@ -185,7 +193,7 @@ def read_data(source: str, meta: SubjectMeta, *, training: bool = False) -> Data
         if suffix in ARRAYS or path.is_dir():
             from audit.data.arrays import read_arrays
 
-            return read_arrays(path, meta, training=training)
+            return read_arrays(path, meta, training=training, takes=takes)
         if suffix in (".parquet", ".csv"):
             from audit.data.table import read_table
 
@@ -199,7 +207,7 @@ def read_data(source: str, meta: SubjectMeta, *, training: bool = False) -> Data
         if module.replace(".", "").replace("_", "").isalnum() and name.isidentifier():
             from audit.data.callable import read_callable
 
-            return read_callable(source, meta, training=training)
+            return read_callable(source, meta, training=training, takes=takes)
     if path.exists():
         raise AuditError(f"{source} is neither a regular file nor a folder; give a file of data.")
     raise AuditError(f"There is no data file {source}; check the path given with --data.")

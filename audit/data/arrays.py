@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections import Counter
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from audit.errors import AuditError
 from audit.meta import SubjectMeta
 
 
-def read_arrays(path: Path, meta: SubjectMeta, *, training: bool = False) -> Dataset:
+def read_arrays(
+    path: Path, meta: SubjectMeta, *, training: bool = False, takes: Container[str] = ()
+) -> Dataset:
     """Samples, labels, `group`, `sensitive_NAME` of a file, or of the files of a folder.
 
     A file of a single array holds the samples; what belongs to them lies beside it, called alike:
@@ -24,6 +27,7 @@ def read_arrays(path: Path, meta: SubjectMeta, *, training: bool = False) -> Dat
 
     Args:
         training: the samples that the model learnt from are wanted.
+        takes: what the model's `forward` calls its inputs.
 
     Raises:
         AuditError: a file is damaged, holds pickled objects, or what is meant is open.
@@ -31,10 +35,10 @@ def read_arrays(path: Path, meta: SubjectMeta, *, training: bool = False) -> Dat
     if path.is_dir():
         files = sorted(f for f in path.iterdir() if f.suffix.lower() in ALONE and f.is_file())
         arrays = {file.stem: alone(file) for file in files}
-        return from_mapping(arrays, path.name, meta, training=training)
+        return from_mapping(arrays, path.name, meta, training=training, takes=takes)
     found = read_file(path)
     if isinstance(found, dict):
-        return from_mapping(found, path.name, meta, training=training)
+        return from_mapping(found, path.name, meta, training=training, takes=takes)
     beside = companions(path, meta)
     arrays = {"x": found, **{key: alone(file) for key, file in beside.items()}}
     known = meta.model_copy(update={"arrays": None, "target": None if "y" in beside else ""})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,9 @@ def import_user_object(reference: str, flag: str) -> Any:
     return found
 
 
-def read_callable(reference: str, meta: SubjectMeta, *, training: bool = False) -> Dataset:
+def read_callable(
+    reference: str, meta: SubjectMeta, *, training: bool = False, takes: Container[str] = ()
+) -> Dataset:
     """Call it and read the mapping it returns, as from an `.npz`.
 
     Raises:
@@ -57,4 +59,4 @@ def read_callable(reference: str, meta: SubjectMeta, *, training: bool = False) 
         raise AuditError(
             f"--data {reference} returned {type(mapping).__name__}; a mapping with `x` and `y` is due."
         )
-    return from_mapping(mapping, reference, meta, training=training)
+    return from_mapping(mapping, reference, meta, training=training, takes=takes)

@@ -7,7 +7,7 @@ data that they are of: `images`, `X_test`, `test_labels`. What could be meant in
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 
 from audit.errors import AuditError
@@ -78,6 +78,7 @@ def roles(
     *,
     training: bool,
     several: bool = False,
+    takes: Container[str] = (),
 ) -> Roles:
     """The arrays that are meant, of those of a file or folder.
 
@@ -85,6 +86,7 @@ def roles(
         meta: its `arrays` and `target` say it outright.
         training: the samples that the model learnt from are wanted.
         several: may the model take several inputs, none of which needs to be called so? `x` is then ''.
+        takes: what the model's `forward` calls its inputs: one that is called alike is meant.
 
     Raises:
         AuditError: none, or several may be meant; the sentence names the key to set.
@@ -92,8 +94,13 @@ def roles(
     names = list(names)
     given = meta.arrays or Arrays()
     told = {n: found for n in names if (found := role(n)) is not None}
-    unnamed = several and all(r.what != "x" for r in told.values())
-    x = given.x or ("" if unnamed else samples(names, told, source, training=training))
+    unnamed = all(r.what != "x" for r in told.values())
+    taken = [n for n in names if n in takes and n not in told]
+    x = given.x
+    if x is None and unnamed and (several or len(taken) == 1):
+        x = "" if several else taken[0]
+    if x is None:
+        x = samples(names, told, source, training=training)
     y = meta.target if given.y is None else given.y
     if y is None:
         y = labels(names, told, x, source)

@@ -153,7 +153,8 @@ def target_of(frame: pd.DataFrame, meta: SubjectMeta, name: str) -> str | None:
         which = f"no column called {', '.join(TARGETS[:-1])} or {TARGETS[-1]}"
     raise AuditError(
         f"{name} has {which}; {columns_of(frame)}: name the column of the labels with "
-        '--target, or [subject] target ("" where the data hold none).'
+        '--target, or [subject] target ("" where the data hold none); several, as the outputs or the time '
+        'and the event of survival, with targets = ["…", "…"].'
     )
 
 

@@ -138,7 +138,13 @@ def undecided(happened: str, result: ExpectationResult, metric: Metric | None) -
 
 
 def fill(template: str, words: dict[str, str]) -> str:
-    """Put words into a template; what came from outside may hold braces of its own."""
+    """Put words into a template; what came from outside may hold braces of its own.
+
+    Where a metric is of everything, what leads to its slice goes with it.
+    """
+    if not words["slice"]:
+        for lead in (" ({slice})", ": {slice}", " {slice}"):
+            template = template.replace(lead, "")
     for key, value in words.items():
         template = template.replace("{" + key + "}", value)
     return template

@@ -97,6 +97,7 @@ def judge(
 
 # A check that was not measured says so itself; of any other the expectations decide.
 UNMEASURED = (
+    "other_task",
     "not_applicable",
     "skipped",
     "profile",

@@ -180,9 +180,9 @@ def core_doubts(record: AuditRecord) -> list[str]:
     for core, words in CORE.items():
         checks = [c for c in record.checks if c.core == core]
         if not any(e.state != "untested" for c in checks for e in c.expectations):
-            why = next(
-                (c.reason for c in checks if c.reason), "no check of it applies to this model"
-            )
+            # What another task is asked says nothing of this one.
+            told = sorted((c for c in checks if c.reason), key=lambda c: c.why == "other_task")
+            why = told[0].reason if told else "no check of it applies to this model"
             doubts.append(f"{words}: {why.rstrip('.')}.")
     return doubts
 

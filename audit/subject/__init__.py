@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from audit.batching import fitting
-from audit.errors import NotApplicable
+from audit.errors import NotApplicable, OtherTask
 from audit.inputs import InputKind
 from audit.meta import Feature, SubjectMeta
 from audit.record import Fact, LeftOut, SubjectRecord
@@ -466,7 +466,7 @@ class Subject:
                 raise NotApplicable(str(fact.value))
         for capability in capabilities:
             if not getattr(self.task, capability):
-                raise NotApplicable(LACKS[capability].format(self.task.name))
+                raise OtherTask(LACKS[capability].format(self.task.name))
         if capabilities:
             self.task.require(self)
         if labels and samples.labels is None:

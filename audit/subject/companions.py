@@ -19,7 +19,7 @@ from audit.arrays import as_inputs
 from audit.errors import AuditError
 from audit.inputs import FirstLayer, inferred
 from audit.meta import InputMeta, NamedInput, Role, SubjectMeta
-from audit.packing import EXACT, Feed, Layout, Member, taken_by, ways
+from audit.packing import EXACT, Feed, Layout, Member, taken_by, ways, which_arrays
 from audit.record import Fact
 from audit.rooms import INPUTS, room
 from audit.subject.inference import infer_range
@@ -145,7 +145,8 @@ def fed(
     told = ", ".join(f"{m.name} {list(m.shape)} {str(m.dtype)[6:]}" for m in layout.members)
     raise AuditError(
         f"The model does not accept the data: on samples of {told} it says «{said[:300]}»; check the "
-        "names, shapes and dtypes, and [subject.inputs.NAME.preprocess]."
+        "names, shapes and dtypes, and [subject.inputs.NAME.preprocess]; where not all of them are inputs, "
+        f"write {which_arrays(layout.names)}."
     )
 
 

@@ -10,7 +10,7 @@ asks, with the line to write. A low accuracy alone opens nothing: a bad model fa
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -206,11 +206,26 @@ def nothing_fits(found: list[Candidate], asked: Asked) -> str:
             "judged against such labels: wrap the model so that it returns one, or name it with "
             "output_index under [subject]."
         )
+    if known := without_labels(found, asked):
+        return (
+            f"The model returns {told}, and there are no labels to tell what for; under [subject] write "
+            f"{', or '.join(known)} if it predicts its own input, or give labels."
+        )
     return (
         f"The model returns {told}, which is neither one row of scores for each sample nor of the shape "
         "of its input; wrap it so that it returns [n, classes] or [n, 1], or select another output "
         "with output_index under [subject]."
     )
+
+
+def without_labels(found: list[Candidate], asked: Asked) -> list[str]:
+    """The lines of the tasks whose labels are the inputs themselves, where what was returned fits them."""
+
+    def reads(task: Task) -> bool:
+        told = replace(asked, meta=asked.meta.model_copy(update={"task": task.name}))
+        return task.predicts_next and any(task.read(c.tensor, told) for c in found)
+
+    return [f'task = "{name}"' for name in rooms(TASKS) if reads(room(TASKS, name))]
 
 
 def question(pairs: list[Pair], asked: Asked) -> str:

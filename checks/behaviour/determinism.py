@@ -4,7 +4,8 @@ All samples are asked once more in another order and in smaller batches, and som
 same batch. Scores that differ by more than a thousandth of their spread come from something left in
 training mode: dropout that draws lots, batch normalisation that looks at the neighbours (Ioffe and
 Szegedy 2015, section 3.1), a softmax over the wrong axis, or a random layer. Shares of samples, with
-Wilson intervals; beside them, how many answers change. Answers that hold NaN or infinity are counted
+Wilson intervals, as if no two were of one person: what makes an answer change is drawn for each row;
+beside them, how many answers change. Answers that hold NaN or infinity are counted
 on every row, whatever else is measured: none is an answer, so that one is one too many.
 
 Planted and looked for (`benchmarks/detection`): dropout of 1 % of the inputs that stays on is found
@@ -60,9 +61,10 @@ class Determinism(Check):
         twice = context.evidence(repeated, chosen)
         apart = context.evidence(in_other_company, everyone)["logits"]
         metrics = []
-        for key, first, other, asked in (
-            ("again", twice["first"], twice["again"], chosen),
-            ("company", answers, apart, everyone),
+        # No clusters: what makes an answer change is drawn anew for each row, whomever it is of.
+        for key, first, other in (
+            ("again", twice["first"], twice["again"]),
+            ("company", answers, apart),
         ):
             differs = moved(returned(subject, first), returned(subject, other), TOLERANCE * spread)
             flips = subject.task.changed(subject, first, other)
@@ -71,7 +73,6 @@ class Determinism(Check):
                     statistics.proportion(
                         name,
                         values.numpy(),
-                        clusters=context.clusters(asked),
                         slice={"when": WAYS[key]},
                         direction="lower",
                     )

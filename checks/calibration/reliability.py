@@ -83,15 +83,18 @@ class Reliability(Check):
         )
         by_class = of_classes(context)
         apart = within_parts(context)
+        metrics = [error, test, over, temperature, brier, area, *by_class, *apart]
+        if predictions.unit != "samples" and clusters is not None:
+            metrics = context.resting(metrics, clusters)
         rows = binned(p, hit, max(2, min(self.bins, n // 20)))
         worst = max(by_class, key=lambda m: float(m.value or 0))
         answer = (
             f"On average the model is {share(float(p.mean()))} sure and right on "
             f"{share(float(hit.mean()))} of {predictions.counted}. Confidence and accuracy differ by "
             f"{number(error.value)} ({span(error.low, error.high)}) on average; as much or more is seen "
-            f"of a perfectly calibrated model with probability {number(test.value)}. The probability "
-            f"of {worst.slice['class']} is off by {number(worst.value)} "
-            f"({span(worst.low, worst.high)}).{looked_at_apart(apart)}"
+            f"of a perfectly calibrated model with probability {number(test.value)}."
+            f"{looked_at_apart(apart)} The probability of class {worst.slice['class']} is off by "
+            f"{number(worst.value)} ({span(worst.low, worst.high)})."
         )
         low, high = over.low or 0.0, over.high or 0.0
         lean = "too confident" if low > 0 else "not confident enough"
@@ -114,7 +117,7 @@ class Reliability(Check):
                 "failed": "Its confidence does not match its accuracy"
                 + (f": on average it is {lean}." if settled else "."),
             },
-            metrics=[error, test, over, temperature, brier, area, *by_class, *apart],
+            metrics=metrics,
             figures=drawn(rows),
             guidance=advice(guidance, error),
         )
@@ -177,8 +180,10 @@ def binned(p: NDArray[np.float64], hit: NDArray[np.float64], bins: int) -> list[
 
 def looked_at_apart(apart: list[Metric]) -> str:
     """The errors within parts of the data, in a sentence that follows on others."""
-    told = (f"{number(m.value)} ({span(m.low, m.high)}) within {m.slice['by']}" for m in apart)
-    return f" Looked at apart, errors are {'; '.join(told)}." if apart else ""
+    told = (
+        f"by {number(m.value)} ({span(m.low, m.high)}) within each {m.slice['by']}" for m in apart
+    )
+    return f" Looked at apart, they differ {'; '.join(told)}." if apart else ""
 
 
 def drawn(rows: list[dict[str, Any]]) -> list[Figure]:

@@ -19,7 +19,7 @@ from audit import figures, statistics
 from audit.checking import Check, Context, Expectation, Measurement, pack, worst_rows
 from audit.record import Core, Guidance, Metric
 from audit.subject import Subject
-from audit.words import amount, share
+from audit.words import amount, count, share
 
 
 class Classification(Check):
@@ -50,6 +50,8 @@ class Classification(Check):
         )
         metrics: list[Metric] = [accuracy, gain, renaming_gain(context)]
         metrics += means_over_classes(context, k)
+        if predictions.unit != "samples" and clusters is not None:
+            metrics = context.resting(metrics, clusters)
         answered = predictions.answered
         good = subject.task.good_before(subject, context.answers(), subject.labels)
         table = confusion(y[answered], predicted[answered], k)
@@ -224,4 +226,4 @@ def worst_confusion(names: list[str], table: NDArray[np.float64], shown: list[in
     if wrong.sum() == 0:
         return "Nothing was confused."
     i, j = np.unravel_index(wrong.argmax(), wrong.shape)
-    return f"Most often confused: {names[i]} answered as {names[j]}, {int(wrong[i, j])} times."
+    return f"Most often confused: {names[i]} answered as {names[j]}, {count(int(wrong[i, j]), 'time')}."

@@ -292,8 +292,8 @@ def advice(unit: str) -> dict[str, Guidance]:
     return {
         "gain_over": Guidance(
             title="The forecast is hardly better than none ({slice})",
-            what_happened=f"It is {{value}} {unit} ({{low}} to {{high}}) less off than what needs no "
-            "model; the bound is {bound}.",
+            what_happened=f"Over what needs no model it gains {{value}} {unit} ({{low}} to {{high}}); "
+            "the bound is {bound}.",
             why_it_matters="Who repeats what was seen last is as well served, without a model.",
             what_to_do="Check that the forecast is not late by a step, that inputs and labels are in one "
             "unit, and that the steps stand in the order of the labels; then the training.",

@@ -84,22 +84,25 @@ class NextToken(Check):
             f"{subject.n:,} texts); the likeliest token is the one that comes in {amount(accuracy)}. "
             f"Knowing only how frequent each token is has a perplexity of "
             f"{number(float(np.exp(plain.mean())))}.{said}",
-            metrics=[
-                entropy,
-                gain,
-                accuracy,
-                entropy.model_copy(
-                    update={
-                        "name": "perplexity",
-                        "value": ends[0],
-                        "low": ends[1],
-                        "high": ends[2],
-                        "unit": "",
-                        "estimator": "exponential of the cross entropy and of the ends of its interval",
-                    }
-                ),
-                *parts,
-            ],
+            metrics=context.resting(
+                [
+                    entropy,
+                    gain,
+                    accuracy,
+                    entropy.model_copy(
+                        update={
+                            "name": "perplexity",
+                            "value": ends[0],
+                            "low": ends[1],
+                            "high": ends[2],
+                            "unit": "",
+                            "estimator": "exponential of the cross entropy and of the ends of its interval",
+                        }
+                    ),
+                    *parts,
+                ],
+                groups,
+            ),
             guidance={
                 "gain_over_frequencies": Guidance(
                     title="The model is hardly better than the frequencies of tokens",

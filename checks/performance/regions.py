@@ -118,7 +118,7 @@ class RegionsFound(Check):
             Expectation(metric="shift_gain", op="not_shown_above", bound=0.02, severity="high"),
             Expectation(
                 metric="regions_found",
-                slice={"size": "*"},
+                slice={"of": "*"},
                 op="not_shown_below",
                 bound=0.5,
                 severity="high",
@@ -167,9 +167,9 @@ def advice(most: str, base: float, unit: str) -> dict[str, Guidance]:
         ),
         "shift_gain": Guidance(
             title="Answers and labels lie apart",
-            what_happened=f"Moved by up to {FURTHEST} {unit} the answers would be right on {{value}} "
-            "more of each sample ({low} to {high}; n = {n}), where the move was fitted to other "
-            "samples.",
+            what_happened=f"Moved by up to {FURTHEST} {unit}, the answers would be right on a share of each "
+            f"sample's {unit} that is larger by {{value}} ({{low}} to {{high}}; n = {{n}}), where the "
+            "move was fitted to other samples.",
             why_it_matters="The model may find everything, and marks it in the wrong place.",
             what_to_do="Look for an offset between inputs and labels: padding, a resize with other "
             "corners, special tokens, a label that is due one step later.",
@@ -246,12 +246,9 @@ def found_regions(context: Context, true: Regions, made: Regions) -> list[Metric
 
     def of(name: str, part: Regions, kept: NDArray[np.bool_], where: Any = None) -> Metric:
         sample = part.sample[kept]
-        return statistics.proportion(
-            name,
-            part.overlap[kept] > HALF,
-            clusters=sample if clusters is None else clusters[sample],
-            slice=where,
-        )
+        own = sample if clusters is None else clusters[sample]
+        share = statistics.proportion(name, part.overlap[kept] > HALF, clusters=own, slice=where)
+        return context.resting([share], own)[0]
 
     everything = np.ones(len(true.size), dtype=bool)
     metrics = [
@@ -262,7 +259,7 @@ def found_regions(context: Context, true: Regions, made: Regions) -> list[Metric
         low, high = np.quantile(true.size, [1 / 3, 2 / 3])
         sizes = (true.size <= low, (true.size > low) & (true.size <= high), true.size > high)
         metrics += [
-            of("regions_found", true, kept, {"size": f"{third} third"})
+            of("regions_found", true, kept, {"of": f"the {third} third"})
             for third, kept in zip(THIRDS, sizes, strict=True)
             if kept.any()
         ]
@@ -277,7 +274,7 @@ def told(found: list[Metric]) -> str:
     text = f"Of {recall.n:,} true regions {amount(recall)} are found"
     if by_size:
         small = by_size[0]
-        text += f", of the {small.slice['size']} {amount(small)}"
+        text += f", of {small.slice['of']} {amount(small)}"
     if precision.value is None:
         return f"{text}; the model answers with none."
     return f"{text}; of {precision.n:,} answered ones {amount(precision)} are true."

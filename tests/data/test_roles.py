@@ -10,6 +10,7 @@ from torch.utils.data import Subset, TensorDataset
 
 from audit.data import read_data
 from audit.errors import AuditError
+from audit.loading import load
 from audit.meta import SubjectMeta
 
 X, Y = np.arange(8.0, dtype="f4").reshape(4, 2), np.array([0, 1, 1, 0])
@@ -96,6 +97,26 @@ def test_what_could_be_meant_in_two_ways_is_asked_for(tmp_path, arrays, words):
     with pytest.raises(AuditError, match=words) as caught:
         read(saved(tmp_path / "d.npz", **arrays))
     assert "\n" not in str(caught.value)
+
+
+def test_an_array_is_read_that_is_called_as_the_model_calls_its_input(tmp_path):
+    path = saved(tmp_path / "d.npz", input_ids=X, labels=Y)
+    found = read_data(str(path), SubjectMeta(), takes={"input_ids", "labels"})
+    assert (found.x.tolist(), found.y.tolist()) == (X.tolist(), Y.tolist())
+    with pytest.raises(AuditError, match="no array `x`"):
+        read_data(str(path), SubjectMeta(), takes={"x"})
+
+
+@pytest.mark.parametrize("other", ["weight", "masks"])
+def test_an_array_that_is_no_input_is_told_apart_with_a_line_to_write(tmp_path, other):
+    data = saved(tmp_path / "d.npz", x=X, **{other: Y})
+    torch.save(torch.nn.Linear(2, 2).state_dict(), tmp_path / "m.pt")
+    with pytest.raises(AuditError, match=r'arrays = \{x = "x", y = "…"\} under \[subject\]'):
+        load(tmp_path / "m.pt", arch="tests.data.test_roles:two_to_two", data=str(data))
+
+
+def two_to_two():
+    return torch.nn.Linear(2, 2)
 
 
 def test_what_is_said_is_read(tmp_path):

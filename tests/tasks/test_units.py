@@ -331,3 +331,37 @@ def test_what_fills_texts_up_hides_no_class_that_is_never_found(several):
     found = audit.check("imbalance.classes").measure(subject)
     recall = next(m for m in found.metrics if m.name == "recall" and m.slice["class"] == "0")
     assert recall.value == 0
+
+
+def test_what_is_said_of_units_calls_them_so_and_asks_for_more_samples():
+    x, y = pictures(wrong=0.6)
+    torch.manual_seed(0)
+    record = audit.run(
+        audit.Subject(nn.Conv2d(1, CLASSES, 1).eval(), x, y),
+        ["performance.*", "calibration.reliability"],
+    )
+    told = [f for f in record.findings if f.check != "behaviour.determinism"]
+    words = " ".join(f"{f.title} {f.what_happened}" for f in told)
+    assert "of the pixels; the model gains" in words
+    assert "Of the true regions of the smallest third" in words
+    metrics = [*record.check("performance.classification").metrics]
+    metrics += record.check("calibration.reliability").metrics
+    assert {(m.limited_by.what, m.limited_by.n) for m in metrics} == {("samples", N)}
+
+
+def test_what_is_of_everything_names_no_slice():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 3)).astype(np.float32)
+    torch.manual_seed(0)
+    record = audit.run(
+        audit.Subject(nn.Linear(3, 2), x, rng.normal(size=(200, 2)) + 3.0),
+        ["performance.regression"],
+    )
+    titles = [f.title for f in record.findings if f.check == "performance.regression"]
+    assert "The model is hardly closer to the truth than a constant" in titles
+    assert not any("()" in title for title in titles)
+
+
+def test_a_language_model_whose_task_nobody_said_is_asked_about_with_the_line_to_write():
+    with pytest.raises(AuditError, match=r'under \[subject\] write .*task = "next_token"'):
+        audit.Subject(Bigram(), texts())

@@ -62,3 +62,10 @@ def test_batch_statistics_do_not_change_when_merely_asked_again():
 def test_a_random_model_is_measured_the_same_way_twice():
     model = Dropping()
     assert outcome(model).checks[0].metrics == outcome(model).checks[0].metrics
+
+
+def test_few_people_with_many_rows_each_do_not_make_a_steady_model_unsure():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(400, 4)).astype(np.float32)
+    s = audit.Subject(Proper(), x, np.arange(400) % 2, groups=np.arange(400) % 10)
+    assert audit.run(s, ["behaviour.determinism"]).checks[0].state == "met"
