@@ -134,8 +134,11 @@ class Network:
         return self.with_core(core)
 
     def trainable(self, core: nn.Module) -> Logits:
-        """A module that is called and read as this network is, around a core that is to be trained."""
-        return Logits(core, self.preprocess, self.form, self.feed)
+        """A module that is called and read as this network is, around a core that is to be trained.
+
+        Nothing of it is this network's own: training sets modes.
+        """
+        return Logits(core, copy.deepcopy(self.preprocess), self.form, self.feed)
 
     # Its digests
 
