@@ -130,6 +130,22 @@ def side_by_side(data: Dataset, wanted: np.ndarray, rng: np.random.Generator, na
     return Dataset(np.concatenate(pictures, 3), wanted.astype(np.int64), name=name)
 
 
+PRESENT = SCENES.model_copy(update={"task": "multilabel", "class_axis": None, "classes": TEN})
+
+
+def present() -> Splits:
+    """The pictures of `scenes`; which of the ten digits are in each?"""
+    train, test = scenes()
+    return named(train), named(test)
+
+
+def named(scene: Dataset) -> Dataset:
+    """[n, 10] is the digit in the picture?"""
+    pixels = np.asarray(scene.y).reshape(len(scene.y), -1)
+    there = np.stack([(pixels == 1 + digit).any(1) for digit in range(10)], 1)
+    return Dataset(scene.x, there.astype(np.int64), name=scene.name)
+
+
 MNIST = SubjectMeta(
     task="multiclass",
     output="logits",

@@ -4,8 +4,9 @@ The share of labels that are right, held against the constant answer (of each la
 frequent), micro and macro F1, and the share of samples on which every label is right (Sokolova and
 Lapalme 2009, section 3; Zhang and Zhou 2014, section II-B). For each label: how often it is found, how
 often it is true where it is said, and whether its score tells samples that have it from those that have
-not (area under the ROC curve, DeLong et al. 1988). Labels of one sample are no independent samples:
-intervals are over samples.
+not (area under the ROC curve, DeLong et al. 1988). And the outputs are renamed as fits one half of the
+samples best (Kuhn 1955): if that helps on the other half, labels are mixed up. Labels of one sample are no
+independent samples: intervals are over samples.
 """
 
 from __future__ import annotations
@@ -15,14 +16,17 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
 
 from audit import figures, statistics
 from audit.checking import Check, Context, Expectation, Measurement, pack
 from audit.outputs import answered
-from audit.record import Core, Figure, Guidance, Metric, Table
+from audit.record import Core, Figure, Guidance, Metric, Severity, Table
 from audit.subject import Subject
 from audit.words import amount, number, share, span
 
+# Of a label that is rare a sound model may say less than half; that it finds none is another thing.
+FOUND: tuple[tuple[float, Severity], ...] = ((0.5, "medium"), (0.1, "high"))
 MOST_SHOWN = 40  # labels in the figure; the table holds all
 
 
@@ -74,7 +78,15 @@ class Multilabel(Check):
             f"{number(scores[0].value)} ({span(scores[0].low, scores[0].high)}), macro F1 "
             f"{number(scores[1].value)} ({span(scores[1].low, scores[1].high)}). Every label is right "
             f"on {amount(exact)} of the samples.{lost}",
-            metrics=[labels_right, gain, exact, *scores, *told],
+            metrics=[
+                labels_right,
+                gain,
+                renaming_gain(context, said, y),
+                exact,
+                *scores,
+                *told,
+                *found(subject.classes, said, y, clusters),
+            ],
             tables=[by_label(subject.classes, said, y, told)],
             figures=self.picture(told),
             per_unit=[pack("exact_match", right.all(1))],
@@ -88,6 +100,22 @@ class Multilabel(Check):
                     "users could rely on.",
                     what_to_do="Check that the labels stand in the order of the model's outputs, and "
                     "that preprocessing matches the training; for rare labels look at macro F1.",
+                    tags=tags,
+                ),
+                "renaming_gain": Guidance(
+                    title="Labels are mixed up between the model and the data",
+                    what_happened="With its outputs renamed {value} more of a sample's labels would be "
+                    "right ({low} to {high}), on samples that the renaming was not fitted to.",
+                    why_it_matters="The model may know its task, and says the wrong names.",
+                    what_to_do="Compare the order of the labels in training and in the data.",
+                    tags=tags,
+                ),
+                "recall": Guidance(
+                    title="The model misses most of a label: {slice}",
+                    what_happened="Of the samples with the {slice} it finds {value} ({low} to {high}; "
+                    "n = {n}); the bound is {bound}.",
+                    why_it_matters="A good share of right labels hides it: most samples lack a rare label.",
+                    what_to_do="Lower that label's threshold, weigh its loss, or add examples.",
                     tags=tags,
                 ),
                 "auroc": Guidance(
@@ -132,7 +160,52 @@ class Multilabel(Check):
                 bound=0.5,
                 severity="medium",
             ),
+            Expectation(metric="renaming_gain", op="not_shown_above", bound=0.02, severity="high"),
+            *(
+                Expectation(
+                    metric="recall",
+                    slice={"label": "*"},
+                    op="not_shown_below",
+                    bound=bound,
+                    severity=severity,
+                )
+                for bound, severity in FOUND
+            ),
         ]
+
+
+def found(
+    names: Sequence[str],
+    said: NDArray[np.bool_],
+    y: NDArray[np.bool_],
+    clusters: NDArray[Any] | None,
+) -> list[Metric]:
+    """Of the samples that have each label, on how many it is said."""
+    return [
+        statistics.proportion(
+            "recall",
+            said[y[:, i], i],
+            slice={"label": name},
+            clusters=None if clusters is None else clusters[y[:, i]],
+        )
+        for i, name in enumerate(names)
+    ]
+
+
+def renaming_gain(context: Context, said: NDArray[np.bool_], y: NDArray[np.bool_]) -> Metric:
+    """What other names for the outputs would gain in right labels, fitted on the other half."""
+    first = np.random.default_rng(context.seed).permutation(len(y)) % 2 == 0
+    gains = np.zeros(len(y))
+    for half in (first, ~first):
+        own, true = said[half].astype(float), y[half].astype(float)
+        alike = own.T @ true + (1 - own).T @ (1 - true)  # [answered, true]
+        _, names = linear_sum_assignment(alike + 1e-3 * np.eye(y.shape[1]), maximize=True)
+        # Output i is called after label names[i].
+        renamed = (said[~half] == y[~half][:, names]).mean(1)
+        gains[~half] = renamed - (said[~half] == y[~half]).mean(1)
+    return statistics.mean(
+        "renaming_gain", gains, clusters=context.clusters(), direction="lower", edges=(-1, 1)
+    )
 
 
 def told_apart(

@@ -19,6 +19,7 @@ QUALITY = {
     "digits-cnn": 0.97,
     "digits-ensemble": 0.95,
     "digits-mlp": 0.95,
+    "digits-present": 0.95,
     "digits-resnet": 0.97,
     "digits-scenes": 0.98,
     "digits-transfer": 0.95,
