@@ -6,13 +6,15 @@ import torch
 
 from audit.subject import Subject
 from audit.zoo.faults import Fault
-from audit.zoo.faults.planting import subject, trained
+from audit.zoo.faults.planting import convolutions, subject, trained
 
 
 def plant(dose: float, seed: int) -> Subject:
     model = trained("digits-present", seed)
+    bias = convolutions(model)[-1].bias
+    assert bias is not None
     with torch.no_grad():
-        model.features[-1].bias[7] -= dose
+        bias[7] -= dose
     return subject("digits-present", model)
 
 

@@ -7,13 +7,14 @@ import torch
 
 from audit.subject import Subject
 from audit.zoo.faults import Fault
-from audit.zoo.faults.planting import subject, trained
+from audit.zoo.faults.planting import convolutions, subject, trained
 
 
 def plant(dose: float, seed: int) -> Subject:
     model = trained("digits-present", seed)
     order = [*np.roll(range(int(dose)), -1), *range(int(dose), 10)]
-    head = model.features[-1]
+    head = convolutions(model)[-1]
+    assert head.bias is not None
     with torch.no_grad():
         head.weight.copy_(head.weight[order].clone())
         head.bias.copy_(head.bias[order].clone())
