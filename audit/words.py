@@ -80,8 +80,9 @@ def evidence_notes(evidence: Mapping[str, Any]) -> list[str]:
     """
     notes = []
     if damaged := evidence.get("damaged", 0):
-        files = "1 file of evidence did" if damaged == 1 else f"{damaged:,} files of evidence did"
-        notes.append(f"{files} not hold what was kept there; it was made again.")
+        made = "; it was" if damaged == 1 else "; they were"
+        files = count(damaged, "file")
+        notes.append(f"{files} of evidence did not hold what was kept there{made} made again.")
     if rejected := evidence.get("rejected", []):
         notes.append(
             f"Evidence in the folder is not what the model gives ({', '.join(rejected)}); all of it was made "
