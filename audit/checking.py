@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, get_args
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from audit.entrypoints import reporter
 from audit.evidence import Producer, Store
 from audit.expecting import Expectation, same_slice
+from audit.frames import Pictures, measured, metric_among
 from audit.meta import parse_number
 from audit.methods.predictions import predict
 from audit.outcomes import pack, unpack
@@ -38,6 +39,10 @@ from audit.record import (
     Validity,
 )
 from audit.subject import Subject
+from audit.words import count
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # All that a check's file says what it measured with.
 __all__ = [
@@ -270,7 +275,7 @@ def drawn(flat: tuple[Tensor, Tensor, Tensor], seed: int) -> tuple[Tensor, Tenso
     return answers[rows], y[rows], sample[rows]
 
 
-@dataclass
+@dataclass(repr=False)
 class Measurement:
     """What a check found: numbers and the evidence for them, no judgement.
 
@@ -296,12 +301,20 @@ class Measurement:
         """The metric of that name and slice.
 
         Raises:
-            KeyError: there is none.
+            NotThere: there is none; it names what there is.
         """
-        for metric in self.metrics:
-            if metric.name == name and same_slice(metric.slice, slice):
-                return metric
-        raise KeyError(f"{name} {slice or ''}".strip())
+        return metric_among(self.metrics, name, slice)
+
+    def frame(self) -> pd.DataFrame:
+        """A row a metric: metric, slice (in words), value, low, high, n, unit."""
+        return measured(self.metrics)
+
+    def plot(self) -> list[Figure]:
+        """Its figures; they show themselves in a notebook."""
+        return Pictures(self.figures)
+
+    def __repr__(self) -> str:
+        return f"Measurement: {self.answer} ({count(len(self.metrics), 'metric')})"
 
     def _repr_html_(self) -> str:
         return reporter("notebook").measurement(self)
