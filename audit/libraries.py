@@ -90,8 +90,10 @@ def art_attacks() -> dict[str, Any]:
         for name, cls in vars(evasion).items()
         if inspect.isclass(cls)
         and issubclass(cls, EvasionAttack)
-        and cls._estimator_requirements
-        and all(issubclass(PyTorchClassifier, needed) for needed in cls._estimator_requirements)
+        and getattr(cls, "_estimator_requirements", ())
+        and all(
+            issubclass(PyTorchClassifier, n) for n in getattr(cls, "_estimator_requirements", ())
+        )
     }
 
 
