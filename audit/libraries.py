@@ -88,13 +88,14 @@ def art_attacks() -> dict[str, Any]:
     return {
         name: cls
         for name, cls in vars(evasion).items()
-        if inspect.isclass(cls)
-        and issubclass(cls, EvasionAttack)
-        and getattr(cls, "_estimator_requirements", ())
-        and all(
-            issubclass(PyTorchClassifier, n) for n in getattr(cls, "_estimator_requirements", ())
-        )
+        if inspect.isclass(cls) and issubclass(cls, EvasionAttack) and takes(cls, PyTorchClassifier)
     }
+
+
+def takes(attack: Any, estimator: type) -> bool:
+    """Does an attack of ART say what it attacks, and is this it?"""
+    needed = attack._estimator_requirements
+    return bool(needed) and all(issubclass(estimator, one) for one in needed)
 
 
 def captum_attributions() -> dict[str, Any]:
