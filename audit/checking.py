@@ -71,25 +71,62 @@ class Cost:
     """Passes through the model, each of one sample.
 
     Attributes:
+        forward, backward: as a rule.
         shared: of these, what others ask for too, by the id of a check or by what it is: whoever is first
             pays.
+        fewer: forward passes that it is spared where every answer falls at the first attempt.
+        more: forward passes that it takes beside them where no answer falls.
     """
 
     forward: int = 0
     backward: int = 0
     shared: Mapping[str, Cost] = field(default_factory=dict)
+    fewer: int = 0
+    more: int = 0
 
     def __add__(self, other: Cost) -> Cost:
         shared = dict(self.shared)
         for name, part in other.shared.items():
             shared[name] = shared[name] + part if name in shared else part
-        return Cost(self.forward + other.forward, self.backward + other.backward, shared)
+        return Cost(
+            self.forward + other.forward,
+            self.backward + other.backward,
+            shared,
+            self.fewer + other.fewer,
+            self.more + other.more,
+        )
 
     @classmethod
-    def sharing(cls, name: str, forward: float, backward: float = 0.0) -> Cost:
-        """Passes that whoever else shares them under that name need not make again."""
-        passes = cls(round(forward), round(backward))
-        return cls(passes.forward, passes.backward, {name: passes})
+    def sharing(
+        cls,
+        name: str,
+        forward: float,
+        backward: float = 0.0,
+        *,
+        least: float | None = None,
+        most: float | None = None,
+    ) -> Cost:
+        """Passes that whoever else shares them under that name need not make again.
+
+        Args:
+            least, most: forward passes where every answer falls at once, and where none does; `forward`,
+                unless said.
+        """
+        passes = cls.between(forward if least is None else least, forward, most, backward)
+        return cls(passes.forward, passes.backward, {name: passes}, passes.fewer, passes.more)
+
+    @classmethod
+    def between(
+        cls, least: float, forward: float, most: float | None = None, backward: float = 0.0
+    ) -> Cost:
+        """Forward passes where every answer falls at once, as a rule, and where none falls."""
+        more = 0.0 if most is None else max(most - forward, 0.0)
+        return cls(
+            round(forward),
+            round(backward),
+            fewer=round(max(forward - least, 0.0)),
+            more=round(more),
+        )
 
 
 @dataclass(frozen=True)
