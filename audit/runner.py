@@ -111,6 +111,7 @@ class Here:
 
     Args:
         timed: is a pass timed, though no budget asks for it?
+        shared: do other processes of the same audit use the folder of evidence meanwhile?
     Others are those of `run`.
     """
 
@@ -129,13 +130,16 @@ class Here:
         examples: bool = True,
         budget: str | None = None,
         timed: bool = False,
+        shared: bool = False,
     ) -> None:
         self.subject, self.profile, self.seed = subject, profile, seed
         self.policy, self.baseline = policy or Policy(), baseline
         self.asked, self.skip, self.parameters = checks or [], skip, parameters
         self.budget = parse_budget(budget) if budget is not None else Budget()
         self.budget_text, self.timed = str(budget), timed
-        self.store = Store(subject, seed, Path(evidence) if evidence else None, examples)
+        self.store = Store(
+            subject, seed, Path(evidence) if evidence else None, examples, shared=shared
+        )
         self.context = Context(subject, self.store, seed, profile, examples)
         self.planned: list[Planned] = []
 

@@ -33,7 +33,7 @@ from audit.pieces import Agenda, Answer, Piece, broken
 from audit.streams import complain
 from audit.watching import ROWS, Course
 
-TRIES = 3  # of a check whose worker is ended by somebody else
+TRIES = 5  # of a check whose worker is ended by somebody else
 MOST_UNFIT = 10  # plug-ins and checks that a plan does without, each for one worker that was lost
 LEAST = 600.0  # seconds that every check is given
 TIMES = 10.0  # as many times as long as it was thought to take
