@@ -181,7 +181,13 @@ class Here:
                 passes=passes(sum(rows)), budget=most, batch=subject.batch_size, thinned=thinned
             ),
             pieces=[
-                Piece(record=fate(item, subject), asked=not item.state, most=item.most, rows=own)
+                Piece(
+                    record=fate(item, subject),
+                    given=item.check.model_dump(mode="json", exclude_unset=True),
+                    asked=not item.state,
+                    most=item.most,
+                    rows=own,
+                )
                 for item, own in zip(planned, rows, strict=True)
             ],
             beside=unimportable(),
@@ -197,10 +203,7 @@ class Here:
         """
         self.ledger.begun_by(before)
         self.plan(
-            [
-                Planned(known_check(p.record.id)(**p.record.parameters), most=p.most)
-                for p in agenda.pieces
-            ]
+            [Planned(known_check(p.record.id)(**p.given), most=p.most) for p in agenda.pieces]
         )
 
     def plan(self, planned: Sequence[Planned]) -> None:
