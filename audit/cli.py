@@ -295,6 +295,8 @@ def audit_into(out: Path, config: Config, options: argparse.Namespace) -> int:
     tables = {"expect": [e.check for e in config.expect], "waive": [w.check for w in config.waive]}
     for table, named in tables.items():
         for index, check_id in enumerate(named):
+            if check_id is None:  # a waiver that names a cause
+                continue
             known_check(check_id, config.place(table, str(index), "check"))
     weights_only = any(not registry().checks[i].needs_data for i in chosen)
     with reporter("console").Progress() as progress:
