@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, get_args
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from audit.entrypoints import reporter
 from audit.evidence import Producer, Store
 from audit.expecting import Expectation, same_slice
+from audit.frames import Pictures, measured, metric_among
 from audit.meta import parse_number
 from audit.methods.predictions import predict
 from audit.outcomes import pack, unpack
@@ -38,6 +39,10 @@ from audit.record import (
     Validity,
 )
 from audit.subject import Subject
+from audit.words import count
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # All that a check's file says what it measured with.
 __all__ = [
@@ -66,25 +71,62 @@ class Cost:
     """Passes through the model, each of one sample.
 
     Attributes:
+        forward, backward: as a rule.
         shared: of these, what others ask for too, by the id of a check or by what it is: whoever is first
             pays.
+        fewer: forward passes that it is spared where every answer falls at the first attempt.
+        more: forward passes that it takes beside them where no answer falls.
     """
 
     forward: int = 0
     backward: int = 0
     shared: Mapping[str, Cost] = field(default_factory=dict)
+    fewer: int = 0
+    more: int = 0
 
     def __add__(self, other: Cost) -> Cost:
         shared = dict(self.shared)
         for name, part in other.shared.items():
             shared[name] = shared[name] + part if name in shared else part
-        return Cost(self.forward + other.forward, self.backward + other.backward, shared)
+        return Cost(
+            self.forward + other.forward,
+            self.backward + other.backward,
+            shared,
+            self.fewer + other.fewer,
+            self.more + other.more,
+        )
 
     @classmethod
-    def sharing(cls, name: str, forward: float, backward: float = 0.0) -> Cost:
-        """Passes that whoever else shares them under that name need not make again."""
-        passes = cls(round(forward), round(backward))
-        return cls(passes.forward, passes.backward, {name: passes})
+    def sharing(
+        cls,
+        name: str,
+        forward: float,
+        backward: float = 0.0,
+        *,
+        least: float | None = None,
+        most: float | None = None,
+    ) -> Cost:
+        """Passes that whoever else shares them under that name need not make again.
+
+        Args:
+            least, most: forward passes where every answer falls at once, and where none does; `forward`,
+                unless said.
+        """
+        passes = cls.between(forward if least is None else least, forward, most, backward)
+        return cls(passes.forward, passes.backward, {name: passes}, passes.fewer, passes.more)
+
+    @classmethod
+    def between(
+        cls, least: float, forward: float, most: float | None = None, backward: float = 0.0
+    ) -> Cost:
+        """Forward passes where every answer falls at once, as a rule, and where none falls."""
+        more = 0.0 if most is None else max(most - forward, 0.0)
+        return cls(
+            round(forward),
+            round(backward),
+            fewer=round(max(forward - least, 0.0)),
+            more=round(more),
+        )
 
 
 @dataclass(frozen=True)
@@ -270,7 +312,7 @@ def drawn(flat: tuple[Tensor, Tensor, Tensor], seed: int) -> tuple[Tensor, Tenso
     return answers[rows], y[rows], sample[rows]
 
 
-@dataclass
+@dataclass(repr=False)
 class Measurement:
     """What a check found: numbers and the evidence for them, no judgement.
 
@@ -296,12 +338,20 @@ class Measurement:
         """The metric of that name and slice.
 
         Raises:
-            KeyError: there is none.
+            NotThere: there is none; it names what there is.
         """
-        for metric in self.metrics:
-            if metric.name == name and same_slice(metric.slice, slice):
-                return metric
-        raise KeyError(f"{name} {slice or ''}".strip())
+        return metric_among(self.metrics, name, slice)
+
+    def frame(self) -> pd.DataFrame:
+        """A row a metric: metric, slice (in words), value, low, high, n, unit."""
+        return measured(self.metrics)
+
+    def plot(self) -> list[Figure]:
+        """Its figures; they show themselves in a notebook."""
+        return Pictures(self.figures)
+
+    def __repr__(self) -> str:
+        return f"Measurement: {self.answer} ({count(len(self.metrics), 'metric')})"
 
     def _repr_html_(self) -> str:
         return reporter("notebook").measurement(self)

@@ -14,14 +14,17 @@ import os
 import secrets
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import to_jsonable_python
 
 from audit.entrypoints import reporter
-from audit.errors import AuditError
+from audit.errors import AuditError, NotThere
 from audit.text import LONGEST_TEXT, clean_all
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SCHEMA_VERSION = 2
 PARTIAL = ".partial"  # the end of the name of a file that is being written
@@ -288,6 +291,18 @@ class Figure(Part):
     def model_post_init(self, _context: Any) -> None:
         check_spec(self.spec)
 
+    def chart(self) -> Any:
+        """The figure as an `altair.Chart`, to be changed and saved by altair's own means.
+
+        Raises:
+            AuditError: it is a picture.
+        """
+        import altair
+
+        if self.spec is None:
+            raise AuditError(f"{self.title!r} is a picture (PNG, in `png`) and no chart.")
+        return altair.Chart.from_dict(self.spec)
+
     def _repr_html_(self) -> str:
         return reporter("notebook").figure(self)
 
@@ -371,6 +386,31 @@ class CheckRecord(Part):
     defaults: list[dict[str, Any]] = Field(
         default_factory=list, description="the check's own expectations, to judge it again by"
     )
+
+    def metric(self, name: str, **slice: str | float) -> Metric:
+        """The metric of that name and slice.
+
+        Raises:
+            NotThere: there is none; it names what there is.
+        """
+        from audit.frames import metric_among
+
+        return metric_among(self.metrics, name, slice, f" in {self.id}")
+
+    def frame(self) -> pd.DataFrame:
+        """A row a metric, as `AuditRecord.frame`."""
+        from audit.frames import judged
+
+        return judged([self])
+
+    def plot(self) -> list[Figure]:
+        """Its figures; they show themselves in a notebook."""
+        from audit.frames import Pictures
+
+        return Pictures(self.figures)
+
+    def _repr_html_(self) -> str:
+        return reporter("notebook").check(self)
 
 
 class Fact(Part):
@@ -540,12 +580,25 @@ class AuditRecord(Part):
         """The record of one check.
 
         Raises:
-            KeyError: no check of that id was part of the audit.
+            NotThere: no check of that id was part of the audit; it names those that were.
         """
         for check in self.checks:
             if check.id == check_id:
                 return check
-        raise KeyError(check_id)
+        raise NotThere.among("check", check_id, (c.id for c in self.checks), " in this record")
+
+    def __getitem__(self, check_id: str) -> CheckRecord:
+        return self.check(check_id)
+
+    def frame(self) -> pd.DataFrame:
+        """All metrics, a row each: check, metric, slice, value, low, high, n, bound, state.
+
+        `slice` is in words, '' for overall. A metric of which nothing is expected has no bound and the
+        state ''; of what was expected and not measured there is no value.
+        """
+        from audit.frames import judged
+
+        return judged(self.checks)
 
     def findings_of(self, check_id: str) -> list[Finding]:
         """What one check shows, the most severe first."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from audit.record import AuditRecord, Figure
+from audit.record import AuditRecord, CheckRecord, Figure
 from audit.reports.console import counts_text
 from audit.reports.html import environment
 
@@ -33,6 +33,20 @@ def measurement(found: Measurement) -> str:
         .get_template("notebook.html.j2")
         .render(record=None, measurement=found, counts="", findings=[])
     )
+
+
+def check(found: CheckRecord) -> str:
+    """The same of a check's record."""
+    return (
+        environment()
+        .get_template("notebook.html.j2")
+        .render(record=None, measurement=found, counts="", findings=[])
+    )
+
+
+def subject(name: str, told: dict[str, list[tuple[str, str]]]) -> str:
+    """What was read, what was inferred, what is missing."""
+    return environment().get_template("subject.html.j2").render(name=name, told=told)
 
 
 def figure(shown: Figure) -> str:

@@ -6,7 +6,7 @@ import functools
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from audit.batching import fitting
+from audit.entrypoints import reporter
 from audit.errors import NotApplicable, OtherTask
 from audit.inputs import InputKind
+from audit.libraries import art_classifier
 from audit.meta import Feature, SubjectMeta
 from audit.record import Fact, LeftOut, SubjectRecord
 from audit.rooms import INPUTS, TASKS, room
@@ -24,7 +26,11 @@ from audit.subject.gathering import of_batches
 from audit.subject.inference import UNUSABLE, probe, probe_rows
 from audit.subject.network import Network, tensor_bytes
 from audit.subject.samples import Moments, Samples
+from audit.subject.telling import text, told
 from audit.tasks import LACKS, Task
+
+if TYPE_CHECKING:
+    from art.estimators.classification import PyTorchClassifier
 
 __all__ = ["Known", "Moments", "Network", "Samples", "Subject"]
 
@@ -498,6 +504,38 @@ class Subject:
             raise NotApplicable(
                 "no gradient of the answers reaches the inputs (no_grad, detach or numpy inside the model)"
             )
+
+    # What it shows of itself, and where others go on
+
+    def __repr__(self) -> str:
+        return text(self)
+
+    def _repr_html_(self) -> str:
+        return reporter("notebook").subject(self.name, told(self))
+
+    def to_art(self) -> PyTorchClassifier:
+        """It as ART's `PyTorchClassifier`, for attacks and defences of ART's own.
+
+        Inputs are in the user's units, preprocessing included; answers are logits [n, classes]; the bounds
+        are those of the inputs, none where they are guessed. Its weights are frozen: there is nothing in it
+        that could be trained.
+
+        Raises:
+            NotApplicable: an answer is no class a sample, or there are no data.
+
+        Example:
+            >>> import audit, torch
+            >>> x = torch.linspace(0, 1, 100)[:, None]
+            >>> subject = audit.Subject(torch.nn.Linear(1, 2), x, (x[:, 0] > 0.5).long())
+            >>> subject.to_art().predict(x[:5].numpy()).shape
+            (5, 2)
+        """
+        self.require("decides", labels=False)
+        reach, guessed = self.kind.reach(self, 0.0), self.kind.guessed(self)
+        bounds = None if guessed is None or bool(guessed.any()) else (reach.low, reach.high)
+        return art_classifier(
+            self.logits, tuple(self.inputs.shape[1:]), len(self.classes), bounds, self.device
+        )
 
     # What the record says
 

@@ -164,8 +164,16 @@ def fair_cost(check: NormBounded, subject: Subject, steps: int) -> Cost:
     first, _ = blind_cost(subject, threat, check.queries, count, TRIED)
     return (
         first
-        + Cost.sharing(f"{steps} steps longer, {threat.short}", longer, longer)
-        + Cost.sharing(f"{check.free_steps} steps, free", free, free)
+        + Cost.sharing(
+            f"{steps} steps longer, {threat.short}", longer, longer, least=0, most=count * 4 * steps
+        )
+        + Cost.sharing(
+            f"{check.free_steps} steps, free",
+            free,
+            free,
+            least=count / THIRD,
+            most=count * check.free_steps,
+        )
         + learnt_cost(subject, threat, count)
         + Cost(2 * FEW)
     )
@@ -181,9 +189,10 @@ def blind_cost(
     """
     first, whole = diagnosed(samples)
     each, name = searched(subject) * queries, f"{queries} queries, {threat.short}"
-    return Cost.sharing(name, each * first * tried), Cost.sharing(
-        f"{name}, the others", each * (whole - first)
-    )
+    others = whole - first
+    return Cost.sharing(
+        name, each * first * tried, least=first, most=queries * whole
+    ), Cost.sharing(f"{name}, the others", each * others, least=others, most=queries * others)
 
 
 def learnt_cost(subject: Subject, threat: Threat, samples: int) -> Cost:

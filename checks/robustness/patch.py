@@ -69,8 +69,9 @@ class Patch(Evasion):
     def cost(self, subject: Subject) -> Cost:
         n, few = min(self.samples, subject.n), min(self.diagnostic_samples, subject.n)
         # What has fallen is tried no further.
-        tried = TRIED * searched(subject) * (n + 4 * few) * self.places * self.steps
-        return Cost(round(tried) + 3 * n, round(tried))
+        most = (n + 4 * few) * self.places * self.steps
+        tried = TRIED * searched(subject) * most
+        return Cost.between(0, tried, most, backward=tried) + Cost(3 * n)
 
     def size(self, subject: Subject) -> float:
         return self.cover

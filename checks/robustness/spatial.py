@@ -83,7 +83,7 @@ class Spatial(Evasion):
         n, few = min(self.samples, subject.n), min(self.diagnostic_samples, subject.n)
         # What has fallen is tried no further.
         tried = n * self.tries(subject, self.grid) + few * self.finer(subject)
-        return Cost(forward=round(TRIED * searched(subject) * tried) + 2 * n)
+        return Cost.between(0, TRIED * searched(subject) * tried, tried) + Cost(2 * n)
 
     def size(self, subject: Subject) -> float:
         return self.shift

@@ -7,6 +7,7 @@ who pays. No check itself.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -109,17 +110,27 @@ def cost(
     targets, aimed = (min(most, k - 1) if k > 2 else 0 for most in (check.targets, MOST_AIMED))
     usual = standing * n * check.steps * check.restarts * (2 + targets)
     nearly = NEAR * n * 2 * check.steps * (2 * NEARLY_STARTS + max(aimed - 1, 0)) if search else 0
-    gradient, asked = usual + nearly + n * search, n
+    search, asked = n * search, float(n)
     threat, few = check.threat(subject, check.size(subject)), min(check.diagnostic_samples, n)
     others = blind_cost(subject, threat, check.queries, few)[1] if blind_shared else Cost()
-    alone = standing * (n - few if blind_shared else n) * check.queries
+    open_ = usual + standing * (n - few if blind_shared else n) * check.queries
+    own = usual + nearly + search
     if options:
         # Whoever has a category to change again has one feature of them left.
         tried = [n * options * (1 + count / 2) for count in range(1, changes + 1)]
-        asked += round(standing * sum(tried) + (tried[-1] if search else 0))
-        gradient += n * (standing * changes * check.steps + search)
-    own = Cost(round(gradient + alone + asked), round(gradient))
-    return first + own + others + fair_cost(check, subject, check.beside(PGD).steps)
+        open_ += standing * (sum(tried) + n * changes * check.steps)
+        asked += tried[-1] if search else 0
+        own += standing * n * changes * check.steps + search
+        search *= 2
+    passes = Cost.between(
+        search + asked, open_ + nearly + search + asked, open_ / standing + nearly + search + asked
+    )
+    return (
+        first
+        + replace(passes, backward=round(own))
+        + others
+        + fair_cost(check, subject, check.beside(PGD).steps)
+    )
 
 
 def smallest_sizes(context: Context, outcome: Outcome, changes: int = 0) -> NDArray[np.float64]:
