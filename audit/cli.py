@@ -292,7 +292,10 @@ def audit_into(out: Path, config: Config, options: argparse.Namespace) -> int:
         select(config.skip, "--skip")
     for check_id, parameters in config.checks.items():
         build_check(check_id, config.profile, parameters, partial(config.place, "checks", check_id))
-    tables = {"expect": [e.check for e in config.expect], "waive": [w.check for w in config.waive]}
+    tables: dict[str, list[str | None]] = {
+        "expect": [e.check for e in config.expect],
+        "waive": [w.check for w in config.waive],
+    }
     for table, named in tables.items():
         for index, check_id in enumerate(named):
             if check_id is None:  # a waiver that names a cause
