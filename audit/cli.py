@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
-import traceback
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from audit.ending import ending
 from audit.errors import AuditError
-from audit.foreign import said, told
-from audit.process import guarded
+from audit.process import ending_on_signals, guarded
 from audit.streams import complain, say, settle_streams
 
 if TYPE_CHECKING:
+    from audit.conducting import Place
     from audit.config import Config
+    from audit.job import Job
     from audit.record import AuditRecord
 
 # Two threads that wait by spinning are slower than one on a loaded machine.
@@ -63,7 +64,7 @@ def add_run(commands: Commands) -> None:
         "run",
         help="audit a model and write the report",
         epilog="Exit codes: 0 pass, 1 fail, 2 usage or input error, 3 inconclusive, 4 internal "
-        "error, 130 interrupted.",
+        "error, 130 interrupted, 143 and 129 ended by SIGTERM and SIGHUP.",
     )
     run.add_argument("model", metavar="MODEL", help="a model file, or zoo:NAME")
     add_subject_flags(run)
@@ -179,8 +180,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the return value is the exit code.
 
     Args:
-        arguments: as on a command line; where None, this process's own, and the command runs in a
-            child process (`audit.process`).
+        arguments: as on a command line; where None, this process's own, and code of other people is
+            run in child processes (`audit.workers`, `audit.process`).
     """
     if arguments is None:
         settle_streams()
@@ -189,9 +190,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.command is None:
         top.print_help(sys.stderr)
         top.exit(2)
-    if arguments is not None:
+    options.apart = arguments is None and hasattr(os, "fork")
+    if not options.apart:
         return attempt(options)
-    return guarded(lambda: (attempt(options), getattr(options, "written", None)))
+    if options.act is command_run:  # what it runs of other people is in workers
+        with ending_on_signals():
+            return attempt(options)
+    return guarded(lambda: attempt(options))
 
 
 def attempt(options: argparse.Namespace) -> int:
@@ -199,28 +204,10 @@ def attempt(options: argparse.Namespace) -> int:
     try:
         code: int = options.act(options)
         return code
-    except AuditError as error:
-        complain(f"audit: {error}")
-        return 2
-    except KeyboardInterrupt:
-        complain(
-            "audit: interrupted; what was measured is kept, the same command goes on from there."
-        )
-        return 130
-    except OSError as error:
-        where = f" {error.filename}" if error.filename else ""
-        complain(f"audit: cannot use{where}: {error.strerror or error}.")
-        return 2
-    except SystemExit as error:
-        complain(
-            f"audit: code that was run by the audit {said(error)}, so there is no verdict; take "
-            "that call out of it."
-        )
-        return 2
     except BaseException as error:  # noqa: BLE001 - the last resort: say it is our fault
-        complain("".join(traceback.format_exception(error)).rstrip())
-        complain(f"audit: internal error: {told(error)}. Please report it with the lines above.")
-        return 4
+        code, text = ending(error)
+        complain(text)
+        return code
 
 
 def settled(options: argparse.Namespace, *, fresh: bool = False) -> Config:
@@ -280,64 +267,49 @@ def command_run(options: argparse.Namespace) -> int:
 
 def audit_into(out: Path, config: Config, options: argparse.Namespace) -> int:
     """Audit the model as it is asked for, and write the reports into a folder; the verdict's exit code."""
+    from audit.conducting import conduct
     from audit.entrypoints import reporter
+    from audit.job import Job
     from audit.judge import read_record
-    from audit.plan import build_check, known_check, select
-    from audit.registry import registry
 
     baseline = read_record(config.baseline) if config.baseline else None
     policy = config.judge_policy(options.fail_on)
-    chosen = select(config.check, "--check") if config.check else set()
-    if config.skip:
-        select(config.skip, "--skip")
-    for check_id, parameters in config.checks.items():
-        build_check(check_id, config.profile, parameters, partial(config.place, "checks", check_id))
-    tables: dict[str, list[str | None]] = {
-        "expect": [e.check for e in config.expect],
-        "waive": [w.check for w in config.waive],
-    }
-    for table, named in tables.items():
-        for index, check_id in enumerate(named):
-            if check_id is None:  # a waiver that names a cause
-                continue
-            known_check(check_id, config.place(table, str(index), "check"))
-    weights_only = any(not registry().checks[i].needs_data for i in chosen)
+    job = Job(options.model, config, policy, baseline, out / "evidence")
     with reporter("console").Progress() as progress:
         progress.stage(f"Opening {options.model}")
-        from audit.loading import load
-        from audit.runner import run
-
-        subject = load(
-            options.model,
-            arch=config.arch,
-            data=config.data,
-            train_data=config.train_data,
-            meta=config.subject,
-            trust=config.trust,
-            device=config.device,
-            batch_size=config.run.batch,
-            weights_only=weights_only,
-            weights=config.weights,
-        )
-        record = run(
-            subject,
-            config.check or None,
-            skip=config.skip,
-            profile=config.profile,
-            seed=config.seed,
-            parameters=config.checks,
-            policy=policy,
-            baseline=baseline,
-            evidence=out / "evidence",
-            examples=not config.no_examples,
-            budget=config.run.budget,
-            watch=progress.check,
-        )
+        with place_of(job, apart=options.apart) as place:
+            record = conduct(
+                place,
+                policy=policy,
+                profile=config.profile,
+                baseline=baseline,
+                budget=config.run.budget,
+                watch=progress.check,
+            )
         progress.stage("Writing the report")
         paths = write_reports(record, out)
-    options.written = paths["json"]
     say(reporter("console").summary(record, paths["html"]))
     return record.verdict.exit_code
+
+
+@contextlib.contextmanager
+def place_of(job: Job, *, apart: bool) -> Iterator[Place]:
+    """Where the checks of a job are asked: in processes apart, or in this one."""
+    from audit.budget import bytes_of, seconds_of
+
+    if not apart:
+        yield job.opened()
+        return
+    from audit.workers import Workers
+
+    asked = job.config.run
+    with Workers(
+        job,
+        number=asked.workers,
+        deadline=seconds_of(asked.deadline) if asked.deadline else None,
+        memory=bytes_of(asked.memory) if asked.memory else None,
+    ) as workers:
+        yield workers
 
 
 def forget(out: Path, baseline: str | None) -> None:

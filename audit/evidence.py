@@ -25,6 +25,7 @@ from torch import Tensor
 
 from audit.draws import Draws
 from audit.errors import AuditError
+from audit.ledger import Ledger
 from audit.record import write_atomic
 from audit.sealing import Damaged, sealed_tensors, sealed_text, unsealed_tensors, unsealed_text
 from audit.subject import Subject
@@ -130,40 +131,6 @@ class Asked:
     @property
     def folder(self) -> str:
         return self.produce.__name__
-
-
-@dataclass
-class Ledger:
-    """What came of keeping evidence, over all stores of one audit.
-
-    Attributes:
-        computed, reused: how many batches were made, and how many were found.
-        damaged: how many files did not hold what was kept in them, and were made again.
-        rejected: producers whose kept answers were others when they were asked again; all of theirs were
-            made again.
-        unwritable: why nothing can be kept in the folder; empty where it can.
-        confirmed: producers that were asked again.
-        made: keys of what was made since.
-    """
-
-    computed: int = 0
-    reused: int = 0
-    damaged: int = 0
-    rejected: set[str] = field(default_factory=set)
-    unwritable: str = ""
-    confirmed: set[str] = field(default_factory=set)
-    made: set[str] = field(default_factory=set)
-
-    @property
-    def told(self) -> dict[str, Any]:
-        """What is to be said of it."""
-        return {
-            "computed": self.computed,
-            "reused": self.reused,
-            **({"damaged": self.damaged} if self.damaged else {}),
-            **({"rejected": sorted(self.rejected)} if self.rejected else {}),
-            **({"unwritable": self.unwritable} if self.unwritable else {}),
-        }
 
 
 @dataclass
