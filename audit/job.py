@@ -89,7 +89,7 @@ class Job:
             "waive": [w.check for w in config.waive],
         }
         for table, named in tables.items():
-            for index, check_id in enumerate(named):
-                if check_id is not None:  # a waiver may name a cause
-                    known_check(check_id, config.place(table, str(index), "check"))
+            for index, check in enumerate(named):
+                if check is not None:  # a waiver may name a cause
+                    known_check(check, config.place(table, str(index), "check"))
         return any(not registry().checks[i].needs_data for i in chosen)
