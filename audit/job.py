@@ -85,11 +85,12 @@ class Job:
         for check_id, parameters in config.checks.items():
             place = partial(config.place, "checks", check_id)
             build_check(check_id, config.profile, parameters, place)
-        tables = {
+        tables: dict[str, list[str | None]] = {
             "expect": [e.check for e in config.expect],
             "waive": [w.check for w in config.waive],
         }
         for table, named in tables.items():
-            for index, check_id in enumerate(named):
-                known_check(check_id, config.place(table, str(index), "check"))
+            for index, check in enumerate(named):
+                if check is not None:  # a waiver may name a cause
+                    known_check(check, config.place(table, str(index), "check"))
         return any(not registry().checks[i].needs_data for i in chosen)

@@ -307,6 +307,7 @@ def blank(check: Check) -> CheckRecord:
         title=check.title,
         core=check.core,
         explained_by=list(check.explained_by),
+        causes=dict(check.causes),
         state="untested",
         needs_data=check.needs_data,
         method=check.explanation(),

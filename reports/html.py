@@ -21,7 +21,6 @@ from audit.record import (
     AuditRecord,
     CheckRecord,
     ExpectationResult,
-    Finding,
     Metric,
     State,
     Validity,
@@ -35,8 +34,10 @@ if TYPE_CHECKING:
     from audit.selftesting import SelftestRecord
 
 # Of a number that rests on evidence which does not hold: where the truth lies, if anywhere.
-LONGEST, FEW = 100, 20  # numbers of one name, and findings of one kind, that a reader reads
-Told = tuple[Finding, list[Finding]]
+LONGEST, FEW = (
+    100,
+    20,
+)  # numbers of one name, and pieces of evidence of one finding, that a reader reads
 LIMITS = {"higher": "at most"}
 SIGNS = {
     "pass": "✔",
@@ -115,25 +116,6 @@ def fold_results(results: list[ExpectationResult]) -> list[ExpectationResult | s
     return [*ordered[:LONGEST], f"{told} more; they are in the record"]
 
 
-def fold_findings(found: Iterable[Told]) -> list[Told | str]:
-    """Findings as they are read: a few of each kind, and the rest counted."""
-    seen: Counter[tuple[str, str, State]] = Counter()
-    shown: list[Told | str] = []
-    for item in found:
-        first = item[0].members[0]
-        kind = (first.check, first.metric, item[0].state)
-        seen[kind] += 1
-        if seen[kind] <= FEW:
-            shown.append(item)
-    for (check, metric, state), n in seen.items():
-        if n > FEW:
-            shown.append(
-                f"{n - FEW:,} more findings of {check} on {metric.replace('_', ' ')} "
-                f"({WORDS[state]}); they are in the record"
-            )
-    return shown
-
-
 def not_believed(check: CheckRecord) -> list[Metric]:
     """The numbers that were to be judged and rest on evidence that does not hold."""
     known = {(m.name, str(m.slice)): m for m in check.metrics if doubted(m, check.validity)}
@@ -165,7 +147,6 @@ def environment() -> Environment:
         number=number,
         fold=fold,
         fold_results=fold_results,
-        fold_findings=fold_findings,
         not_believed=not_believed,
         paragraphs=paragraphs,
         spaced=lambda s: s.replace("_", " "),
@@ -177,6 +158,7 @@ def environment() -> Environment:
         OPERATORS=OPERATOR_WORDS,
         STATES=STATES,
         LIMITS=LIMITS,
+        FEW=FEW,
         evidence_notes=evidence_notes,
     )
     return env
