@@ -31,10 +31,17 @@ class RunTable(Part):
     budget: str | None = Field(default=None, description="as 10m or '1240 passes'")
     batch: int | None = Field(default=None, ge=1, description="samples that are answered together")
     workers: int = Field(default=1, ge=1, le=1024, description="processes that ask checks at once")
+    executor: Literal["local", "ray", "slurm"] = Field(
+        default="local",
+        description="who starts the workers: this machine, a Ray cluster, a Slurm array",
+    )
+    address: str | None = Field(
+        default=None, description="of a Ray cluster; one is started here where none is given"
+    )
     deadline: str | None = Field(
         default=None,
-        description="as 30m: what one check may take; by default ten times as long as it was thought to "
-        "take, and ten minutes at least",
+        description="as 30m: what opening the model, and each check, may take; by default an hour, and ten "
+        "times as long as a check was thought to take, ten minutes at least",
     )
     memory: str | None = Field(
         default=None,
