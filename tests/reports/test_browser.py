@@ -121,8 +121,38 @@ def test_readable_without_javascript_and_styles(browser, pages):
     page.close()
 
 
-def test_printing_opens_the_folds(browser, pages, tmp_path):
+@pytest.mark.parametrize("name", ["digits", "adult"])
+def test_page_one_fits_one_screen(browser, pages, name):
+    page = opened(browser, pages / f"{name}.html", viewport={"width": 1280, "height": 900})
+    box = page.locator(".signed").bounding_box()
+    assert box["y"] + box["height"] <= 900
+    page.close()
+
+
+@pytest.mark.parametrize("name", ["digits", "adult"])
+def test_a_few_pages_are_printed(browser, pages, tmp_path, name):
+    page = opened(browser, pages / f"{name}.html")
+    content = page.pdf(format="A4")
+    page.close()
+    assert 2 <= len(re.findall(rb"/Type\s*/Page\b", content)) <= 3
+
+
+def test_what_is_met_can_be_hidden(browser, pages):
     page = opened(browser, pages / "adult.html")
+    shown = "document.querySelectorAll('article')"
+    count = f"[...{shown}].filter(a => a.offsetHeight > 0).map(a => a.className)"
+    assert "met" in page.evaluate(count)
+    page.check("#only-open")
+    left = page.evaluate(count)
+    assert left
+    assert "met" not in left
+    page.close()
+
+
+def test_printing_all_of_it_opens_the_folds(browser, pages, adult_record, tmp_path):
+    full = pages / "full.html"
+    full.write_text(reporter("html").render(adult_record, full=True), encoding="utf-8")
+    page = opened(browser, full)
     page.pdf(path=tmp_path / "r.pdf", format="A4")
     page.close()
     if shutil.which("pdftotext") is None:
@@ -134,7 +164,7 @@ def test_printing_opens_the_folds(browser, pages, tmp_path):
     for words in (
         "All numbers, with 95 % intervals",
         "Bounds, and how they were judged",
-        "Signature",
+        "Decision",
     ):
         assert words in text
 
