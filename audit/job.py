@@ -66,6 +66,7 @@ class Job:
             examples=not config.no_examples,
             budget=config.run.budget,
             timed=True,
+            shared=config.run.workers > 1,
         )
 
     def looked_through(self) -> bool:

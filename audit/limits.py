@@ -39,6 +39,15 @@ def group_limits() -> list[int]:
     return [limit for limit in found if limit > 0]
 
 
+def oom_kills() -> int:
+    """How many processes the system has ended for want of memory; 0 where it does not tell."""
+    with contextlib.suppress(OSError, ValueError):
+        for line in Path("/proc/vmstat").read_text().splitlines():
+            if line.startswith("oom_kill "):
+                return int(line.split()[1])
+    return 0
+
+
 def limit_memory(most: int) -> None:
     """Let this process take no more: what asks for more is refused, and raises.
 

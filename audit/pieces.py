@@ -16,12 +16,14 @@ class Piece(Part):
     Attributes:
         record: what is known of it before it is asked: its id, its parameters, and where it is not to be
             asked its state and why.
+        given: of its parameters, those that somebody has given; a check may look at which they are.
         asked: is it to be asked?
         most: samples that it is given at most; None: as many as it asks for.
         rows: of the network, that it declares.
     """
 
     record: CheckRecord
+    given: dict[str, Any] = Field(default_factory=dict)
     asked: bool = True
     most: int | None = None
     rows: int = Field(default=0, ge=0)

@@ -68,6 +68,7 @@ def place(check: Check, context: Context) -> Path | None:
         check.id,
         source,
         check.model_dump_json(),
+        json.dumps(sorted(check.model_fields_set)),  # what nobody has given gates nothing
         context.profile,
         str(context.most),
         str(context.examples),

@@ -111,6 +111,7 @@ class Here:
 
     Args:
         timed: is a pass timed, though no budget asks for it?
+        shared: do other processes of the same audit use the folder of evidence meanwhile?
     Others are those of `run`.
     """
 
@@ -129,13 +130,16 @@ class Here:
         examples: bool = True,
         budget: str | None = None,
         timed: bool = False,
+        shared: bool = False,
     ) -> None:
         self.subject, self.profile, self.seed = subject, profile, seed
         self.policy, self.baseline = policy or Policy(), baseline
         self.asked, self.skip, self.parameters = checks or [], skip, parameters
         self.budget = parse_budget(budget) if budget is not None else Budget()
         self.budget_text, self.timed = str(budget), timed
-        self.store = Store(subject, seed, Path(evidence) if evidence else None, examples)
+        self.store = Store(
+            subject, seed, Path(evidence) if evidence else None, examples, shared=shared
+        )
         self.context = Context(subject, self.store, seed, profile, examples)
         self.planned: list[Planned] = []
 
@@ -177,7 +181,13 @@ class Here:
                 passes=passes(sum(rows)), budget=most, batch=subject.batch_size, thinned=thinned
             ),
             pieces=[
-                Piece(record=fate(item, subject), asked=not item.state, most=item.most, rows=own)
+                Piece(
+                    record=fate(item, subject),
+                    given=item.check.model_dump(mode="json", exclude_unset=True),
+                    asked=not item.state,
+                    most=item.most,
+                    rows=own,
+                )
                 for item, own in zip(planned, rows, strict=True)
             ],
             beside=unimportable(),
@@ -193,10 +203,7 @@ class Here:
         """
         self.ledger.begun_by(before)
         self.plan(
-            [
-                Planned(known_check(p.record.id)(**p.record.parameters), most=p.most)
-                for p in agenda.pieces
-            ]
+            [Planned(known_check(p.record.id)(**p.given), most=p.most) for p in agenda.pieces]
         )
 
     def plan(self, planned: Sequence[Planned]) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import queue
 import signal
+import sys
 import threading
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from audit.ending import ending
@@ -42,6 +44,7 @@ class Channel:
                     self.waiting.put(message)
         except OSError:  # somebody's code has closed it
             return
+        self.me = 0  # there is nobody to tell
         os.killpg(0, signal.SIGKILL)
 
     def next(self) -> dict[str, Any]:
@@ -66,6 +69,12 @@ class Channel:
             self.say(tick=[what, done, of])
 
 
+def seen(channel: Channel, event: str, given: tuple[Any, ...]) -> None:
+    """Say that this process is about to end itself, so that nobody thinks that somebody else has."""
+    if event in ("os.kill", "os.killpg") and given[0] in (0, os.getpid()) and channel.me:
+        channel.say(ends_itself=True)
+
+
 def serve(
     job: Job, agenda: Agenda | None, before: Ledger, unfit: Mapping[str, str], channel: Channel
 ) -> None:
@@ -77,6 +86,7 @@ def serve(
         unfit: plug-ins and checks whose code is not to be run, and why.
     """
     UNFIT.update(unfit)
+    sys.addaudithook(partial(seen, channel))
     Watched.told = lambda name: channel.say(running=name)
     try:
         here = job.opened()

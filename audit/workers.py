@@ -19,7 +19,7 @@ import time
 import traceback
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any
 
@@ -28,12 +28,12 @@ from audit.ending import Ended
 from audit.framing import SILENCED, Garbled, Messages, framed, write_all
 from audit.job import Job
 from audit.ledger import Ledger
-from audit.limits import limit_memory, memory_limit
+from audit.limits import limit_memory, memory_limit, oom_kills
 from audit.pieces import Agenda, Answer, Piece, broken
 from audit.streams import complain
 from audit.watching import ROWS, Course
 
-TRIES = 3  # of a check whose worker is ended by somebody else
+TRIES = 12  # of a check whose worker is ended by somebody else
 MOST_UNFIT = 10  # plug-ins and checks that a plan does without, each for one worker that was lost
 LEAST = 600.0  # seconds that every check is given
 TIMES = 10.0  # as many times as long as it was thought to take
@@ -61,6 +61,8 @@ class Worker:
         at: the piece that it is asked, None between two; opened: does it wait to be asked?
         due: when it must have answered.
         answered: pieces that it has answered.
+        ends_itself: has it said that it is about to?
+        oom_kills: processes that the system had ended for want of memory when it was asked last.
         running: the plug-in or the check whose code it runs to plan.
     """
 
@@ -78,10 +80,13 @@ class Worker:
     line: bytes = b""
     closed: bool = False
     mute: bool = False
+    ends_itself: bool = False
+    oom_kills: int = field(default_factory=oom_kills)
     status: int | None = None
 
     def ask(self, number: int | None, seconds: float) -> None:
         self.due, self.printed = time.monotonic() + seconds, 0
+        self.oom_kills = oom_kills()
         self.at = number
         with contextlib.suppress(OSError):  # it is gone: seen when it is looked at
             write_all(self.requests, framed({"ask": number}))
@@ -219,10 +224,13 @@ class Workers(Place):
             lost = self.state_of(worker)
             try:
                 while (message := worker.messages.next()) is not None:
+                    worker.ends_itself |= "ends_itself" in message
                     yield worker, message
             except Garbled:
                 lost = Lost("something in it wrote into the pipe over which its process answers")
             if lost and worker in self.workers:
+                if worker.ends_itself or (lost.outside and oom_kills() > worker.oom_kills):
+                    lost = replace(lost, outside=False)
                 yield worker, lost
 
     def hear(self, worker: Worker) -> None:
@@ -388,6 +396,8 @@ class Round:
             return
         self.failed = 0
         if worker.at is None:
+            return
+        if "ends_itself" in said:
             return
         if "tick" in said:
             what, done, of = said["tick"]

@@ -3,8 +3,11 @@
 import contextlib
 import json
 import os
+import random
+import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -58,11 +61,13 @@ def write_everywhere():
 def raise_(error):
     raise error
 
-def kill_once(folder):
-    # as an operator or the system would: by a signal that is sent
+def kill_once():
+    # as an operator or the system would: from outside
     if not os.path.exists("killed"):
         open("killed", "w").close()
-        os.kill(os.getpid(), signal.SIGKILL)
+        if os.fork() == 0:
+            os.kill(os.getppid(), signal.SIGKILL)
+        time.sleep(1000)
 
 A = odd("a_harmless", lambda self, c: None)
 B = odd("b_hangs", lambda self, c: time.sleep(1000))
@@ -80,7 +85,7 @@ M = odd("m_closes_its_output", lambda self, c: (os.close(1), os.close(2)))
 N = odd("n_closes_everything", lambda self, c: os.closerange(3, 1000))
 O = odd("o_raises_SystemExit", lambda self, c: sys.exit(0))
 P = odd("p_raises_KeyboardInterrupt", lambda self, c: raise_(KeyboardInterrupt()))
-Q = odd("q_is_killed_once", lambda self, c: kill_once("."))
+Q = odd("q_is_killed_once", lambda self, c: kill_once())
 R = odd("r_aborts", lambda self, c: os.abort())
 S = odd("s_hoards", lambda self, c: HOARD.append(np.zeros(1_500_000_000, np.uint8)))
 T = odd("t_needs_memory", lambda self, c: np.zeros(1_500_000_000, np.uint8))
@@ -290,3 +295,68 @@ def test_a_message_is_whole_or_none():
 
 def test_a_limit_is_found():
     assert 1 << 28 < memory_limit() <= os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def without_clock(record):
+    return {k: v for k, v in record.items() if k not in ("timing", "environment")}
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """A whole quick audit by one worker, and the same by two."""
+    root = tmp_path_factory.mktemp("several")
+    commands = []
+    for number in (1, 2):
+        folder = root / str(number)
+        folder.mkdir()
+        lay_out(folder, run=f"workers = {number}")
+        commands.append((folder, COMMAND))
+    return driven(commands)
+
+
+def test_two_workers_make_the_record_that_one_makes(alone):
+    (code, _, one), (other_code, said, two) = alone
+    assert code == other_code, said
+    assert without_clock(one) == without_clock(two)
+    assert two["environment"]["workers"] == 2
+
+
+def test_two_workers_make_no_evidence_twice(alone):
+    made = [record["timing"]["evidence"]["computed"] for _, _, record in alone]
+    assert made[0] == made[1]
+
+
+def workers_of(parent):
+    """The workers that a process has started: each leads a session."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/stat") as stat:
+            _, above, _, session = stat.read().rpartition(")")[2].split()[:4]
+            if int(above) == parent and session == pid:  # not one that draws
+                found.append(int(pid))
+    return found
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="a system without /proc")
+def test_workers_that_are_killed_at_any_time_change_no_number(alone, tmp_path):
+    lay_out(tmp_path, run="workers = 2")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "audit", *COMMAND],
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    lots = random.Random(0)
+    killed = 0
+    while process.poll() is None and killed < 4:
+        time.sleep(lots.uniform(1.5, 5))
+        for worker in lots.sample(found := workers_of(process.pid), min(1, len(found))):
+            os.kill(worker, signal.SIGKILL)
+            killed += 1
+    _, said = process.communicate(timeout=120)
+    assert killed, said
+    record = json.loads((tmp_path / "audit-report/record.json").read_text())
+    assert without_clock(record) == without_clock(alone[0][2])
+    assert process.returncode == alone[0][0]
