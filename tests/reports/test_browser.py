@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from audit.entrypoints import reporter
+from audit.errors import AuditError
 from audit.selftesting import selftest
 
 from ..conftest import IN_CI
@@ -135,6 +136,30 @@ def test_a_few_pages_are_printed(browser, pages, tmp_path, name):
     content = page.pdf(format="A4")
     page.close()
     assert 2 <= len(re.findall(rb"/Type\s*/Page\b", content)) <= 3
+
+
+@pytest.mark.parametrize("name", ["digits", "adult"])
+def test_no_word_of_a_figure_is_small_on_a_phone(browser, pages, name):
+    page = opened(browser, pages / f"{name}.html", viewport={"width": 390, "height": 844})
+    sizes = page.locator("figure svg text").evaluate_all(
+        "all => all.filter(t => t.textContent.trim()).map(t => [t.textContent,"
+        " parseFloat(getComputedStyle(t).fontSize) * Math.hypot(t.getScreenCTM().a, t.getScreenCTM().b)])"
+    )
+    assert sizes
+    assert not [(text, size) for text, size in sizes if size < 10.9]
+    page.close()
+
+
+def test_a_pdf_is_the_printed_page(adult_record, monkeypatch):
+    from audit.reports import pdf
+
+    few, all_ = pdf.render(adult_record), pdf.render(adult_record, full=True)
+    assert few.startswith(b"%PDF")
+    few_pages, all_pages = (len(re.findall(rb"/Type\s*/Page\b", made)) for made in (few, all_))
+    assert few_pages <= 3 < all_pages
+    monkeypatch.setattr(pdf.shutil, "which", lambda _: None)
+    with pytest.raises(AuditError, match="none is installed"):
+        pdf.render(adult_record)
 
 
 def test_what_is_met_can_be_hidden(browser, pages):
