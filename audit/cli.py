@@ -54,7 +54,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action=Version)
     commands = top.add_subparsers(dest="command", metavar="COMMAND")
-    for add in (add_run, add_init, add_render, add_compare, add_told, add_selftest):
+    for add in (add_run, add_pieces, add_init, add_render, add_compare, add_told, add_selftest):
         add(commands)
     return top
 
@@ -67,6 +67,28 @@ def add_run(commands: Commands) -> None:
         epilog="Exit codes: 0 pass, 1 fail, 2 usage or input error, 3 inconclusive, 4 internal "
         "error, 130 interrupted, 143 and 129 ended by SIGTERM and SIGHUP.",
     )
+    add_run_flags(run)
+    run.set_defaults(act=command_run, alone=True)
+
+
+def add_pieces(commands: Commands) -> None:
+    """`audit plan`, `work` and `collect`: the same in pieces."""
+    plan = commands.add_parser("plan", help="plan an audit, to be worked at in pieces")
+    add_run_flags(plan)
+    plan.set_defaults(act=command_plan, alone=True)
+    work = commands.add_parser("work", help="answer some pieces of a plan")
+    work.add_argument("manifest", metavar="MANIFEST", help="what `audit plan` wrote")
+    work.add_argument(
+        "--select", metavar="I/N", default="1/1", help="every N-th piece, from the I-th on"
+    )
+    work.set_defaults(act=command_work, alone=True)
+    collect = commands.add_parser("collect", help="judge a plan whose pieces are answered")
+    collect.add_argument("manifest", metavar="MANIFEST", help="what `audit plan` wrote")
+    collect.set_defaults(act=command_collect, alone=True)
+
+
+def add_run_flags(run: argparse.ArgumentParser) -> None:
+    """What is audited, and how."""
     run.add_argument("model", metavar="MODEL", help="a model file, or zoo:NAME")
     add_subject_flags(run)
     run.add_argument("--out", metavar="DIR", help="where to write (default: audit-report/)")
@@ -90,7 +112,6 @@ def add_run(commands: Commands) -> None:
         default=None,
         help="keep single rows and pictures of the data out of all outputs",
     )
-    run.set_defaults(act=command_run)
 
 
 def add_init(commands: Commands) -> None:
@@ -199,7 +220,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.apart = arguments is None and hasattr(os, "fork")
     if not options.apart:
         return attempt(options)
-    if options.act is command_run:  # what it runs of other people is in workers
+    if getattr(options, "alone", False):  # what it runs of other people is in workers
         with ending_on_signals():
             return attempt(options)
     return guarded(lambda: attempt(options))
@@ -258,22 +279,29 @@ def settled(options: argparse.Namespace, *, fresh: bool = False) -> Config:
 
 def command_run(options: argparse.Namespace) -> int:
     """Audit a model and write the reports; the verdict's exit code."""
+    from audit.folders import alone_in
+
+    config, out = asked_of(options)
+    with alone_in(out):
+        forget(out, config.baseline)
+        return audit_into(out, config, options)
+
+
+def asked_of(options: argparse.Namespace) -> tuple[Config, Path]:
+    """The config, and the folder that is written into, which is made."""
     from audit.budget import parse_budget
-    from audit.folders import alone_in, make_folder
+    from audit.folders import make_folder
 
     config = settled(options)
     if config.run.budget is not None:
         parse_budget(config.run.budget)
     out = Path(config.out)
     make_folder(out)
-    with alone_in(out):
-        forget(out, config.baseline)
-        return audit_into(out, config, options)
+    return config, out
 
 
 def audit_into(out: Path, config: Config, options: argparse.Namespace) -> int:
     """Audit the model as it is asked for, and write the reports into a folder; the verdict's exit code."""
-    from audit.conducting import conduct
     from audit.entrypoints import reporter
     from audit.job import Job
     from audit.judge import read_record
@@ -284,19 +312,94 @@ def audit_into(out: Path, config: Config, options: argparse.Namespace) -> int:
     with reporter("console").Progress() as progress:
         progress.stage(f"Opening {options.model}")
         with place_of(job, apart=options.apart) as place:
-            record = conduct(
-                place,
-                policy=policy,
-                profile=config.profile,
-                baseline=baseline,
-                budget=config.run.budget,
-                watch=progress.check,
-            )
-        progress.stage("Writing the report")
-        record.report = config.report
-        paths = write_reports(record, out)
+            return concluded(place, job, out, progress)
+
+
+def concluded(place: Place, job: Job, out: Path, progress: Any) -> int:
+    """Ask at a place, judge, and write the reports; the verdict's exit code."""
+    from audit.conducting import conduct
+    from audit.entrypoints import reporter
+
+    record = conduct(
+        place,
+        policy=job.policy,
+        profile=job.config.profile,
+        baseline=job.baseline,
+        budget=job.config.run.budget,
+        watch=progress.check,
+    )
+    progress.stage("Writing the report")
+    record.report = job.config.report
+    paths = write_reports(record, out)
     say(reporter("console").summary(record, paths["html"]))
     return record.verdict.exit_code
+
+
+def command_plan(options: argparse.Namespace) -> int:
+    """Plan an audit and write its manifest."""
+    from audit.capture import Manifest
+    from audit.entrypoints import reporter
+    from audit.folders import alone_in
+    from audit.job import Job
+    from audit.judge import read_record
+
+    config, out = asked_of(options)
+    baseline = read_record(config.baseline) if config.baseline else None
+    policy = config.judge_policy(options.fail_on)
+    job = Job(options.model, config, policy, baseline, out / "evidence", shared=True)
+    with alone_in(out), reporter("console").Progress() as progress:
+        progress.stage(f"Opening {options.model}")
+        with place_of(job, apart=options.apart) as place:
+            agenda = place.agenda()
+        manifest = Manifest(
+            model=options.model,
+            config=config.model_dump(mode="json"),
+            fail_on=options.fail_on,
+            agenda=agenda,
+        )
+        path = manifest.write(out)
+    say(f"{path}: {len(manifest.asked())} pieces")
+    return 0
+
+
+def command_work(options: argparse.Namespace) -> int:
+    """Answer those pieces of a plan that are selected and have no answer yet."""
+    from audit.capture import Answers, Manifest, only, selected
+    from audit.conducting import course_of
+    from audit.entrypoints import reporter
+    from audit.ledger import Ledger
+
+    path = Path(options.manifest)
+    manifest = Manifest.read(path)
+    numbers = selected(options.select, manifest.asked())
+    known = Answers(manifest, path.parent)
+    open_ = [n for n in numbers if known.read(n) is None]
+    if open_:
+        job, agenda = manifest.job(path.parent), only(manifest.agenda, open_)
+        with reporter("console").Progress() as progress:
+            progress.stage(f"Opening {manifest.model}")
+            with place_of(job, apart=options.apart) as place:
+                place.follow(agenda, Ledger())
+                for number, answer in place.answers(agenda, course_of(agenda, progress.check)):
+                    known.write(number, answer)
+    say(f"{path}: {len(numbers)} pieces answered, {len(open_)} of them now")
+    return 0
+
+
+def command_collect(options: argparse.Namespace) -> int:
+    """Judge a plan whose pieces are answered, and write the reports; the verdict's exit code."""
+    from audit.capture import Answers, Manifest
+    from audit.entrypoints import reporter
+    from audit.folders import alone_in
+
+    path = Path(options.manifest)
+    manifest, out = Manifest.read(path), path.parent
+    job = manifest.job(out)
+    with alone_in(out), reporter("console").Progress() as progress:
+        answers = Answers(manifest, out)
+        answers.agenda()
+        forget(out, job.config.baseline)
+        return concluded(answers, job, out, progress)
 
 
 @contextlib.contextmanager

@@ -31,6 +31,14 @@ class Place(Protocol):
         """What is to be asked of the subject that lives there."""
         ...
 
+    def follow(self, agenda: Agenda, before: Ledger) -> None:
+        """Ask what was planned elsewhere of the same subject, where nothing is planned here.
+
+        Args:
+            before: what came of keeping evidence so far.
+        """
+        ...
+
     def answers(self, agenda: Agenda, course: Course) -> Iterator[tuple[int, Answer]]:
         """The number of each piece that is to be asked, with its answer, in any order."""
         ...
@@ -56,12 +64,7 @@ def conduct(
     """
     started = time.perf_counter()
     agenda = place.agenda()
-    course = Course(
-        [piece.record.id for piece in agenda.pieces],
-        [piece.rows for piece in agenda.pieces],
-        watch or (lambda _: None),
-        agenda.pace and agenda.pace / ROWS,
-    )
+    course = course_of(agenda, watch)
     records = [piece.record for piece in agenda.pieces]
     seconds = dict.fromkeys((record.id for record in records), 0.0)
     for number, answer in place.answers(agenda, course):
@@ -86,3 +89,13 @@ def conduct(
         environment={**agenda.environment, **place.environment()},
     )
     return judge(record, policy, baseline=baseline)
+
+
+def course_of(agenda: Agenda, watch: Watch | None) -> Course:
+    """What tells how far the pieces of an agenda are."""
+    return Course(
+        [piece.record.id for piece in agenda.pieces],
+        [piece.rows if piece.asked else 0 for piece in agenda.pieces],
+        watch or (lambda _: None),
+        agenda.pace and agenda.pace / ROWS,
+    )

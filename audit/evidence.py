@@ -28,7 +28,8 @@ from audit.errors import AuditError
 from audit.folders import turn
 from audit.ledger import Ledger
 from audit.record import write_atomic
-from audit.sealing import Damaged, sealed_tensors, sealed_text, unsealed_tensors, unsealed_text
+from audit.seal import Damaged, sealed_text, unsealed_text
+from audit.sealing import sealed_tensors, unsealed_tensors
 from audit.subject import Subject
 from audit.subject.wrapping import computing_in
 

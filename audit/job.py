@@ -22,6 +22,7 @@ class Job:
     Attributes:
         model: a path, or 'zoo:NAME'.
         evidence: the folder that keeps what is expensive.
+        shared: do other processes use it meanwhile?
     """
 
     model: str
@@ -29,6 +30,7 @@ class Job:
     policy: Policy
     baseline: AuditRecord | None
     evidence: Path
+    shared: bool = False
 
     def opened(self) -> Here:
         """The subject in this process, with all that is asked of it.
@@ -66,7 +68,7 @@ class Job:
             examples=not config.no_examples,
             budget=config.run.budget,
             timed=True,
-            shared=config.run.workers > 1,
+            shared=self.shared or config.run.workers > 1,
         )
 
     def looked_through(self) -> bool:

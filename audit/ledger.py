@@ -52,8 +52,8 @@ class Ledger:
 
     def add(self, data: dict[str, Any]) -> None:
         """Add what another counted."""
-        self.computed += int(data["computed"])
-        self.reused += int(data["reused"])
+        self.computed += int(data.get("computed", 0))
+        self.reused += int(data.get("reused", 0))
         self.damaged += int(data.get("damaged", 0))
         self.rejected |= set(map(str, data.get("rejected", ())))
         self.unwritable = self.unwritable or str(data.get("unwritable", ""))

@@ -23,7 +23,7 @@ from audit.budget import Budget, parse_budget
 from audit.checking import Check, Context
 from audit.conducting import conduct
 from audit.ending import starved
-from audit.errors import NotApplicable
+from audit.errors import AuditError, NotApplicable
 from audit.evidence import Store, library_versions
 from audit.foreign import told
 from audit.judge import Policy
@@ -200,7 +200,15 @@ class Here:
 
         Args:
             before: what came of keeping evidence so far.
+
+        Raises:
+            AuditError: it is another one.
         """
+        own, planned = self.subject.summary(), agenda.subject
+        for what in ("digest", "data_digest", "training_digest"):
+            if getattr(own, what) != getattr(planned, what):
+                which = {"digest": "model", "data_digest": "data"}.get(what, "training data")
+                raise AuditError(f"The {which} changed since the audit was planned; plan it again.")
         self.ledger.begun_by(before)
         self.plan(
             [Planned(known_check(p.record.id)(**p.given), most=p.most) for p in agenda.pieces]

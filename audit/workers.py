@@ -288,9 +288,21 @@ class Workers(Place):
         Raises:
             Ended: the subject cannot be opened; with the sentence.
         """
+        return self.opened(None)
+
+    def follow(self, agenda: Agenda, before: Ledger) -> None:
+        """Ask what was planned elsewhere.
+
+        Raises:
+            Ended: the subject cannot be opened, or is another; with the sentence.
+        """
+        self.kept.begun_by(before)
+        self.opened(agenda)
+
+    def opened(self, agenda: Agenda | None) -> Agenda:
+        """Have a first worker open the subject, and plan where nothing is planned."""
         tries = 0
-        worker = self.start(None)
-        agenda = None
+        worker = self.start(agenda)
         while agenda is None or not worker.opened:
             for worker, said in self.heard():
                 if not isinstance(said, Lost):
@@ -304,7 +316,7 @@ class Workers(Place):
                     self.unfit[worker.running] = said.how
                 elif not said.outside or tries == TRIES:
                     raise Ended(2, f"audit: the model was not opened: {opened_by(said)}.")
-                worker = self.start(None)
+                worker = self.start(agenda)
         return agenda
 
     def opening(self, worker: Worker, said: dict[str, Any]) -> None:
@@ -404,8 +416,9 @@ class Round:
             self.course.report(what, done, of, worker.at)
             return
         answer = Answer.model_validate(said["answer"])
+        answer.ledger = said["ledger"]
         number, worker.at, worker.due = worker.at, None, float("inf")
-        self.place.ledger.add(said["ledger"])
+        self.place.ledger.add(answer.ledger)
         # What earlier checks have left behind may be what took the memory.
         again = answer.starved and worker.answered > 0
         worker.answered += 1

@@ -123,13 +123,13 @@ COMMAND = ["run", "m.pt", "--arch", "net:Net", "--data", "d.npz", "--profile", "
 NET = "import torch\nclass Net(torch.nn.Linear):\n    def __init__(self):\n        super().__init__(4, 2)\n"
 
 
-def lay_out(folder, *, plug_in=None, run="", net=NET):
+def lay_out(folder, *, plug_in=None, run="", net=NET, bias=0.0):
     """A model that is right, its data, a config, and a plug-in where one is given."""
     x, y = table_data(400)
     linear = nn.Linear(4, 2)
     with torch.no_grad():
         linear.weight.copy_(torch.tensor([[-2.0, -2, 0, 0], [2, 2, 0, 0]]))
-        linear.bias.zero_()
+        linear.bias.fill_(bias)
     torch.save(linear.state_dict(), folder / "m.pt")
     np.savez(folder / "d.npz", x=x, y=y)
     (folder / "net.py").write_text(net)
@@ -360,3 +360,88 @@ def test_workers_that_are_killed_at_any_time_change_no_number(alone, tmp_path):
     record = json.loads((tmp_path / "audit-report/record.json").read_text())
     assert without_clock(record) == without_clock(alone[0][2])
     assert process.returncode == alone[0][0]
+
+
+ASKED_TO_END = """
+import os, signal, time
+from audit import Check, Measurement
+
+class Ending(Check):
+    id = "odd.ending"
+    title = "Does it end?"
+
+    def examine(self, context):
+        os.kill(os.getppid(), {number})
+        time.sleep(1000)
+        return Measurement("It does not.")
+"""
+SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129, signal.SIGKILL: -9}
+STREAMS = {
+    "closed": "[os.close(n) for n in (0, 1, 2)]",
+    "read by nobody": "r, w = os.pipe(); os.close(r); os.dup2(w, 1); os.dup2(w, 2)",
+    "full": "os.dup2(os.open('/dev/full', os.O_WRONLY), 1)",
+}
+# As on a disk that is full: what is longer cannot be written.
+FULL = "resource.setrlimit(resource.RLIMIT_FSIZE, (12288, 12288))"
+
+
+@pytest.fixture(scope="module")
+def cut_short(tmp_path_factory):
+    """A signal, what became of the standard streams, or a full disk → what came of it, and the folder."""
+    root, commands = tmp_path_factory.mktemp("cut_short"), {}
+    command = [*COMMAND, "--check", "performance.*"]
+    for number in SIGNALS:
+        folder = root / f"signal {int(number)}"
+        folder.mkdir()
+        lay_out(folder, plug_in=ASKED_TO_END.format(number=int(number)))
+        commands[number] = (folder, [*command, "--check", "odd.*"])
+    for name, before in {**STREAMS, "disk": FULL}.items():
+        (root / name).mkdir()
+        commands[name] = (lay_out(root / name), command, before)
+    found = driven(list(commands.values()))
+    return {
+        key: (*done, commands[key][0] / "audit-report")
+        for key, done in zip(commands, found, strict=True)
+    }
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_ends_an_audit_in_a_sentence_and_keeps_what_was_measured(cut_short, number):
+    code, said, record, out = cut_short[number]
+    assert (code, record) == (SIGNALS[number], None)
+    if number != signal.SIGKILL:
+        assert said.count("\n") == 1
+        assert "what was measured is kept" in said
+    assert list((out / "evidence/measured").iterdir())
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="a system without /proc")
+def test_no_worker_outlives_its_parent(cut_short, tmp_path_factory):
+    assert cut_short
+    for _ in range(50):
+        places = []
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            with contextlib.suppress(OSError):
+                places.append(os.readlink(f"/proc/{pid}/cwd"))
+        mine = str(tmp_path_factory.getbasetemp())
+        left = [p for p in places if p.startswith(mine) and "/cut_short" in p]
+        if not left:
+            return
+        time.sleep(0.1)
+    raise AssertionError(left)
+
+
+@pytest.mark.parametrize("how", STREAMS)
+def test_streams_that_are_closed_or_full_take_no_record_away(cut_short, how):
+    code, said, record, _ = cut_short[how]
+    assert record["verdict"]["word"] == "pass"
+    # That a summary could not be said is told; that nobody listens is not.
+    assert (code, said.count("\n")) == ((2, 1) if how == "full" else (0, 0))
+
+
+def test_a_disk_that_is_full_is_one_sentence_and_what_fits_is_kept(cut_short):
+    code, said, record, out = cut_short["disk"]
+    assert (code, record, said.count("\n")) == (2, None, 1), said
+    assert "cannot use" in said
+    assert list((out / "evidence").rglob("*.safetensors"))
+    assert not list(out.rglob("*.partial"))
