@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 SEVERITIES = ("info", "low", "medium", "high", "critical")
-FORMATS = ("html", "markdown", "junit", "console", "json")
+PRINTABLE = ("html", "pdf")  # on pages
+FORMATS = ("html", "pdf", "markdown", "junit", "console", "json")
 REPORTS = {"html": "report.html", "markdown": "summary.md", "junit": "junit.xml"}
 STEP_SUMMARY_LIMIT = 1 << 20
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -137,6 +138,11 @@ def add_render(commands: Commands) -> None:
     render.add_argument("--fail-on", choices=SEVERITIES)
     render.add_argument("--format", choices=FORMATS, default="html")
     render.add_argument("--out", metavar="FILE", help="default: standard output")
+    render.add_argument(
+        "--full",
+        action="store_true",
+        help="of html and pdf: print every check, not only the first page and the findings",
+    )
     render.set_defaults(act=command_render)
 
 
@@ -333,6 +339,7 @@ def concluded(place: Place, job: Job, out: Path, progress: Any) -> int:
         watch=progress.check,
     )
     progress.stage("Writing the report")
+    record.report = job.config.report
     paths = write_reports(record, out)
     say(reporter("console").summary(record, paths["html"]))
     return record.verdict.exit_code
@@ -498,18 +505,27 @@ def command_render(options: argparse.Namespace) -> int:
     record = read_record(options.record)
     if options.config or options.baseline or options.fail_on:
         if options.config:
-            policy = read_config(Path(options.config)).judge_policy(options.fail_on)
+            config = read_config(Path(options.config))
+            policy = config.judge_policy(options.fail_on)
+            record.report = config.report
         else:
             policy = Policy.of(record.policy)
             policy.fail_on = options.fail_on or policy.fail_on
         baseline = read_record(options.baseline) if options.baseline else None
         record = judge(record, policy, baseline=baseline)
-    text = record.to_json() if options.format == "json" else reporter(options.format).render(record)
+    printable = {"full": options.full} if options.format in PRINTABLE else {}
+    made: str | bytes = (
+        record.to_json()
+        if options.format == "json"
+        else reporter(options.format).render(record, **printable)
+    )
     if options.out:
-        write_atomic(options.out, text)
+        write_atomic(options.out, made)
         say(options.out)
+    elif isinstance(made, str):
+        say(made)
     else:
-        say(text)
+        raise AuditError(f"--format {options.format} is no text; name a file with --out.")
     return record.verdict.exit_code
 
 

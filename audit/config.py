@@ -15,7 +15,7 @@ from audit.budget import bytes_of, seconds_of
 from audit.errors import AuditError
 from audit.judge.policy import CheckExpectation, Policy, Waiver
 from audit.meta import SubjectMeta
-from audit.record import Part, Severity
+from audit.record import Part, ReportRecord, Severity
 
 
 class PolicyTable(Part):
@@ -83,6 +83,7 @@ class Config(Part):
     trust: bool = False
     subject: SubjectMeta = Field(default_factory=SubjectMeta)
     policy: PolicyTable = Field(default_factory=PolicyTable)
+    report: ReportRecord = Field(default_factory=ReportRecord)
     run: RunTable = Field(default_factory=RunTable)
     checks: dict[str, dict[str, Any]] = Field(default_factory=dict)
     expect: list[CheckExpectation] = Field(default_factory=list)
