@@ -378,6 +378,9 @@ class Check(BaseModel, ABC):
     least_profile: ClassVar[Profile] = "quick"
     # Checks whose failure explains a failure of this one, whose finding then stands under theirs.
     explained_by: ClassVar[tuple[str, ...]] = ()
+    # Metric, or "*" for every other → the weakness that it shows, where several metrics or checks show the
+    # same one: they make one finding. Else each metric shows one of its own.
+    causes: ClassVar[dict[str, str]] = {}
     needs_data: ClassVar[bool] = True
     # Does it count samples that were answered with NaN or infinity itself, as wrong or as what it
     # looks for? Of all other checks they are left out, and named.

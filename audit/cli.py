@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
-import traceback
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from audit.ending import ending
 from audit.errors import AuditError
-from audit.foreign import said, told
-from audit.process import guarded
+from audit.process import ending_on_signals, guarded
 from audit.streams import complain, say, settle_streams
 
 if TYPE_CHECKING:
+    from audit.capture import Manifest
+    from audit.conducting import Place
     from audit.config import Config
+    from audit.job import Job
     from audit.record import AuditRecord
 
 # Two threads that wait by spinning are slower than one on a loaded machine.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 SEVERITIES = ("info", "low", "medium", "high", "critical")
-FORMATS = ("html", "markdown", "junit", "console", "json")
+PRINTABLE = ("html", "pdf")  # on pages
+FORMATS = ("html", "pdf", "markdown", "junit", "console", "json")
 REPORTS = {"html": "report.html", "markdown": "summary.md", "junit": "junit.xml"}
 STEP_SUMMARY_LIMIT = 1 << 20
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -52,7 +55,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action=Version)
     commands = top.add_subparsers(dest="command", metavar="COMMAND")
-    for add in (add_run, add_init, add_render, add_compare, add_told, add_selftest):
+    for add in (add_run, add_pieces, add_init, add_render, add_compare, add_told, add_selftest):
         add(commands)
     return top
 
@@ -63,8 +66,30 @@ def add_run(commands: Commands) -> None:
         "run",
         help="audit a model and write the report",
         epilog="Exit codes: 0 pass, 1 fail, 2 usage or input error, 3 inconclusive, 4 internal "
-        "error, 130 interrupted.",
+        "error, 130 interrupted, 143 and 129 ended by SIGTERM and SIGHUP.",
     )
+    add_run_flags(run)
+    run.set_defaults(act=command_run, alone=True)
+
+
+def add_pieces(commands: Commands) -> None:
+    """`audit plan`, `work` and `collect`: the same in pieces."""
+    plan = commands.add_parser("plan", help="plan an audit, to be worked at in pieces")
+    add_run_flags(plan)
+    plan.set_defaults(act=command_plan, alone=True)
+    work = commands.add_parser("work", help="answer some pieces of a plan")
+    work.add_argument("manifest", metavar="MANIFEST", help="what `audit plan` wrote")
+    work.add_argument(
+        "--select", metavar="I/N", default="1/1", help="every N-th piece, from the I-th on"
+    )
+    work.set_defaults(act=command_work, alone=True)
+    collect = commands.add_parser("collect", help="judge a plan whose pieces are answered")
+    collect.add_argument("manifest", metavar="MANIFEST", help="what `audit plan` wrote")
+    collect.set_defaults(act=command_collect, alone=True)
+
+
+def add_run_flags(run: argparse.ArgumentParser) -> None:
+    """What is audited, and how."""
     run.add_argument("model", metavar="MODEL", help="a model file, or zoo:NAME")
     add_subject_flags(run)
     run.add_argument("--out", metavar="DIR", help="where to write (default: audit-report/)")
@@ -77,6 +102,11 @@ def add_run(commands: Commands) -> None:
         metavar="TIME",
         help="what it may cost, as 10m or '1240 passes': checks then measure fewer samples",
     )
+    run.add_argument(
+        "--executor",
+        choices=("local", "ray", "slurm"),
+        help="who starts the workers (default: this machine)",
+    )
     run.add_argument("--device", choices=("auto", "cpu", "cuda"))
     run.add_argument("--baseline", metavar="RECORD", help="an earlier record.json to hold against")
     run.add_argument(
@@ -88,7 +118,6 @@ def add_run(commands: Commands) -> None:
         default=None,
         help="keep single rows and pictures of the data out of all outputs",
     )
-    run.set_defaults(act=command_run)
 
 
 def add_init(commands: Commands) -> None:
@@ -109,6 +138,11 @@ def add_render(commands: Commands) -> None:
     render.add_argument("--fail-on", choices=SEVERITIES)
     render.add_argument("--format", choices=FORMATS, default="html")
     render.add_argument("--out", metavar="FILE", help="default: standard output")
+    render.add_argument(
+        "--full",
+        action="store_true",
+        help="of html and pdf: print every check, not only the first page and the findings",
+    )
     render.set_defaults(act=command_render)
 
 
@@ -179,8 +213,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the return value is the exit code.
 
     Args:
-        arguments: as on a command line; where None, this process's own, and the command runs in a
-            child process (`audit.process`).
+        arguments: as on a command line; where None, this process's own, and code of other people is
+            run in child processes (`audit.workers`, `audit.process`).
     """
     if arguments is None:
         settle_streams()
@@ -189,9 +223,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.command is None:
         top.print_help(sys.stderr)
         top.exit(2)
-    if arguments is not None:
+    options.apart = arguments is None and hasattr(os, "fork")
+    if not options.apart:
         return attempt(options)
-    return guarded(lambda: (attempt(options), getattr(options, "written", None)))
+    if getattr(options, "alone", False):  # what it runs of other people is in workers
+        with ending_on_signals():
+            return attempt(options)
+    return guarded(lambda: attempt(options))
 
 
 def attempt(options: argparse.Namespace) -> int:
@@ -199,28 +237,10 @@ def attempt(options: argparse.Namespace) -> int:
     try:
         code: int = options.act(options)
         return code
-    except AuditError as error:
-        complain(f"audit: {error}")
-        return 2
-    except KeyboardInterrupt:
-        complain(
-            "audit: interrupted; what was measured is kept, the same command goes on from there."
-        )
-        return 130
-    except OSError as error:
-        where = f" {error.filename}" if error.filename else ""
-        complain(f"audit: cannot use{where}: {error.strerror or error}.")
-        return 2
-    except SystemExit as error:
-        complain(
-            f"audit: code that was run by the audit {said(error)}, so there is no verdict; take "
-            "that call out of it."
-        )
-        return 2
     except BaseException as error:  # noqa: BLE001 - the last resort: say it is our fault
-        complain("".join(traceback.format_exception(error)).rstrip())
-        complain(f"audit: internal error: {told(error)}. Please report it with the lines above.")
-        return 4
+        code, text = ending(error)
+        complain(text)
+        return code
 
 
 def settled(options: argparse.Namespace, *, fresh: bool = False) -> Config:
@@ -258,6 +278,8 @@ def settled(options: argparse.Namespace, *, fresh: bool = False) -> Config:
         config.subject = config.subject.model_copy(update={"target": options.target})
     if getattr(options, "budget", None) is not None:
         config.run.budget = options.budget
+    if getattr(options, "executor", None) is not None:
+        config.run.executor = options.executor
     if config.seed < 0:
         raise AuditError(f"--seed {config.seed}: a seed is a whole number from 0 on.")
     return config
@@ -265,74 +287,170 @@ def settled(options: argparse.Namespace, *, fresh: bool = False) -> Config:
 
 def command_run(options: argparse.Namespace) -> int:
     """Audit a model and write the reports; the verdict's exit code."""
+    from audit.folders import alone_in
+
+    config, out = asked_of(options)
+    with alone_in(out):
+        forget(out, config.baseline)
+        if config.run.executor == "local":
+            return audit_into(out, config, options)
+        return audit_elsewhere(out, config, options)
+
+
+def asked_of(options: argparse.Namespace) -> tuple[Config, Path]:
+    """The config, and the folder that is written into, which is made."""
     from audit.budget import parse_budget
-    from audit.folders import alone_in, make_folder
+    from audit.folders import make_folder
 
     config = settled(options)
     if config.run.budget is not None:
         parse_budget(config.run.budget)
     out = Path(config.out)
     make_folder(out)
-    with alone_in(out):
-        forget(out, config.baseline)
-        return audit_into(out, config, options)
+    return config, out
 
 
 def audit_into(out: Path, config: Config, options: argparse.Namespace) -> int:
     """Audit the model as it is asked for, and write the reports into a folder; the verdict's exit code."""
     from audit.entrypoints import reporter
+    from audit.job import Job
     from audit.judge import read_record
-    from audit.plan import build_check, known_check, select
-    from audit.registry import registry
 
     baseline = read_record(config.baseline) if config.baseline else None
     policy = config.judge_policy(options.fail_on)
-    chosen = select(config.check, "--check") if config.check else set()
-    if config.skip:
-        select(config.skip, "--skip")
-    for check_id, parameters in config.checks.items():
-        build_check(check_id, config.profile, parameters, partial(config.place, "checks", check_id))
-    tables = {"expect": [e.check for e in config.expect], "waive": [w.check for w in config.waive]}
-    for table, named in tables.items():
-        for index, check_id in enumerate(named):
-            known_check(check_id, config.place(table, str(index), "check"))
-    weights_only = any(not registry().checks[i].needs_data for i in chosen)
+    job = Job(options.model, config, policy, baseline, out / "evidence")
     with reporter("console").Progress() as progress:
         progress.stage(f"Opening {options.model}")
-        from audit.loading import load
-        from audit.runner import run
+        with place_of(job, apart=options.apart) as place:
+            return concluded(place, job, out, progress)
 
-        subject = load(
-            options.model,
-            arch=config.arch,
-            data=config.data,
-            train_data=config.train_data,
-            meta=config.subject,
-            trust=config.trust,
-            device=config.device,
-            batch_size=config.run.batch,
-            weights_only=weights_only,
-            weights=config.weights,
-        )
-        record = run(
-            subject,
-            config.check or None,
-            skip=config.skip,
-            profile=config.profile,
-            seed=config.seed,
-            parameters=config.checks,
-            policy=policy,
-            baseline=baseline,
-            evidence=out / "evidence",
-            examples=not config.no_examples,
-            budget=config.run.budget,
-            watch=progress.check,
-        )
-        progress.stage("Writing the report")
-        paths = write_reports(record, out)
-    options.written = paths["json"]
+
+def concluded(place: Place, job: Job, out: Path, progress: Any) -> int:
+    """Ask at a place, judge, and write the reports; the verdict's exit code."""
+    from audit.conducting import conduct
+    from audit.entrypoints import reporter
+
+    record = conduct(
+        place,
+        policy=job.policy,
+        profile=job.config.profile,
+        baseline=job.baseline,
+        budget=job.config.run.budget,
+        watch=progress.check,
+    )
+    progress.stage("Writing the report")
+    record.report = job.config.report
+    paths = write_reports(record, out)
     say(reporter("console").summary(record, paths["html"]))
     return record.verdict.exit_code
+
+
+def audit_elsewhere(out: Path, config: Config, options: argparse.Namespace) -> int:
+    """Have an executor work at the pieces, and judge them; the verdict's exit code."""
+    from audit.capture import Answers
+    from audit.entrypoints import reporter
+    from audit.executors import EXECUTORS
+
+    asked = config.run
+    with reporter("console").Progress() as progress:
+        progress.stage(f"Opening {options.model}")
+        manifest, path = planned(out, config, options)
+        progress.stage(f"{len(manifest.asked())} pieces on {asked.executor}")
+        EXECUTORS[asked.executor](path, asked.workers, asked.address)
+        return concluded(Answers(manifest, out), manifest.job(out), out, progress)
+
+
+def planned(out: Path, config: Config, options: argparse.Namespace) -> tuple[Manifest, Path]:
+    """Plan an audit; its manifest, and where that is written."""
+    from audit.capture import Manifest
+    from audit.job import Job
+    from audit.judge import read_record
+
+    baseline = read_record(config.baseline) if config.baseline else None
+    policy = config.judge_policy(options.fail_on)
+    job = Job(options.model, config, policy, baseline, out / "evidence", shared=True)
+    with place_of(job, apart=options.apart) as place:
+        agenda = place.agenda()
+    manifest = Manifest(
+        model=options.model,
+        config=config.model_dump(mode="json"),
+        fail_on=options.fail_on,
+        agenda=agenda,
+    )
+    return manifest, manifest.write(out)
+
+
+def command_plan(options: argparse.Namespace) -> int:
+    """Plan an audit and write its manifest."""
+    from audit.entrypoints import reporter
+    from audit.folders import alone_in
+
+    config, out = asked_of(options)
+    with alone_in(out), reporter("console").Progress() as progress:
+        progress.stage(f"Opening {options.model}")
+        manifest, path = planned(out, config, options)
+    say(f"{path}: {len(manifest.asked())} pieces")
+    return 0
+
+
+def command_work(options: argparse.Namespace) -> int:
+    """Answer those pieces of a plan that are selected and have no answer yet."""
+    from audit.capture import Answers, Manifest, only, selected
+    from audit.conducting import course_of
+    from audit.entrypoints import reporter
+    from audit.ledger import Ledger
+
+    path = Path(options.manifest)
+    manifest = Manifest.read(path)
+    numbers = selected(options.select, manifest.asked())
+    known = Answers(manifest, path.parent)
+    open_ = [n for n in numbers if known.read(n) is None]
+    if open_:
+        job, agenda = manifest.job(path.parent), only(manifest.agenda, open_)
+        with reporter("console").Progress() as progress:
+            progress.stage(f"Opening {manifest.model}")
+            with place_of(job, apart=options.apart) as place:
+                place.follow(agenda, Ledger())
+                for number, answer in place.answers(agenda, course_of(agenda, progress.check)):
+                    known.write(number, answer)
+    say(f"{path}: {len(numbers)} pieces answered, {len(open_)} of them now")
+    return 0
+
+
+def command_collect(options: argparse.Namespace) -> int:
+    """Judge a plan whose pieces are answered, and write the reports; the verdict's exit code."""
+    from audit.capture import Answers, Manifest
+    from audit.entrypoints import reporter
+    from audit.folders import alone_in
+
+    path = Path(options.manifest)
+    manifest, out = Manifest.read(path), path.parent
+    job = manifest.job(out)
+    with alone_in(out), reporter("console").Progress() as progress:
+        answers = Answers(manifest, out)
+        answers.agenda()
+        forget(out, job.config.baseline)
+        return concluded(answers, job, out, progress)
+
+
+@contextlib.contextmanager
+def place_of(job: Job, *, apart: bool) -> Iterator[Place]:
+    """Where the checks of a job are asked: in processes apart, or in this one."""
+    from audit.budget import bytes_of, seconds_of
+
+    if not apart:
+        yield job.opened()
+        return
+    from audit.workers import Workers
+
+    asked = job.config.run
+    with Workers(
+        job,
+        number=asked.workers if asked.executor == "local" else 1,
+        deadline=seconds_of(asked.deadline) if asked.deadline else None,
+        memory=bytes_of(asked.memory) if asked.memory else None,
+    ) as workers:
+        yield workers
 
 
 def forget(out: Path, baseline: str | None) -> None:
@@ -387,18 +505,27 @@ def command_render(options: argparse.Namespace) -> int:
     record = read_record(options.record)
     if options.config or options.baseline or options.fail_on:
         if options.config:
-            policy = read_config(Path(options.config)).judge_policy(options.fail_on)
+            config = read_config(Path(options.config))
+            policy = config.judge_policy(options.fail_on)
+            record.report = config.report
         else:
             policy = Policy.of(record.policy)
             policy.fail_on = options.fail_on or policy.fail_on
         baseline = read_record(options.baseline) if options.baseline else None
         record = judge(record, policy, baseline=baseline)
-    text = record.to_json() if options.format == "json" else reporter(options.format).render(record)
+    printable = {"full": options.full} if options.format in PRINTABLE else {}
+    made: str | bytes = (
+        record.to_json()
+        if options.format == "json"
+        else reporter(options.format).render(record, **printable)
+    )
     if options.out:
-        write_atomic(options.out, text)
+        write_atomic(options.out, made)
         say(options.out)
+    elif isinstance(made, str):
+        say(made)
     else:
-        say(text)
+        raise AuditError(f"--format {options.format} is no text; name a file with --out.")
     return record.verdict.exit_code
 
 

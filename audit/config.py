@@ -9,12 +9,13 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, PrivateAttr, ValidationError
+from pydantic import Field, PrivateAttr, ValidationError, field_validator
 
+from audit.budget import bytes_of, seconds_of
 from audit.errors import AuditError
 from audit.judge.policy import CheckExpectation, Policy, Waiver
 from audit.meta import SubjectMeta
-from audit.record import Part, Severity
+from audit.record import Part, ReportRecord, Severity
 
 
 class PolicyTable(Part):
@@ -29,6 +30,37 @@ class RunTable(Part):
 
     budget: str | None = Field(default=None, description="as 10m or '1240 passes'")
     batch: int | None = Field(default=None, ge=1, description="samples that are answered together")
+    workers: int = Field(default=1, ge=1, le=1024, description="processes that ask checks at once")
+    executor: Literal["local", "ray", "slurm"] = Field(
+        default="local",
+        description="who starts the workers: this machine, a Ray cluster, a Slurm array",
+    )
+    address: str | None = Field(
+        default=None, description="of a Ray cluster; one is started here where none is given"
+    )
+    deadline: str | None = Field(
+        default=None,
+        description="as 30m: what opening the model, and each check, may take; by default an hour, and ten "
+        "times as long as a check was thought to take, ten minutes at least",
+    )
+    memory: str | None = Field(
+        default=None,
+        description="as 8GB: what all workers may take; by default most of the machine's",
+    )
+
+    @field_validator("deadline")
+    @classmethod
+    def _time(cls, value: str | None) -> str | None:
+        if value is not None and not seconds_of(value):
+            raise ValueError("give a time above zero, as 90s, 10m or 1h30m")
+        return value
+
+    @field_validator("memory")
+    @classmethod
+    def _size(cls, value: str | None) -> str | None:
+        if value is not None and not bytes_of(value):
+            raise ValueError("give a size above zero, as 800MB or 8GB")
+        return value
 
 
 class Config(Part):
@@ -51,6 +83,7 @@ class Config(Part):
     trust: bool = False
     subject: SubjectMeta = Field(default_factory=SubjectMeta)
     policy: PolicyTable = Field(default_factory=PolicyTable)
+    report: ReportRecord = Field(default_factory=ReportRecord)
     run: RunTable = Field(default_factory=RunTable)
     checks: dict[str, dict[str, Any]] = Field(default_factory=dict)
     expect: list[CheckExpectation] = Field(default_factory=list)

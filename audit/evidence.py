@@ -25,8 +25,11 @@ from torch import Tensor
 
 from audit.draws import Draws
 from audit.errors import AuditError
+from audit.folders import turn
+from audit.ledger import Ledger
 from audit.record import write_atomic
-from audit.sealing import Damaged, sealed_tensors, sealed_text, unsealed_tensors, unsealed_text
+from audit.seal import Damaged, sealed_text, unsealed_text
+from audit.sealing import sealed_tensors, unsealed_tensors
 from audit.subject import Subject
 from audit.subject.wrapping import computing_in
 
@@ -133,40 +136,6 @@ class Asked:
 
 
 @dataclass
-class Ledger:
-    """What came of keeping evidence, over all stores of one audit.
-
-    Attributes:
-        computed, reused: how many batches were made, and how many were found.
-        damaged: how many files did not hold what was kept in them, and were made again.
-        rejected: producers whose kept answers were others when they were asked again; all of theirs were
-            made again.
-        unwritable: why nothing can be kept in the folder; empty where it can.
-        confirmed: producers that were asked again.
-        made: keys of what was made since.
-    """
-
-    computed: int = 0
-    reused: int = 0
-    damaged: int = 0
-    rejected: set[str] = field(default_factory=set)
-    unwritable: str = ""
-    confirmed: set[str] = field(default_factory=set)
-    made: set[str] = field(default_factory=set)
-
-    @property
-    def told(self) -> dict[str, Any]:
-        """What is to be said of it."""
-        return {
-            "computed": self.computed,
-            "reused": self.reused,
-            **({"damaged": self.damaged} if self.damaged else {}),
-            **({"rejected": sorted(self.rejected)} if self.rejected else {}),
-            **({"unwritable": self.unwritable} if self.unwritable else {}),
-        }
-
-
-@dataclass
 class Store:
     """Evidence about one subject, keyed by all that decides it.
 
@@ -180,6 +149,7 @@ class Store:
         asked: of each batch that was asked for, the passes forward and backward that it took when it was
             made; who wants to know what is asked from now on empties it.
         verify: raises where the subject is another than it was, so that nothing is made of it.
+        shared: do other processes of this audit use the folder meanwhile?
     """
 
     subject: Subject
@@ -192,6 +162,7 @@ class Store:
     verify: Callable[[], None] = lambda: None
     memory: dict[str, dict[str, Tensor]] = field(default_factory=dict)
     ledger: Ledger = field(default_factory=Ledger)
+    shared: bool = False
 
     def __post_init__(self) -> None:
         if self.folder is not None and not self.examples:
@@ -224,6 +195,7 @@ class Store:
             verify=self.verify,
             memory=self.memory,
             ledger=self.ledger,
+            shared=self.shared,
         )
 
     def forget(self, keys: set[str]) -> None:
@@ -262,26 +234,24 @@ class Store:
         Args:
             fields: which of the answers to load; all where None.
         """
-        parts: list[dict[str, Tensor]] = []
+        batches = list(self.batches(produce, samples, parameters))
+        found: dict[int, dict[str, Tensor]] = {}
         reused: list[tuple[Asked, dict[str, Tensor]]] = []
-        for start, asked in self.batches(produce, samples, parameters):
-            if self.progress:
-                self.progress(produce.__name__, start, len(samples))
-            found = self.load(asked, fields)
-            if found is None:
-                kept = self.make(asked)
-                self.keep(asked, kept)
-                self.ledger.computed += 1
-                found = kept if fields is None else only(kept, fields)
-            else:
-                self.ledger.reused += 1
-                reused.append((asked, found))
-            parts.append(found)
+        # What somebody else is at is left for the end.
+        for wait in (False, True):
+            for start, asked in batches:
+                if start not in found:
+                    if self.progress:
+                        self.progress(produce.__name__, start, len(samples))
+                    part = self.had(asked, fields, reused, wait=wait)
+                    if part is not None:
+                        found[start] = part
+        parts = [found[start] for start, _ in batches]
         if not self.confirm(reused):
             self.ledger.rejected.add(produce.name)
             self.ledger.reused -= len(reused)
             return self.get(produce, samples, fields, **parameters)
-        for (_, asked), part in zip(self.batches(produce, samples, parameters), parts, strict=True):
+        for (_, asked), part in zip(batches, parts, strict=True):
             lost = part.get(UNANSWERED)
             self.unanswered += 0 if lost is None else int(lost.sum())
             if PASSES in part:
@@ -291,6 +261,35 @@ class Store:
             self.progress(produce.__name__, len(samples), len(samples))
         names = [name for name in parts[0] if name not in BESIDE] if parts else []
         return {name: torch.cat([part[name] for part in parts]) for name in names}
+
+    def had(
+        self,
+        asked: Asked,
+        fields: Sequence[str] | None,
+        reused: list[tuple[Asked, dict[str, Tensor]]],
+        *,
+        wait: bool,
+    ) -> dict[str, Tensor] | None:
+        """One batch, found or made.
+
+        Args:
+            reused: is added to where it was found.
+            wait: until somebody else who makes it has made it; else None where somebody does.
+        """
+        found = self.load(asked, fields)
+        if found is None:
+            with turn(self.folder if self.shared else None, asked.key, wait=wait) as mine:
+                if not mine:
+                    return None
+                found = self.load(asked, fields) if self.shared else None
+                if found is None:
+                    kept = self.make(asked)
+                    self.keep(asked, kept)
+                    self.ledger.computed += 1
+                    return kept if fields is None else only(kept, fields)
+        self.ledger.reused += 1
+        reused.append((asked, found))
+        return found
 
     def batches(
         self, produce: Producer, samples: NDArray[np.intp], parameters: Mapping[str, Any]

@@ -17,6 +17,7 @@ from audit.manifest import known, order
 from audit.record import State, Why
 from audit.registry import registry
 from audit.subject import Subject
+from audit.suspects import UNFIT, running
 
 
 @dataclass(frozen=True)
@@ -125,10 +126,13 @@ def plan(
 
 def applicability(check: Check, subject: Subject) -> Planned:
     """Whether a check applies to a subject, and why where it does not."""
+    if check.id in UNFIT:
+        return Planned(check, "broken", "raised", UNFIT[check.id])
     if check.needs_data and subject.n == 0:
         return Planned(check, "untested", "no_data", "no evaluation data are given")
     try:
-        check.applies(subject)
+        with running(check.id):
+            check.applies(subject)
     except OtherTask as reason:
         return Planned(check, "untested", "other_task", str(reason))
     except NotApplicable as reason:

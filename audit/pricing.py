@@ -24,6 +24,7 @@ from audit.judge import Policy
 from audit.plan import Planned
 from audit.record import AuditRecord, Thinned
 from audit.subject import Subject
+from audit.suspects import running
 from audit.watching import ROWS
 
 SLOW = 1.0  # seconds of a first pass that is not repeated to be timed warm
@@ -70,7 +71,8 @@ def cost_of(item: Planned, subject: Subject) -> Cost:
     if item.state:
         return Cost()
     try:
-        return item.check.cost(subject)
+        with running(item.check.id):
+            return item.check.cost(subject)
     except Exception:  # noqa: BLE001 - a plug-in may raise anything; it is told when it is asked
         return Cost()
 

@@ -1,26 +1,23 @@
-"""A command runs in a child process, and its parent believes no exit code that the child did not earn.
+"""Signals that end a run; and commands that run as a whole in a child process.
 
-Code of other people runs inside an audit: a model's module, its `forward`, a data callable, a
-plug-in. Any of it may end the process (`os._exit(0)`, a crash in a library), and an exit code of 0
-would then say *pass* though nothing was judged. So the parent, which runs none of that code, hears
-from the child over a pipe once the command has come to its end; whoever falls silent before has
-failed.
+Any code of other people that a command runs may end its process (`os._exit(0)`, a crash in a library), and
+an exit code of 0 would then say that all is well. So the parent, which runs none of that code, hears from
+the child over a pipe once the command has come to its end; whoever falls silent before has failed. An
+audit asks more of its processes (`audit.workers`).
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any
 
+from audit.ending import KEPT, Signalled
 from audit.streams import complain
 
 FORWARDED = tuple(
@@ -30,18 +27,16 @@ FORWARDED = tuple(
 ONE_PRESS = 1.0
 
 
-def guarded(command: Callable[[], tuple[int, Path | None]]) -> int:
+def guarded(command: Callable[[], int]) -> int:
     """Run a command in a child process.
 
     Args:
-        command: gives its exit code, and the record that an exit code of 0 rests on, if any.
+        command: gives its exit code.
 
     Returns:
         The exit code that the child said; 2 where its process was ended before it said one, 4
         where it crashed, 128 and the signal's number where somebody ended it.
     """
-    if not hasattr(os, "fork"):  # no POSIX system
-        return command()[0]
     hears, says = os.pipe()
     lives, life = os.pipe()
     for stream in (sys.stdout, sys.stderr):
@@ -63,6 +58,26 @@ def guarded(command: Callable[[], tuple[int, Path | None]]) -> int:
     except BlockingIOError:  # a process of somebody's own still holds the other end
         said = b""
     return believed(said, os.waitstatus_to_exitcode(status))
+
+
+@contextlib.contextmanager
+def ending_on_signals() -> Iterator[None]:
+    """Let the first signal that asks this process to end raise `Signalled` in it."""
+    before = {n: signal.getsignal(n) for n in FORWARDED}
+
+    def end(number: int, _frame: Any) -> None:
+        for other in before:  # what is begun by the first is not cut short by the next
+            signal.signal(other, signal.SIG_IGN)
+        raise Signalled(number)
+
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:  # as under nohup
+            signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class Forwarding:
@@ -93,7 +108,7 @@ class Forwarding:
             signal.signal(number, handler)
 
 
-def work(command: Callable[[], tuple[int, Path | None]], says: int, lives: int) -> None:
+def work(command: Callable[[], int], says: int, lives: int) -> None:
     """The child: run the command, say how it ended, end."""
     me = os.getpid()
     threading.Thread(target=die_with_parent, args=(lives,), daemon=True).start()
@@ -107,12 +122,9 @@ def work(command: Callable[[], tuple[int, Path | None]], says: int, lives: int) 
 
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, interrupt)
-    code, record = command()
+    code = command()
     if os.getpid() == me:  # not a copy of it that somebody's code has forked
-        message: dict[str, Any] = {"code": code}
-        if record is not None:
-            message |= {"record": str(record), "sha256": digest(record)}
-        os.write(says, json.dumps(message).encode())
+        os.write(says, str(code).encode())
     sys.exit(code)
 
 
@@ -122,23 +134,10 @@ def die_with_parent(lives: int) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def digest(path: Path) -> str:
-    """sha256 of a file: what the child says that it wrote is what the parent reads."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
 def believed(said: bytes, ended: int) -> int:
     """The exit code, from what the child said and how its process ended."""
     if said:
-        message = json.loads(said)
-        code = int(message["code"])
-        if code == 0 and "record" in message and not passes(message):
-            complain(
-                f"audit: {message['record']} is not the record of a pass that this run wrote; "
-                "something else writes there."
-            )
-            return 4
-        return code
+        return int(said)
     if ended >= 0:
         complain(
             f"audit: the audit was cut short by code that it ran, which ended the process with exit "
@@ -148,9 +147,7 @@ def believed(said: bytes, ended: int) -> int:
         return 2
     name = signal.Signals(-ended).name
     if -ended in FORWARDED:
-        complain(
-            f"audit: ended by {name}; what was measured is kept, the same command goes on from there."
-        )
+        complain(f"audit: ended by {name}; {KEPT}")
         return 128 - ended
     hint = " (the system may have run out of memory)" if name == "SIGKILL" else ""
     complain(
@@ -158,15 +155,3 @@ def believed(said: bytes, ended: int) -> int:
         "what was measured is kept."
     )
     return 4
-
-
-def passes(message: dict[str, Any]) -> bool:
-    """Is the record on disk the one that the child wrote, and a pass?"""
-    try:
-        path = Path(message["record"])
-        if digest(path) != message["sha256"]:
-            return False
-        verdict = json.loads(path.read_bytes())["verdict"]
-        return bool(verdict["word"] == "pass" and verdict["exit_code"] == 0)
-    except (OSError, ValueError, KeyError, TypeError):
-        return False

@@ -191,20 +191,32 @@ class ExpectationResult(Part):
     )
     loosened: bool = Field(default=False, description="does it ask for less than what it replaces?")
     waived: str = Field(default="", description="owner, reason and expiry of the waiver, if any")
+    cause: str = Field(
+        default="", description="the weakness that it would show; several may show the same one"
+    )
 
 
 class Member(Part):
-    """An expectation that a finding rests on."""
+    """An expectation that a finding rests on, and what was measured of it."""
 
     check: str
     metric: str
     slice: Slice = Field(default_factory=dict)
+    fingerprint: str = Field(default="", description="of the expectation, stable between runs")
+    severity: Severity = "info"
+    state: State = "failed"
+    what_happened: str = ""
+    waived: str = ""
 
 
 class Finding(Part):
-    """What is not met, in words a stakeholder reads."""
+    """One weakness, in words a stakeholder reads, with everything that shows it.
 
-    fingerprint: str
+    The first of its members speaks for it: the most severe of those that nobody has waived.
+    """
+
+    fingerprint: str = Field(description="of the cause, stable between runs")
+    cause: str = Field(default="", description="the name of the weakness, as waivers may name it")
     severity: Severity
     state: Literal["failed", "undecided", "untested", "broken"]
     gates: bool = True
@@ -221,6 +233,11 @@ class Finding(Part):
     def check(self) -> str:
         """The check that it is told by."""
         return self.members[0].check
+
+    @property
+    def checks(self) -> list[str]:
+        """All checks that show it."""
+        return list(dict.fromkeys(member.check for member in self.members))
 
 
 class Guidance(Part):
@@ -336,6 +353,11 @@ class CheckRecord(Part):
     )
     explained_by: list[str] = Field(
         default_factory=list, description="checks whose failure explains a failure of this one"
+    )
+    causes: dict[str, str] = Field(
+        default_factory=dict,
+        description="metric, or '*' for every other → the weakness that it shows, where several "
+        "metrics or checks show the same one",
     )
     title: str
     core: Core = Field(default="", description="the core question that it answers, if any")
@@ -460,6 +482,43 @@ class PolicyRecord(Part):
     baseline: str = ""
 
 
+class ReportRecord(Part):
+    """What a reader is told of the model beyond what can be measured, `[report]` of the config."""
+
+    purpose: str = Field(default="", description="what the model decides, and for whom")
+    owner: str = Field(default="", description="who answers for it")
+    version: str = Field(default="", description="of the model")
+    contact: str = Field(default="", description="whom to ask about it")
+
+
+class ChangeRecord(Part):
+    """One number of two audits, compared sample by sample where they share samples."""
+
+    check: str
+    metric: str
+    slice: Slice = Field(default_factory=dict)
+    before: float
+    after: float
+    n: int
+    lost: int = Field(description="samples whose outcome was good and is no longer")
+    gained: int = Field(description="the reverse")
+    p: float = Field(description="two-sided p-value of no difference")
+    paired: bool
+    beyond_chance: bool = Field(description="at 5 % over all numbers that are compared")
+
+
+class ComparedRecord(Part):
+    """What has changed since another audit, the baseline; without a digest there is none."""
+
+    digest: str = ""
+    model: str = ""
+    date: str = ""
+    changes: list[ChangeRecord] = Field(default_factory=list)
+    new: list[str] = Field(default_factory=list, description="fingerprints of findings")
+    unchanged: list[str] = Field(default_factory=list, description="fingerprints of findings")
+    gone: list[str] = Field(default_factory=list, description="titles of the baseline's findings")
+
+
 class VerdictRecord(Part):
     """The one word, its reason and the exit code that follows from it."""
 
@@ -484,6 +543,8 @@ class AuditRecord(Part):
     )
     policy: PolicyRecord
     plan: PlanRecord = Field(default_factory=PlanRecord)
+    report: ReportRecord = Field(default_factory=ReportRecord)
+    compared: ComparedRecord = Field(default_factory=ComparedRecord)
     findings: list[Finding] = Field(default_factory=list)
     checks: list[CheckRecord]
     timing: dict[str, Any] = Field(default_factory=dict)
@@ -579,8 +640,8 @@ class AuditRecord(Part):
         return judged(self.checks)
 
     def findings_of(self, check_id: str) -> list[Finding]:
-        """What is told of one check, the most severe first."""
-        return [f for f in self.findings if f.check == check_id]
+        """What one check shows, the most severe first."""
+        return [f for f in self.findings if check_id in f.checks]
 
     def _repr_html_(self) -> str:
         return reporter("notebook").record(self)

@@ -14,6 +14,7 @@ from audit.checking import Check
 from audit.errors import AuditError
 from audit.foreign import told
 from audit.manifest import installed, two_of
+from audit.suspects import UNFIT, running
 
 
 @dataclass
@@ -37,8 +38,12 @@ def registry() -> Registry:
     """
     found = Registry()
     for plug_in in installed():
+        if plug_in.name in UNFIT:
+            found.broken[plug_in.name] = UNFIT[plug_in.name]
+            continue
         try:
-            classes = checks_of(plug_in)
+            with running(plug_in.name):
+                classes = checks_of(plug_in)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001 - a plug-in may raise anything

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from audit.checking import Check, Context
 from audit.record import CheckRecord
-from audit.sealing import Damaged, sealed_text, unsealed_text
+from audit.seal import Damaged, sealed_text, unsealed_text
 
 # What shows single samples of the data is kept under a name of its own, as evidence is.
 PUBLIC, PRIVATE = ".json", ".samples.json"
@@ -68,6 +68,7 @@ def place(check: Check, context: Context) -> Path | None:
         check.id,
         source,
         check.model_dump_json(),
+        json.dumps(sorted(check.model_fields_set)),  # what nobody has given gates nothing
         context.profile,
         str(context.most),
         str(context.examples),

@@ -1,8 +1,8 @@
-"""Runs a plan: one check after the other, each on a model that it may not harm."""
+"""Asks checks of a subject that lives in this process: each on a model that it may not harm."""
 
 from __future__ import annotations
 
-import datetime
+import functools
 import os
 import platform
 import random
@@ -10,7 +10,7 @@ import shlex
 import sys
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -21,26 +21,28 @@ import torch
 from audit.accepting import Unacceptable, accepted
 from audit.budget import Budget, parse_budget
 from audit.checking import Check, Context
-from audit.errors import NotApplicable
+from audit.conducting import conduct
+from audit.ending import starved
+from audit.errors import AuditError, NotApplicable
 from audit.evidence import Store, library_versions
 from audit.foreign import told
-from audit.judge import Policy, judge
+from audit.judge import Policy
 from audit.judge.comparison import comparable
-from audit.plan import Planned, applicability, build_check, plan
-from audit.pricing import cost_of, passes, rows_of, seconds_of_a_pass, within
+from audit.ledger import Ledger
+from audit.pieces import Agenda, Answer, Piece
+from audit.plan import Planned, applicability, build_check, known_check, plan
+from audit.pricing import cost_of, passes, rows_of, seconds_of_a_pass, size, within
 from audit.record import (
     AuditRecord,
     CheckRecord,
     PlanRecord,
-    PolicyRecord,
     Thinned,
-    VerdictRecord,
 )
 from audit.registry import registry
 from audit.remembering import MEASURED, remember, remembered
 from audit.subject import Subject
 from audit.unharmed import Guard, Harmed
-from audit.watching import ROWS, Course, Watch
+from audit.watching import Course, Watch
 
 
 def check(check_id: str, **parameters: Any) -> Check:
@@ -67,7 +69,7 @@ def run(
     budget: str | None = None,
     watch: Watch | None = None,
 ) -> AuditRecord:
-    """Audit a subject.
+    """Audit a subject, in this process.
 
     Args:
         checks: ids, globs or checks; all installed ones where None.
@@ -85,48 +87,172 @@ def run(
     Raises:
         AuditError: a glob matches nothing, a check does not take its parameters, or a budget is none.
     """
-    started = time.perf_counter()
-    allowed = parse_budget(budget) if budget is not None else Budget()
-    if baseline is not None:
-        comparable(baseline, subject.meta.task or "")  # before anything is measured
-    policy = policy or Policy()
-    planned = asked_for(subject, checks or [], policy, profile, skip, parameters)
-    store = Store(subject, seed, Path(evidence) if evidence else None, examples)
-    pace = seconds_of_a_pass(subject) if watch or allowed.seconds else None
-    most, thinned = allowed.passes, list[Thinned]()
-    if allowed.seconds is not None and pace is not None:
-        most = store.once("budget", str(allowed), max(1, int(allowed.seconds / pace)))
-    if most is not None:
-        planned, thinned = within(planned, subject, most, policy, baseline)
-    rows = rows_of(planned, [cost_of(item, subject) for item in planned])
-    configured = {p.check.id: p.check for p in planned}
-    context = Context(subject, store, seed, profile, examples, checks=configured)
-    course = None
-    if watch:
-        course = Course([p.check.id for p in planned], rows, watch, pace and pace / ROWS)
-        store.progress = course.report
-    records, seconds = one_by_one(planned, context, course)
-    record = AuditRecord(
-        verdict=VerdictRecord(word="inconclusive", reason="not judged yet", counts={}, exit_code=3),
-        subject=subject.summary(),
-        samples=subject.sample_digests(),
-        left_out=subject.left_out,
-        policy=PolicyRecord(profile=profile),
-        plan=PlanRecord(
-            passes=passes(sum(rows)), budget=most, batch=subject.batch_size, thinned=thinned
-        ),
-        checks=[*records, *unimportable()],
-        timing={
-            "date": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
-            "seconds": round(time.perf_counter() - started, 3),
-            "checks": seconds,
-            "evidence": store.ledger.told,
-            **({"pass": pace} if pace else {}),
-            **({"budget": budget} if budget else {}),
-        },
-        environment=environment(subject, seed),
+    here = Here(
+        subject,
+        checks,
+        skip=skip,
+        profile=profile,
+        seed=seed,
+        parameters=parameters,
+        policy=policy,
+        baseline=baseline,
+        evidence=evidence,
+        examples=examples,
+        budget=budget,
+        timed=watch is not None,
     )
-    return judge(record, policy, baseline=baseline)
+    return conduct(
+        here, policy=here.policy, profile=profile, baseline=baseline, budget=budget, watch=watch
+    )
+
+
+class Here:
+    """A subject that lives in this process, and what is asked of it: a `Place`.
+
+    Args:
+        timed: is a pass timed, though no budget asks for it?
+        shared: do other processes of the same audit use the folder of evidence meanwhile?
+    Others are those of `run`.
+    """
+
+    def __init__(
+        self,
+        subject: Subject,
+        checks: Sequence[str | Check] | None = None,
+        *,
+        skip: Sequence[str] = (),
+        profile: str = "standard",
+        seed: int = 0,
+        parameters: Mapping[str, Mapping[str, Any]] | None = None,
+        policy: Policy | None = None,
+        baseline: AuditRecord | None = None,
+        evidence: str | Path | None = None,
+        examples: bool = True,
+        budget: str | None = None,
+        timed: bool = False,
+        shared: bool = False,
+    ) -> None:
+        self.subject, self.profile, self.seed = subject, profile, seed
+        self.policy, self.baseline = policy or Policy(), baseline
+        self.asked, self.skip, self.parameters = checks or [], skip, parameters
+        self.budget = parse_budget(budget) if budget is not None else Budget()
+        self.budget_text, self.timed = str(budget), timed
+        self.store = Store(
+            subject, seed, Path(evidence) if evidence else None, examples, shared=shared
+        )
+        self.context = Context(subject, self.store, seed, profile, examples)
+        self.planned: list[Planned] = []
+
+    @property
+    def ledger(self) -> Ledger:
+        return self.store.ledger
+
+    def environment(self) -> dict[str, Any]:
+        return {"process": "that of the caller"}
+
+    def agenda(self) -> Agenda:
+        """What is to be asked, within the budget.
+
+        Raises:
+            AuditError: a glob matches nothing, a check does not take its parameters, or the baseline is
+                of another task.
+        """
+        subject = self.subject
+        if self.baseline is not None:
+            comparable(self.baseline, subject.meta.task or "")  # before anything is measured
+        planned = asked_for(
+            subject, self.asked, self.policy, self.profile, self.skip, self.parameters
+        )
+        pace = seconds_of_a_pass(subject) if self.timed or self.budget.seconds else None
+        most, thinned = self.budget.passes, list[Thinned]()
+        if self.budget.seconds is not None and pace is not None:
+            most = self.store.once(
+                "budget", self.budget_text, max(1, int(self.budget.seconds / pace))
+            )
+        if most is not None:
+            planned, thinned = within(planned, subject, most, self.policy, self.baseline)
+        self.plan(planned)
+        costs = [cost_of(item, subject) for item in planned]
+        rows = rows_of(planned, costs)
+        return Agenda(
+            subject=subject.summary(),
+            samples=subject.sample_digests(),
+            left_out=subject.left_out,
+            plan=PlanRecord(
+                passes=passes(sum(rows)), budget=most, batch=subject.batch_size, thinned=thinned
+            ),
+            pieces=[
+                Piece(
+                    record=fate(item, subject),
+                    given=item.check.model_dump(mode="json", exclude_unset=True),
+                    asked=not item.state,
+                    most=item.most,
+                    rows=own,
+                    alone=size(cost),
+                )
+                for item, own, cost in zip(planned, rows, costs, strict=True)
+            ],
+            beside=unimportable(),
+            pace=pace,
+            environment=environment(subject, self.seed),
+        )
+
+    def follow(self, agenda: Agenda, before: Ledger) -> None:
+        """Ask what was planned elsewhere of the same subject.
+
+        Args:
+            before: what came of keeping evidence so far.
+
+        Raises:
+            AuditError: it is another one.
+        """
+        own, planned = self.subject.summary(), agenda.subject
+        for what in ("digest", "data_digest", "training_digest"):
+            if getattr(own, what) != getattr(planned, what):
+                which = {"digest": "model", "data_digest": "data"}.get(what, "training data")
+                raise AuditError(f"The {which} changed since the audit was planned; plan it again.")
+        self.ledger.begun_by(before)
+        self.plan(
+            [Planned(known_check(p.record.id)(**p.given), most=p.most) for p in agenda.pieces]
+        )
+
+    def plan(self, planned: Sequence[Planned]) -> None:
+        self.planned = list(planned)
+        self.context.checks = {p.check.id: p.check for p in planned}
+
+    @functools.cached_property
+    def guard(self) -> Guard:
+        """What watches over the subject from the first check on."""
+        guard = Guard(self.subject)
+        self.store.verify = guard.verify
+        return guard
+
+    def confirmed(self) -> bool:
+        """Does what was measured before hold? Where it does not, all is measured again."""
+        told = confirmed(self.planned, self.context, self.guard)
+        if not told:
+            self.ledger.rejected.add(MEASURED)
+        return told
+
+    def answer(self, number: int) -> Answer:
+        """Ask one of the checks that are planned."""
+        began, guard = time.perf_counter(), self.guard
+        guard.harmed = guard.starved = False
+        record = run_one(self.planned[number], self.context, guard)
+        seconds = round(time.perf_counter() - began, 3)
+        return Answer(
+            record=record, seconds=seconds, ledger={}, harmed=guard.harmed, starved=guard.starved
+        )
+
+    def answers(self, agenda: Agenda, course: Course) -> Iterator[tuple[int, Answer]]:
+        """All that is planned, one after the other."""
+        self.store.progress = course.report
+        self.confirmed()
+        for number, piece in enumerate(agenda.pieces):
+            course.begin(number)
+            if piece.asked:
+                yield number, self.answer(number)
+            course.end(number)
 
 
 def asked_for(
@@ -151,25 +277,6 @@ def asked_for(
         replace(p, check=p.check.asking([e.slice for e in policy.expect if e.check == p.check.id]))
         for p in [*(applicability(c, subject) for c in given), *planned]
     ]
-
-
-def one_by_one(
-    planned: Sequence[Planned], context: Context, course: Course | None
-) -> tuple[list[CheckRecord], dict[str, float]]:
-    """What each check measured, and the seconds that it took."""
-    records: list[CheckRecord] = []
-    seconds: dict[str, float] = {}
-    guard = Guard(context.subject)
-    context.store.verify = guard.verify
-    if not confirmed(planned, context, guard):
-        context.store.ledger.rejected.add(MEASURED)
-    for number, item in enumerate(planned):
-        if course:
-            course.begin(number)
-        began = time.perf_counter()
-        records.append(run_one(item, context, guard))
-        seconds[item.check.id] = round(time.perf_counter() - began, 3)
-    return records, seconds
 
 
 def confirmed(planned: Sequence[Planned], context: Context, guard: Guard) -> bool:
@@ -210,6 +317,7 @@ def blank(check: Check) -> CheckRecord:
         title=check.title,
         core=check.core,
         explained_by=list(check.explained_by),
+        causes=dict(check.causes),
         state="untested",
         needs_data=check.needs_data,
         method=check.explanation(),
@@ -217,21 +325,24 @@ def blank(check: Check) -> CheckRecord:
     )
 
 
-def run_one(item: Planned, context: Context, guard: Guard) -> CheckRecord:
-    """Measure one check, unless it was measured before; what it raises becomes its outcome."""
-    check_, record = item.check, blank(item.check)
-    if guard.spoilt:
-        record.state, record.why, record.reason = "broken", "raised", guard.spoilt
-        return record
+def fate(item: Planned, subject: Subject) -> CheckRecord:
+    """The record of a check before it is asked; of one that will not be, all of it."""
+    record = blank(item.check)
     if item.state:
         record.state, record.why, record.reason = item.state, item.why, item.reason
         if item.why == "budget":  # what is missing of the verdict for it
-            record.defaults = [
-                e.model_dump(mode="json") for e in check_.expectations(context.subject)
-            ]
+            record.defaults = [e.model_dump(mode="json") for e in item.check.expectations(subject)]
+    return record
+
+
+def run_one(item: Planned, context: Context, guard: Guard) -> CheckRecord:
+    """Measure one check, unless it was measured before; what it raises becomes its outcome."""
+    if guard.spoilt:
+        record = blank(item.check)
+        record.state, record.why, record.reason = "broken", "raised", guard.spoilt
         return record
     context.most = item.most
-    return remembered(check_, context) or measured(item, context, guard)
+    return remembered(item.check, context) or measured(item, context, guard)
 
 
 def measured(item: Planned, context: Context, guard: Guard) -> CheckRecord:
@@ -263,7 +374,9 @@ def measured(item: Planned, context: Context, guard: Guard) -> CheckRecord:
     except BaseException as error:  # noqa: BLE001 - a check may raise anything; the others still run
         where = traceback.extract_tb(error.__traceback__)[-1]
         record.state, record.why = "broken", "raised"
-        record.reason = f"{told(error)} ({Path(where.filename).name}, line {where.lineno})"
+        guard.starved = starved(error)
+        what = "it asked for more memory than there is" if guard.starved else told(error)
+        record.reason = f"{what} ({Path(where.filename).name}, line {where.lineno})"
         return record
     if not context.examples:
         record.figures = [f for f in record.figures if not f.example]

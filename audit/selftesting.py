@@ -183,7 +183,11 @@ def detect(
     if failed:
         value = value_of(check, failed[0].metric, failed[0].slice)
         marks = {fingerprint(check.id, e) for e in failed}
-        said = next(f.title for f in audited.findings if f.fingerprint in marks)
+        said = next(
+            f.title
+            for f in audited.findings
+            if marks.intersection(m.fingerprint for m in f.members)
+        )
     return detection(fault, check.state, bool(failed), said, value, began)
 
 

@@ -166,6 +166,7 @@ class Guard:
         self.samples = [(t, t.clone()) for t in held(subject)] if small else None
         self.before: Condition | None = None  # while a check is at it
         self.spoilt = ""
+        self.harmed = self.starved = False  # since somebody last asked
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -193,6 +194,7 @@ class Guard:
             if changed:
                 self.put_right(before, hooks)
         if changed:
+            self.harmed = True
             told = ", ".join(dict.fromkeys(TOLD[name] for name in changed))
             if "samples" in changed and self.samples is None:
                 self.spoilt = (

@@ -34,7 +34,7 @@ Watch = Callable[[Tick], None]
 
 
 class Course:
-    """Turns what a run knows into ticks.
+    """Turns what a run knows into ticks. Several checks may be asked at once.
 
     Args:
         checks: what is asked, in order. rows: of the network, that each declares.
@@ -48,21 +48,32 @@ class Course:
         self.passes = -(-sum(rows) // ROWS)
         self.seconds = None if pace is None else pace * sum(rows)
         self.number, self.share = 0, 0.0
+        self.behind = dict[int, float]()  # check → the share of it that is done
 
     def begin(self, number: int) -> None:
+        """A check is asked."""
         self.number = number
         self.report("", 0, 0)
 
-    def report(self, what: str, done: int, of: int) -> None:
-        """Some samples of a piece of evidence are there."""
-        behind = sum(self.costs[: self.number])
-        within = self.costs[self.number] * done / of if of else 0.0
+    def end(self, number: int) -> None:
+        """A check has answered."""
+        self.behind[number] = 1.0
+
+    def report(self, what: str, done: int, of: int, number: int | None = None) -> None:
+        """Some samples of a piece of evidence are there.
+
+        Args:
+            number: of the check that asked for it; that which was begun last where None.
+        """
+        number = self.number if number is None else number
+        self.behind[number] = done / of if of else 0.0
+        behind = sum(self.costs[n] * share for n, share in self.behind.items())
         # A check may make several pieces of evidence: it never goes back.
-        self.share = max(self.share, (behind + within) / sum(self.costs))
+        self.share = max(self.share, behind / sum(self.costs))
         self.watch(
             Tick(
-                self.checks[self.number],
-                self.number,
+                self.checks[number],
+                number,
                 len(self.checks),
                 what,
                 done,

@@ -183,11 +183,13 @@ def summary(record: AuditRecord, report: Path | None = None) -> str:
     ]
     found = by_cause(record)
     for finding, explained in found[:LONGEST]:
+        others = len(finding.checks) - 1
+        checks = f"{finding.check} and {others} more" if others else finding.check
         mark = MARKS.get(finding.state, "?")
         waived = f" [{plain(finding.waived, 90)}]" if finding.waived else ""
         more = f" (explains {len(explained)} more)" if explained else ""
         lines.append(
-            f"  {mark} {finding.severity:<8} {finding.check}: {plain(finding.title, 110)}"
+            f"  {mark} {finding.severity:<8} {checks}: {plain(finding.title, 110)}"
             f"{gate_text(finding)}{more}{waived}"
         )
     if len(found) > LONGEST:

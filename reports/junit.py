@@ -30,7 +30,7 @@ def render(record: AuditRecord) -> str:
     """
     root = ElementTree.Element("testsuites", name="audit")
     suites = [verdict_suite(record)]
-    findings = {f.fingerprint: f.what_happened for f in record.findings}
+    findings = {m.fingerprint: m.what_happened for f in record.findings for m in f.members}
     policy = Policy(fail_on=record.policy.fail_on)
     seconds = record.timing.get("checks", {})
     for check in record.checks:
@@ -51,6 +51,7 @@ def render(record: AuditRecord) -> str:
             suite.case(
                 f"{e.metric}{where} {e.op} {number(e.bound)} [{e.severity}]",
                 *element(e, told, policy),
+                e.cause,
             )
         suites.append(suite)
     for suite in suites:
@@ -97,12 +98,14 @@ class Suite:
         self.cases: list[ElementTree.Element] = []
         self.counts = {"tests": 0, "failures": 0, "errors": 0, "skipped": 0}
 
-    def case(self, name: str, kind: str, text: str) -> None:
+    def case(self, name: str, kind: str, text: str, cause: str = "") -> None:
         made = ElementTree.Element("testcase", classname=clean(self.name), name=clean(name))
         self.counts["tests"] += 1
         if kind:
             child = ElementTree.SubElement(made, kind, message=clean(text))
             child.text = clean(text)
+            if cause:  # what several tests share that one weakness fails
+                child.set("type", clean(cause))
             self.counts[PLURAL[kind]] += 1
         self.cases.append(made)
 

@@ -49,9 +49,10 @@ def render(record: AuditRecord) -> str:
                 if explained
                 else ""
             )
+            shown = ", ".join(f"`{check}`" for check in finding.checks)
             lines.append(
                 f"- **{finding.severity}**{word}{gate_text(finding)} {escape(finding.title, 160)} "
-                f"(`{finding.check}`): {escape(finding.what_happened)}{more}{waived}"
+                f"({shown}): {escape(finding.what_happened)}{more}{waived}"
             )
         if len(found) > MOST:
             lines.append(f"- … and {len(found) - MOST} more in the report")

@@ -13,7 +13,7 @@ import audit
 from audit import remembering
 from audit.checking import Check, Measurement
 from audit.record import Metric
-from audit.sealing import sealed_text, unsealed_text
+from audit.seal import sealed_text, unsealed_text
 
 ASKED = []
 

@@ -11,7 +11,10 @@ from torch import nn
 import audit
 from audit.checking import Check, Context, Measurement
 from audit.evidence import Store
+from audit.ledger import Ledger
+from audit.pieces import Agenda, as_text
 from audit.producers.attacks import pgd
+from audit.runner import Here
 from audit.unharmed import condition
 
 from .conftest import image_data, trained
@@ -125,6 +128,21 @@ def test_what_is_put_back_after_evidence_was_asked_for_is_harm_all_the_same(imag
     record = audit.run(images, [Borrows(), audit.check("performance.classification")])
     assert "then asked for evidence" in record.checks[0].reason
     assert record.check("performance.classification").metrics == honest.metrics
+
+
+def test_what_was_planned_is_asked_the_same_elsewhere(images):
+    """Which parameters were given is a part of it: what nobody gave gates nothing."""
+    given = {"parameters": {"robustness.pgd": {"eps": 8 / 255}}, "profile": "quick"}
+    planner = Here(images, **given)
+    agenda = Agenda.model_validate_json(as_text(planner.agenda()))
+    follower = Here(images, **given)
+    follower.follow(agenda, Ledger())
+    for one, two in zip(planner.planned, follower.planned, strict=True):
+        assert one.check == two.check
+        assert one.check.model_fields_set == two.check.model_fields_set
+        assert one.most == two.most
+        if not one.state:
+            assert one.check.expectations(images) == two.check.expectations(images)
 
 
 def test_no_check_of_ours_harms_the_model(images):

@@ -18,7 +18,8 @@ from audit.evidence import Store, producer
 from audit.folders import alone_in
 from audit.methods.predictions import predict
 from audit.record import PARTIAL, AuditRecord, Metric, write_atomic
-from audit.sealing import Damaged, sealed_tensors, sealed_text, unsealed_tensors, unsealed_text
+from audit.seal import Damaged, sealed_text, unsealed_text
+from audit.sealing import sealed_tensors, unsealed_tensors
 from audit.words import evidence_notes
 
 N = 40

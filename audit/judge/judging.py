@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import json
 from pathlib import Path
 
 from audit.judge.comparison import Change, compare, metric_of, unmatched
-from audit.judge.findings import conclusion, findings_of, place_under
+from audit.judge.findings import cause_of, conclusion, findings_of, place_under
 from audit.judge.policy import Policy, expectations_for
 from audit.judge.states import judge_expectation, state_of
 from audit.judge.verdict import is_shown, verdict
 from audit.record import (
-    SEVERITIES,
     AuditRecord,
+    ChangeRecord,
     CheckRecord,
+    ComparedRecord,
     ExpectationResult,
     Metric,
     PolicyRecord,
@@ -63,7 +65,6 @@ def judge(
     today = today or datetime.date.today()
     changes = compare(baseline, record) if baseline is not None else []
     add_absent(record, policy, baseline)
-    record.findings = []
     results: dict[str, Results] = {}
     for check in record.checks:
         # What was held against a baseline stays so where none is given anew.
@@ -72,16 +73,17 @@ def judge(
         found += [(e, metric_of(check, e.metric, e.slice)) for e in held]
         found += against_baseline(check, changes, baseline)
         check.expectations = [result for result, _ in found]
+        for result in check.expectations:
+            result.cause = cause_of(check, result)
         results[check.id] = found
         if check.why not in UNMEASURED:
             check.state, check.why, check.reason = state_of(check)
     notes = [*thinning(record), *waive(record, policy, today)]
     for check in record.checks:
         check.conclusion = conclusion(check)
-    for check in record.checks:
-        if is_shown(check, record):
-            record.findings += findings_of(check, results[check.id])
-    record.findings.sort(key=lambda f: (-SEVERITIES.index(f.severity), f.state != "failed"))
+    shown = (check for check in record.checks if is_shown(check, record))
+    judged = ((check, result, metric) for check in shown for result, metric in results[check.id])
+    record.findings = findings_of(judged, policy)
     place_under(record)
     record.policy = PolicyRecord(
         fail_on=policy.fail_on,
@@ -91,8 +93,28 @@ def judge(
         waivers=[w.model_dump(mode="json") for w in policy.waive],
         baseline=baseline.digest() if baseline is not None else record.policy.baseline,
     )
+    if baseline is not None:
+        record.compared = compared(record, baseline, changes)
     record.verdict = verdict(record, policy, notes)
     return record
+
+
+def compared(record: AuditRecord, baseline: AuditRecord, changes: list[Change]) -> ComparedRecord:
+    """What has changed since the baseline: numbers, beyond chance or not, and findings."""
+    threshold = ALPHA / max(len(changes), 1)
+    then = {f.fingerprint: f.title for f in baseline.findings}
+    now = [f.fingerprint for f in record.findings]
+    return ComparedRecord(
+        digest=baseline.digest(),
+        model=baseline.subject.model,
+        date=str(baseline.timing.get("date", "")),
+        changes=[
+            ChangeRecord(**dataclasses.asdict(c), beyond_chance=c.p < threshold) for c in changes
+        ],
+        new=[f for f in now if f not in then],
+        unchanged=[f for f in now if f in then],
+        gone=[title for fingerprint, title in then.items() if fingerprint not in now],
+    )
 
 
 # A check that was not measured says so itself; of any other the expectations decide.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from audit.expecting import Expectation, same_slice
 from audit.record import (
@@ -35,9 +35,13 @@ class CheckExpectation(Expectation):
 
 
 class Waiver(Part):
-    """A failure that somebody answers for, `[[waive]]`: printed every time, gating no more."""
+    """A failure that somebody answers for, `[[waive]]`: printed every time, gating no more.
 
-    check: str
+    It names a check, or the cause of a finding: then all that shows that weakness is waived.
+    """
+
+    check: str | None = None
+    cause: str | None = None
     metric: str | None = None
     slice: Slice | None = None
     owner: str
@@ -58,16 +62,23 @@ class Waiver(Part):
             raise ValueError("a waiver holds for a year at most; give an earlier date")
         return value
 
+    @model_validator(mode="after")
+    def _names_something(self) -> Waiver:
+        if self.check is None and self.cause is None:
+            raise ValueError("a waiver names a check, or the cause of a finding")
+        return self
+
     def covers(self, check: CheckRecord, result: ExpectationResult) -> bool:
         return (
-            self.check == check.id
+            self.check in (None, check.id)
+            and self.cause in (None, result.cause)
             and self.metric in (None, result.metric)
             and (self.slice is None or same_slice(result.slice, self.slice))
         )
 
     @property
     def what(self) -> str:
-        return f"{self.check}{'/' + self.metric if self.metric else ''}"
+        return "/".join(part for part in (self.check, self.cause, self.metric) if part)
 
 
 class Policy(Part):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -49,6 +50,22 @@ def wilson(successes: float, n: float, level: float = LEVEL) -> tuple[float, flo
     low = 0.0 if successes <= 0 else max(0.0, float(centre - half))
     high = 1.0 if successes >= n else min(1.0, float(centre + half))
     return low, high
+
+
+def decidable(bound: float, n: int) -> float:
+    """A bound on a share of n samples, moved just so far that some outcome of them can meet it.
+
+    A small bound, from above, is met at best by none of n; a large one, from below, by all of n.
+
+    Examples:
+        >>> decidable(0.01, 1000), decidable(0.01, 300), decidable(0.9, 12)
+        (0.01, 0.0127, 0.7575)
+    """
+    if n <= 0:
+        return bound
+    if bound < 0.5:
+        return max(bound, math.ceil(1e4 * wilson(0, n)[1]) / 1e4)
+    return min(bound, math.floor(1e4 * wilson(n, n)[0]) / 1e4)
 
 
 def tango(gained: float, lost: float, n: float, q: float) -> float:

@@ -37,6 +37,7 @@ class Reliability(Check):
     """When the model says it is 90 % sure, is it right 9 times in 10?"""
 
     id: ClassVar[str] = "calibration.reliability"
+    causes: ClassVar[dict[str, str]] = {"*": "calibration.reliability"}
     title: ClassVar[str] = "When the model says it is 90 % sure, is it right 9 times in 10?"
 
     bins: int = Field(default=15, ge=2, le=100, description="at most; each of equal mass")

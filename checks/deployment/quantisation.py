@@ -32,6 +32,7 @@ class Quantisation(Check):
     """Does the model survive eight-bit arithmetic?"""
 
     id: ClassVar[str] = "deployment.quantisation"
+    causes: ClassVar[dict[str, str]] = {"*": "deployment.quantisation"}
     title: ClassVar[str] = "Does the model survive eight-bit arithmetic?"
     profiles: ClassVar[dict[str, dict[str, Any]]] = {
         "quick": {"samples": 500},

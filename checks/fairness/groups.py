@@ -44,6 +44,11 @@ class Groups(Check):
     """Does the model treat people's groups alike?"""
 
     id: ClassVar[str] = "fairness.groups"
+    causes: ClassVar[dict[str, str]] = {
+        "*": "fairness.errors",
+        "demographic_parity_difference": "fairness.answers",
+        "answer_difference": "fairness.answers",
+    }
     title: ClassVar[str] = "Does the model treat people's groups alike?"
 
     def applies(self, subject: Subject) -> None:

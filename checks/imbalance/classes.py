@@ -33,6 +33,7 @@ class Classes(Check):
     """Does the model serve the rare classes as well as the frequent ones?"""
 
     id: ClassVar[str] = "imbalance.classes"
+    causes: ClassVar[dict[str, str]] = {"*": "imbalance.classes"}
     title: ClassVar[str] = "Does the model serve the rare classes as well as the frequent ones?"
 
     def applies(self, subject: Subject) -> None:

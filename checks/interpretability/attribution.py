@@ -93,7 +93,7 @@ class Attribution(Check):
         metrics = [similarity, gain, advantage, *self.own_metrics(found, context)]
         validity = [self.changes(similarity, undefined, len(chosen)), self.beats(advantage, found)]
         if self.promises_completeness:
-            errors = found["error"].numpy()
+            errors, must = found["error"].numpy(), self.complete(context.subject)
             complete = statistics.proportion(
                 "complete_share", errors <= COMPLETE_WITHIN, clusters=clusters
             )
@@ -102,10 +102,10 @@ class Attribution(Check):
                 0,
                 Validity(
                     name="completeness",
-                    passed=decided(complete, COMPLETE_SHARE, above=True),
+                    passed=decided(complete, must, above=True),
                     detail=f"the parts add up to the answer within {share(COMPLETE_WITHIN)} on "
                     f"{share(float(complete.value or 0))} of {len(chosen)} samples "
-                    f"({share(COMPLETE_SHARE)} must; median error {number(float(np.median(errors)))})",
+                    f"({share(must)} must; median error {number(float(np.median(errors)))})",
                     metrics=["importance"],
                 ),
             )
@@ -125,6 +125,10 @@ class Attribution(Check):
             guidance={name: self.advice(name) for name in ADVICE},
             conclusions=CONCLUSIONS,
         )
+
+    def complete(self, subject: Subject) -> float:
+        """The share of samples on which the parts must add up to the answer."""
+        return statistics.decidable(COMPLETE_SHARE, min(self.samples, subject.n))
 
     def changes(self, similarity: Metric, undefined: int, n: int) -> Validity:
         constant = f"; {undefined} constant maps count as 0" if undefined else ""
@@ -282,7 +286,7 @@ class Attribution(Check):
                 Expectation(
                     metric="complete_share",
                     op="not_shown_below",
-                    bound=COMPLETE_SHARE,
+                    bound=self.complete(subject),
                     severity="info",
                 )
             )

@@ -26,6 +26,7 @@ class GradCAM(Attribution):
     """Where in the picture does the model look, by Grad-CAM, and can that be believed?"""
 
     id: ClassVar[str] = "interpretability.gradcam"
+    causes: ClassVar[dict[str, str]] = {"*": "interpretability.gradcam"}
     title: ClassVar[str] = (
         "Where in the picture does the model look, by Grad-CAM, and can that be believed?"
     )

@@ -25,13 +25,14 @@ class IntegratedGradientsCheck(Attribution):
     """What in the input speaks for the answer, by Integrated Gradients, and can it be believed?"""
 
     id: ClassVar[str] = "interpretability.integrated_gradients"
+    causes: ClassVar[dict[str, str]] = {"*": "interpretability.integrated_gradients"}
     title: ClassVar[str] = (
         "What in the input speaks for the answer, by Integrated Gradients, and can that be believed?"
     )
     name: ClassVar[str] = "Integrated Gradients"
     promises_completeness: ClassVar[bool] = True
     profiles: ClassVar[dict[str, dict[str, Any]]] = {
-        "quick": {"samples": 16, "steps": 20},
+        "quick": {"samples": 40, "steps": 20},
         "deep": {"samples": 256},
     }
 

@@ -27,6 +27,7 @@ class Lime(Attribution):
     """Which features move the answer nearby, by LIME, and can that be believed?"""
 
     id: ClassVar[str] = "interpretability.lime"
+    causes: ClassVar[dict[str, str]] = {"*": "interpretability.lime"}
     title: ClassVar[str] = (
         "Which features move the answer nearby, by LIME, and can that be believed?"
     )

@@ -31,6 +31,7 @@ class Shap(Attribution):
     """Which features move the answer, by SHAP, and can that be believed?"""
 
     id: ClassVar[str] = "interpretability.shap"
+    causes: ClassVar[dict[str, str]] = {"*": "interpretability.shap"}
     title: ClassVar[str] = "Which features move the answer, by SHAP, and can that be believed?"
     name: ClassVar[str] = "SHAP"
     promises_completeness: ClassVar[bool] = True

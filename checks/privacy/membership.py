@@ -45,6 +45,7 @@ class Membership(Check):
     """Can somebody tell who was in the training data?"""
 
     id: ClassVar[str] = "privacy.membership"
+    causes: ClassVar[dict[str, str]] = {"*": "privacy.membership"}
     title: ClassVar[str] = "Can somebody tell who was in the training data?"
     profiles: ClassVar[dict[str, dict[str, Any]]] = {"deep": {"samples": 20000}}
     explained_by: ClassVar[tuple[str, ...]] = (

@@ -44,6 +44,7 @@ class BlackBox(Check):
 
     costs_as_declared: ClassVar[bool] = True
     id: ClassVar[str] = "robustness.black_box"
+    causes: ClassVar[dict[str, str]] = {"*": "robustness.small_changes"}
     title: ClassVar[str] = "What can somebody do who sees only the model's answers?"
     explained_by: ClassVar[tuple[str, ...]] = ("robustness.worst_case",)
     profiles: ClassVar[dict[str, dict[str, Any]]] = {

@@ -37,6 +37,7 @@ class MissingValues(Check):
 
     costs_as_declared: ClassVar[bool] = True
     id: ClassVar[str] = "robustness.missing_values"
+    causes: ClassVar[dict[str, str]] = {"*": "robustness.missing_values"}
     title: ClassVar[str] = "What becomes of the answer when a value is missing?"
     profiles: ClassVar[dict[str, dict[str, Any]]] = {
         "quick": {"samples": 200, "most": 3000},

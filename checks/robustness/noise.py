@@ -34,6 +34,7 @@ class Noise(Check):
 
     costs_as_declared: ClassVar[bool] = True
     id: ClassVar[str] = "robustness.noise"
+    causes: ClassVar[dict[str, str]] = {"*": "robustness.small_changes"}
     title: ClassVar[str] = "How right does the model stay when measurements are a little off?"
     profiles: ClassVar[dict[str, dict[str, Any]]] = {
         "quick": {"samples": 300},

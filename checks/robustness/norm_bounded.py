@@ -41,6 +41,10 @@ class NormBounded(Evasion):
     free_steps: int = Field(default=60, ge=5, description="of the attack with the budget removed")
 
     norm: ClassVar[Norm] = "linf"
+    causes: ClassVar[dict[str, str]] = {
+        "*": "robustness.small_changes",
+        "robust_gap": "robustness.uneven_robustness",
+    }
     # How severe it is where [subject.input] eps is given, and where nobody gave any.
     declared: ClassVar[Severity] = "medium"
     undeclared: ClassVar[Severity] = "info"

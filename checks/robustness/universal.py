@@ -36,6 +36,7 @@ class Universal(Check):
 
     costs_as_declared: ClassVar[bool] = True
     id: ClassVar[str] = "robustness.universal"
+    causes: ClassVar[dict[str, str]] = {"*": "robustness.small_changes"}
     title: ClassVar[str] = "Is there one change that fools the model on most inputs?"
     explained_by: ClassVar[tuple[str, ...]] = ("robustness.worst_case",)
     least_profile: ClassVar[Profile] = "standard"

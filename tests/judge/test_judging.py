@@ -424,6 +424,74 @@ def test_the_most_severe_of_two_bounds_on_one_number_speaks_for_both():
     assert [f.severity for f in one.findings] == ["medium"]
 
 
+SHARED = {"a.one": {"*": "a.weak"}, "a.two": {"*": "a.weak"}, "a.three": {}}
+
+
+def weak(**successes):
+    """Three checks, of which the first two show one weakness, each over two slices."""
+    every = {**HIGH, "slice": {"by": "*"}}
+    return record(
+        *(
+            check(
+                *(share(k, 100, by=str(k)) for k in successes.get(i[2:], (10, 20))),
+                expect=[every],
+                id=i,
+                causes=causes,
+            )
+            for i, causes in SHARED.items()
+        )
+    )
+
+
+def test_what_several_checks_and_slices_show_is_one_finding():
+    judged = judge(weak(), Policy())
+    assert [(f.cause, f.checks, len(f.members)) for f in judged.findings] == [
+        ("a.weak", ["a.one", "a.two"], 4),
+        ("a.three.share", ["a.three"], 2),
+    ]
+    first = judged.findings[0]
+    assert first.members[0].slice == {"by": "10"}  # the worst speaks
+    assert "The same holds for by 20. 1 other check shows it too." in first.what_happened
+    assert all(
+        m.state == "failed" and "expected at least 0.5" in m.what_happened for m in first.members
+    )
+    assert len({m.fingerprint for m in first.members}) == 4
+    # Another number, or fewer members, is still the same weakness.
+    again = judge(weak(two=(90, 95)), Policy()).findings[0]
+    assert again.fingerprint == first.fingerprint
+    assert again.checks == ["a.one"]
+
+
+def test_a_waiver_of_a_cause_covers_all_that_shows_it():
+    waiver = {"owner": "Ada", "reason": "r", "expires": datetime.date(2026, 2, 1)}
+    policy = Policy(waive=[Waiver(cause="a.weak", **waiver)])
+    judged = judge(weak(), policy, today=DAY)
+    assert [bool(f.waived) for f in judged.findings] == [True, False]
+    assert {e.waived != "" for c in judged.checks[:2] for e in c.expectations} == {True}
+    assert judged.verdict.reason.startswith("2 expectations of severity high")
+    # Of a weakness that is waived in part, what is not waived speaks.
+    one = judge(weak(), Policy(waive=[Waiver(check="a.one", **waiver)]), today=DAY).findings[0]
+    assert one.check == "a.two"
+    assert one.waived == ""
+    with pytest.raises(ValueError, match="names a check, or the cause"):
+        Waiver(**waiver)
+
+
+def test_what_fails_the_gate_speaks_before_what_is_more_severe_and_open():
+    group = record(
+        check(
+            share(52, 100),
+            expect=[{**HIGH, "severity": "critical"}],
+            id="a.one",
+            causes=SHARED["a.one"],
+        ),
+        check(share(10, 100), expect=[HIGH], id="a.two", causes=SHARED["a.two"]),
+    )
+    (found,) = judge(group, Policy()).findings
+    assert (found.state, found.check, found.severity) == ("failed", "a.two", "high")
+    assert [m.state for m in found.members] == ["failed", "undecided"]
+
+
 def test_a_finding_that_another_one_explains_stands_under_it():
     cause = check(share(10, 100), expect=[HIGH], id="c.cause")
     effect = check(share(10, 100), expect=[HIGH], id="e.effect", explained_by=["c.cause"])

@@ -54,6 +54,7 @@ def test_the_share_is_of_the_passes_and_never_goes_back():
     course.begin(0)
     course.report("pgd", 50, 100)
     course.report("square", 10, 100)
+    course.end(0)
     course.begin(1)
     course.report("pgd", 100, 100)
     shares = [t.share for t in ticks]
