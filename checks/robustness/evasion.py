@@ -15,6 +15,7 @@ from audit import figures, statistics
 from audit.checking import Check, Context, Expectation, Measurement, asked_sizes, pack
 from audit.checks.robustness.examples import shown
 from audit.checks.robustness.fair_attack import best_constant
+from audit.errors import NotApplicable
 from audit.meta import Number
 from audit.record import Figure, Guidance, Metric, Severity, Slice, Table, Validity
 from audit.subject import Subject
@@ -191,6 +192,8 @@ class Evasion(Check):
     def examine(self, context: Context) -> Measurement:
         subject = context.subject
         size, (severity, gates) = self.size(subject), self.gate(subject)
+        if not unattacked(context, context.samples(self.count(subject))).any():
+            raise NotApplicable("no sample is answered right, so there is nothing to attack")
         outcomes = self.outcomes(context)
         main = next(o for o in outcomes if o.size == size)
         chosen, clean = main.samples, main.clean

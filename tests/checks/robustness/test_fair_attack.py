@@ -7,6 +7,7 @@ from torch import nn
 
 import audit
 from audit.checks.robustness.fair_attack import fewer_left
+from audit.errors import NotApplicable
 
 
 @pytest.mark.parametrize(
@@ -61,3 +62,18 @@ def test_other_attacks_are_tried_on_all_samples_where_they_find_anything(cnn, sh
     blind = next(v for v in found.validity if v.name == "black-box no better")
     assert f"of {tried} samples" in blind.detail
     assert blind.passed is passed, blind.detail
+
+
+@pytest.mark.parametrize(
+    "check",
+    ["robustness.pgd", "robustness.fgsm", "robustness.worst_case", "robustness.worst_case_l2"],
+)
+def test_a_model_that_is_always_wrong_leaves_an_attack_untested(check):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 4)).astype(np.float32)
+    model = nn.Linear(4, 2).eval()
+    with torch.no_grad():
+        wrong = model(torch.from_numpy(x)).argmin(1)
+    subject = audit.Subject(model, x, wrong, input={"kind": "tabular"})
+    with pytest.raises(NotApplicable, match="nothing to attack"):
+        audit.check(check).measure(subject)
