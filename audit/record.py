@@ -321,6 +321,16 @@ def check_spec(node: Any) -> None:
             check_spec(value)
 
 
+class Explained(Part):
+    """One sample and what a method says speaks for its answer, as PNG: the same samples for all methods."""
+
+    uncut = ("input", "map")
+    sample: int = Field(ge=0, description="index among the samples")
+    said: str = Field(description="the answer, how sure it is, and whether it is right")
+    input: str = Field(pattern=r"^[A-Za-z0-9+/=]*$")
+    map: str = Field(pattern=r"^[A-Za-z0-9+/=]*$")
+
+
 class PerUnit(Part):
     """One bit per sample of the subject: was the outcome good? So that records can be paired."""
 
@@ -382,6 +392,7 @@ class CheckRecord(Part):
     validity: list[Validity] = Field(default_factory=list)
     tables: list[Table] = Field(default_factory=list)
     figures: list[Figure] = Field(default_factory=list)
+    explained: list[Explained] = Field(default_factory=list)
     guidance: dict[str, Guidance] = Field(default_factory=dict)
     defaults: list[dict[str, Any]] = Field(
         default_factory=list, description="the check's own expectations, to judge it again by"
