@@ -16,6 +16,7 @@ from audit.process import ending_on_signals, guarded
 from audit.streams import complain, say, settle_streams
 
 if TYPE_CHECKING:
+    from audit.capture import Manifest
     from audit.conducting import Place
     from audit.config import Config
     from audit.job import Job
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 SEVERITIES = ("info", "low", "medium", "high", "critical")
-FORMATS = ("html", "markdown", "junit", "console", "json")
+PRINTABLE = ("html", "pdf")  # on pages
+FORMATS = ("html", "pdf", "markdown", "junit", "console", "json")
 REPORTS = {"html": "report.html", "markdown": "summary.md", "junit": "junit.xml"}
 STEP_SUMMARY_LIMIT = 1 << 20
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -100,6 +102,11 @@ def add_run_flags(run: argparse.ArgumentParser) -> None:
         metavar="TIME",
         help="what it may cost, as 10m or '1240 passes': checks then measure fewer samples",
     )
+    run.add_argument(
+        "--executor",
+        choices=("local", "ray", "slurm"),
+        help="who starts the workers (default: this machine)",
+    )
     run.add_argument("--device", choices=("auto", "cpu", "cuda"))
     run.add_argument("--baseline", metavar="RECORD", help="an earlier record.json to hold against")
     run.add_argument(
@@ -131,6 +138,11 @@ def add_render(commands: Commands) -> None:
     render.add_argument("--fail-on", choices=SEVERITIES)
     render.add_argument("--format", choices=FORMATS, default="html")
     render.add_argument("--out", metavar="FILE", help="default: standard output")
+    render.add_argument(
+        "--full",
+        action="store_true",
+        help="of html and pdf: print every check, not only the first page and the findings",
+    )
     render.set_defaults(act=command_render)
 
 
@@ -266,6 +278,8 @@ def settled(options: argparse.Namespace, *, fresh: bool = False) -> Config:
         config.subject = config.subject.model_copy(update={"target": options.target})
     if getattr(options, "budget", None) is not None:
         config.run.budget = options.budget
+    if getattr(options, "executor", None) is not None:
+        config.run.executor = options.executor
     if config.seed < 0:
         raise AuditError(f"--seed {config.seed}: a seed is a whole number from 0 on.")
     return config
@@ -278,7 +292,9 @@ def command_run(options: argparse.Namespace) -> int:
     config, out = asked_of(options)
     with alone_in(out):
         forget(out, config.baseline)
-        return audit_into(out, config, options)
+        if config.run.executor == "local":
+            return audit_into(out, config, options)
+        return audit_elsewhere(out, config, options)
 
 
 def asked_of(options: argparse.Namespace) -> tuple[Config, Path]:
@@ -323,34 +339,56 @@ def concluded(place: Place, job: Job, out: Path, progress: Any) -> int:
         watch=progress.check,
     )
     progress.stage("Writing the report")
+    record.report = job.config.report
     paths = write_reports(record, out)
     say(reporter("console").summary(record, paths["html"]))
     return record.verdict.exit_code
 
 
-def command_plan(options: argparse.Namespace) -> int:
-    """Plan an audit and write its manifest."""
-    from audit.capture import Manifest
+def audit_elsewhere(out: Path, config: Config, options: argparse.Namespace) -> int:
+    """Have an executor work at the pieces, and judge them; the verdict's exit code."""
+    from audit.capture import Answers
     from audit.entrypoints import reporter
-    from audit.folders import alone_in
+    from audit.executors import EXECUTORS
+
+    asked = config.run
+    with reporter("console").Progress() as progress:
+        progress.stage(f"Opening {options.model}")
+        manifest, path = planned(out, config, options)
+        progress.stage(f"{len(manifest.asked())} pieces on {asked.executor}")
+        EXECUTORS[asked.executor](path, asked.workers, asked.address)
+        return concluded(Answers(manifest, out), manifest.job(out), out, progress)
+
+
+def planned(out: Path, config: Config, options: argparse.Namespace) -> tuple[Manifest, Path]:
+    """Plan an audit; its manifest, and where that is written."""
+    from audit.capture import Manifest
     from audit.job import Job
     from audit.judge import read_record
 
-    config, out = asked_of(options)
     baseline = read_record(config.baseline) if config.baseline else None
     policy = config.judge_policy(options.fail_on)
     job = Job(options.model, config, policy, baseline, out / "evidence", shared=True)
+    with place_of(job, apart=options.apart) as place:
+        agenda = place.agenda()
+    manifest = Manifest(
+        model=options.model,
+        config=config.model_dump(mode="json"),
+        fail_on=options.fail_on,
+        agenda=agenda,
+    )
+    return manifest, manifest.write(out)
+
+
+def command_plan(options: argparse.Namespace) -> int:
+    """Plan an audit and write its manifest."""
+    from audit.entrypoints import reporter
+    from audit.folders import alone_in
+
+    config, out = asked_of(options)
     with alone_in(out), reporter("console").Progress() as progress:
         progress.stage(f"Opening {options.model}")
-        with place_of(job, apart=options.apart) as place:
-            agenda = place.agenda()
-        manifest = Manifest(
-            model=options.model,
-            config=config.model_dump(mode="json"),
-            fail_on=options.fail_on,
-            agenda=agenda,
-        )
-        path = manifest.write(out)
+        manifest, path = planned(out, config, options)
     say(f"{path}: {len(manifest.asked())} pieces")
     return 0
 
@@ -408,7 +446,7 @@ def place_of(job: Job, *, apart: bool) -> Iterator[Place]:
     asked = job.config.run
     with Workers(
         job,
-        number=asked.workers,
+        number=asked.workers if asked.executor == "local" else 1,
         deadline=seconds_of(asked.deadline) if asked.deadline else None,
         memory=bytes_of(asked.memory) if asked.memory else None,
     ) as workers:
@@ -467,18 +505,27 @@ def command_render(options: argparse.Namespace) -> int:
     record = read_record(options.record)
     if options.config or options.baseline or options.fail_on:
         if options.config:
-            policy = read_config(Path(options.config)).judge_policy(options.fail_on)
+            config = read_config(Path(options.config))
+            policy = config.judge_policy(options.fail_on)
+            record.report = config.report
         else:
             policy = Policy.of(record.policy)
             policy.fail_on = options.fail_on or policy.fail_on
         baseline = read_record(options.baseline) if options.baseline else None
         record = judge(record, policy, baseline=baseline)
-    text = record.to_json() if options.format == "json" else reporter(options.format).render(record)
+    printable = {"full": options.full} if options.format in PRINTABLE else {}
+    made: str | bytes = (
+        record.to_json()
+        if options.format == "json"
+        else reporter(options.format).render(record, **printable)
+    )
     if options.out:
-        write_atomic(options.out, text)
+        write_atomic(options.out, made)
         say(options.out)
+    elif isinstance(made, str):
+        say(made)
     else:
-        say(text)
+        raise AuditError(f"--format {options.format} is no text; name a file with --out.")
     return record.verdict.exit_code
 
 

@@ -16,7 +16,7 @@ from audit.errors import AuditError
 from audit.files import read_text
 from audit.judge.policy import CheckExpectation, Policy, Waiver
 from audit.meta import SubjectMeta
-from audit.record import Part, Severity
+from audit.record import Part, ReportRecord, Severity
 
 MOST_CONFIG = 4 << 20  # bytes
 
@@ -34,10 +34,17 @@ class RunTable(Part):
     budget: str | None = Field(default=None, description="as 10m or '1240 passes'")
     batch: int | None = Field(default=None, ge=1, description="samples that are answered together")
     workers: int = Field(default=1, ge=1, le=1024, description="processes that ask checks at once")
+    executor: Literal["local", "ray", "slurm"] = Field(
+        default="local",
+        description="who starts the workers: this machine, a Ray cluster, a Slurm array",
+    )
+    address: str | None = Field(
+        default=None, description="of a Ray cluster; one is started here where none is given"
+    )
     deadline: str | None = Field(
         default=None,
-        description="as 30m: what one check may take; by default ten times as long as it was thought to "
-        "take, and ten minutes at least",
+        description="as 30m: what opening the model, and each check, may take; by default an hour, and ten "
+        "times as long as a check was thought to take, ten minutes at least",
     )
     memory: str | None = Field(
         default=None,
@@ -79,6 +86,7 @@ class Config(Part):
     trust: bool = False
     subject: SubjectMeta = Field(default_factory=SubjectMeta)
     policy: PolicyTable = Field(default_factory=PolicyTable)
+    report: ReportRecord = Field(default_factory=ReportRecord)
     run: RunTable = Field(default_factory=RunTable)
     checks: dict[str, dict[str, Any]] = Field(default_factory=dict)
     expect: list[CheckExpectation] = Field(default_factory=list)

@@ -3,10 +3,31 @@
 from __future__ import annotations
 
 import functools
+import sys
+from collections.abc import Sequence
+from importlib.machinery import ModuleSpec
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from audit.errors import AuditError
+
+
+def spec_of(module: str) -> ModuleSpec | None:
+    """Where a module lies, without importing what it lies in; None where it lies nowhere."""
+    places: Sequence[str] | None = None
+    spec: ModuleSpec | None = None
+    parts = module.split(".")
+    for depth in range(len(parts)):
+        if depth and places is None:
+            return None
+        name = ".".join(parts[: depth + 1])
+        finders = (getattr(finder, "find_spec", None) for finder in sys.meta_path)
+        specs = (find(name, places) for find in finders if find is not None)
+        spec = next((s for s in specs if s is not None), None)
+        if spec is None:
+            return None
+        places = spec.submodule_search_locations
+    return spec
 
 
 @functools.cache

@@ -175,7 +175,7 @@ def matrix(rows: Rows, *, x: str, y: str, value: str, title: str, caption: str) 
     )
     colour = alt.Color(f"{value}:Q", scale=alt.Scale(scheme="cividis", domain=[0, 1]), title=value)
     cells = base.mark_rect().encode(colour)
-    text = base.mark_text(fontSize=10).encode(
+    text = base.mark_text(fontSize=11).encode(
         alt.Text(f"{value}:Q", format=".2f"),
         color=alt.condition(f"datum['{value}'] > 0.5", alt.value("#000"), alt.value("#fff")),
     )
@@ -197,6 +197,7 @@ def pair_matrix(labels: Sequence[str], values: NDArray[np.float64], x: str, y: s
 
 TILE = 112
 GAP = 8
+LEAST = 24
 
 
 def signed_colours(values: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
@@ -223,25 +224,38 @@ def grey_or_rgb(image: NDArray[np.floating[Any]], low: float, high: float) -> ND
     return np.repeat(shades[..., None], 3, -1) if shades.ndim == 2 else shades
 
 
+def frame(picture: NDArray[np.uint8]) -> tuple[int, int]:
+    """Width and height at which a picture is drawn: the longer side is `TILE`, nothing under `LEAST`."""
+    height, width = picture.shape[:2]
+    scale = TILE / max(height, width)
+    return max(LEAST, round(width * scale)), max(LEAST, round(height * scale))
+
+
 def tiles(rows: Sequence[Sequence[NDArray[np.uint8]]], *, title: str, caption: str) -> Figure:
-    """Pictures side by side, each at least 96 pixels, as one PNG with a transparent ground."""
+    """Pictures side by side as one PNG with a transparent ground, the longer side of each 112 pixels.
+
+    All of a row have the frame of the first of them: a coarser map lies on the same places.
+    """
     from PIL import Image, ImageDraw
 
-    height = len(rows) * (TILE + GAP) - GAP
-    width = max(len(row) for row in rows) * (TILE + GAP) - GAP
+    frames = [frame(row[0]) for row in rows]
+    height = sum(h + GAP for _, h in frames) - GAP
+    width = max(len(row) * (w + GAP) for row, (w, _) in zip(rows, frames, strict=True)) - GAP
     sheet = Image.new("RGBA", (width, height), (0, 0, 0, 0))
-    for i, row in enumerate(rows):
+    top = -GAP
+    for row, size in zip(rows, frames, strict=True):
+        top += GAP
         for j, picture in enumerate(row):
             tile = Image.fromarray(picture).convert("RGBA")
-            scale = TILE / max(tile.size)
-            size = (max(1, round(tile.width * scale)), max(1, round(tile.height * scale)))
-            resampling = Image.Resampling.NEAREST if scale > 1 else Image.Resampling.LANCZOS
+            grows = max(size) > max(tile.size)
+            resampling = Image.Resampling.NEAREST if grows else Image.Resampling.LANCZOS
             tile = tile.resize(size, resampling)
-            left, top = j * (TILE + GAP), i * (TILE + GAP)
+            left = j * (size[0] + GAP)
             sheet.paste(tile, (left, top))
             # A picture that is white at its edges ends somewhere, too.
             outline = (left, top, left + tile.width - 1, top + tile.height - 1)
             ImageDraw.Draw(sheet).rectangle(outline, outline=(128, 128, 128, 255))
+        top += size[1]
     buffer = io.BytesIO()
     sheet.save(buffer, format="PNG", optimize=True)
     encoded = base64.b64encode(buffer.getvalue()).decode()

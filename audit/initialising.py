@@ -22,6 +22,13 @@ PREPROCESS = """# [subject.input.preprocess]
 # std = [0.5]"""
 
 EXAMPLES = """
+# What the first page of the report says of the model.
+[report]
+purpose = ""  # what it decides, and for whom
+owner = ""  # who answers for it
+version = ""
+contact = ""
+
 [policy]
 fail_on = "high"
 on_inconclusive = "block"

@@ -483,6 +483,43 @@ class PolicyRecord(Part):
     baseline: str = ""
 
 
+class ReportRecord(Part):
+    """What a reader is told of the model beyond what can be measured, `[report]` of the config."""
+
+    purpose: str = Field(default="", description="what the model decides, and for whom")
+    owner: str = Field(default="", description="who answers for it")
+    version: str = Field(default="", description="of the model")
+    contact: str = Field(default="", description="whom to ask about it")
+
+
+class ChangeRecord(Part):
+    """One number of two audits, compared sample by sample where they share samples."""
+
+    check: str
+    metric: str
+    slice: Slice = Field(default_factory=dict)
+    before: float
+    after: float
+    n: int
+    lost: int = Field(description="samples whose outcome was good and is no longer")
+    gained: int = Field(description="the reverse")
+    p: float = Field(description="two-sided p-value of no difference")
+    paired: bool
+    beyond_chance: bool = Field(description="at 5 % over all numbers that are compared")
+
+
+class ComparedRecord(Part):
+    """What has changed since another audit, the baseline; without a digest there is none."""
+
+    digest: str = ""
+    model: str = ""
+    date: str = ""
+    changes: list[ChangeRecord] = Field(default_factory=list)
+    new: list[str] = Field(default_factory=list, description="fingerprints of findings")
+    unchanged: list[str] = Field(default_factory=list, description="fingerprints of findings")
+    gone: list[str] = Field(default_factory=list, description="titles of the baseline's findings")
+
+
 class VerdictRecord(Part):
     """The one word, its reason and the exit code that follows from it."""
 
@@ -507,6 +544,8 @@ class AuditRecord(Part):
     )
     policy: PolicyRecord
     plan: PlanRecord = Field(default_factory=PlanRecord)
+    report: ReportRecord = Field(default_factory=ReportRecord)
+    compared: ComparedRecord = Field(default_factory=ComparedRecord)
     findings: list[Finding] = Field(default_factory=list)
     checks: list[CheckRecord]
     timing: dict[str, Any] = Field(default_factory=dict)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import math
 import re
 from collections import Counter
@@ -27,8 +28,20 @@ from audit.record import (
 )
 from audit.reports.console import WORDS, by_cause, counts_text
 from audit.reports.drawing import draw, keep_in
-from audit.reports.escaping import reveal
-from audit.words import evidence_notes, number, slice_text, value_text
+from audit.reports.escaping import reveal, visible
+from audit.reports.front import (
+    MOST_CAUSES,
+    area_name,
+    areas_of,
+    before,
+    causes,
+    first_sentence,
+    open_questions,
+    since,
+    spoken,
+)
+from audit.reports.lines import name_text, number_line, number_short, number_text
+from audit.words import count, evidence_notes, number, slice_text, value_text
 
 if TYPE_CHECKING:
     from audit.selftesting import SelftestRecord
@@ -149,6 +162,15 @@ def environment() -> Environment:
         fold_results=fold_results,
         not_believed=not_believed,
         paragraphs=paragraphs,
+        spoken=spoken,
+        before=before,
+        first_sentence=first_sentence,
+        name_text=name_text,
+        number_short=number_short,
+        number_text=number_text,
+        number_line=number_line,
+        trust=trust,
+        to_copy=to_copy,
         spaced=lambda s: s.replace("_", " "),
     )
     env.tests["doubted"] = doubted
@@ -159,6 +181,7 @@ def environment() -> Environment:
         STATES=STATES,
         LIMITS=LIMITS,
         FEW=FEW,
+        MOST_CAUSES=MOST_CAUSES,
         evidence_notes=evidence_notes,
     )
     return env
@@ -169,13 +192,51 @@ def keep_drawings(folder: Path) -> None:
     keep_in(folder)
 
 
-def areas(checks: Iterable[CheckRecord]) -> dict[str, list[CheckRecord]]:
-    """Checks that ran (or broke), by area, in the record's order."""
+def by_area(checks: Iterable[CheckRecord]) -> dict[str, list[CheckRecord]]:
+    """Checks by area, in the record's order."""
     found: dict[str, list[CheckRecord]] = {}
     for check in checks:
-        if check.state != "untested" or check.metrics:
-            found.setdefault(check.id.split(".")[0], []).append(check)
+        found.setdefault(area_name(check), []).append(check)
     return found
+
+
+def trust(validity: list[Validity]) -> str:
+    """'7 of 7 trust tests passed', and what did not."""
+    passed = sum(v.passed is True for v in validity)
+    text = f"{passed} of {count(len(validity), 'trust test')} passed"
+    failed = [v.name for v in validity if v.passed is False]
+    unknown = [v.name for v in validity if v.passed is None]
+    text += f"; failed: {', '.join(failed)}" if failed else ""
+    return text + (f"; open: {', '.join(unknown)}" if unknown else "")
+
+
+def to_copy(check: CheckRecord, result: ExpectationResult) -> str:
+    """The expectation as lines of a config, and a waiver of the weakness that it would show."""
+    where = ", ".join(f"{json.dumps(k)} = {json.dumps(v)}" for k, v in result.slice.items())
+    lines = [
+        "[[expect]]",
+        f"check = {json.dumps(check.id)}",
+        f"metric = {json.dumps(result.metric)}",
+        *([f"slice = {{{where}}}"] if where else []),
+        f'op = "{result.op}"',
+        f"bound = {result.bound:g}",
+        f'severity = "{result.severity}"',
+        "",
+        "[[waive]]",
+        f"cause = {json.dumps(result.cause)}",
+        'owner = "…"',
+        'reason = "…"',
+        "expires = 2000-01-01  # a date within a year",
+    ]
+    start = 0 if result.source != "baseline" else 8  # a bound of a baseline is none of a config
+    return "\n".join(lines[start:])
+
+
+def as_css(text: str) -> Markup:
+    """Text from outside in a string of a style sheet: everything but letters and digits by number."""
+    return Markup("").join(
+        c if c.isascii() and c.isalnum() else Markup(f"\\{ord(c):06x}") for c in visible(text)
+    )
 
 
 def render_selftest(record: SelftestRecord) -> str:
@@ -183,24 +244,35 @@ def render_selftest(record: SelftestRecord) -> str:
     return environment().get_template("selftest.html.j2").render(record=record)
 
 
-def render(record: AuditRecord) -> str:
-    """The report of a record."""
+def render(record: AuditRecord, *, full: bool = False) -> str:
+    """The report of a record.
+
+    Args:
+        full: is everything printed, not only the first page and the findings?
+    """
     by_severity: dict[str, list[Any]] = {}
     for finding, explained in by_cause(record):
         by_severity.setdefault(finding.severity, []).append((finding, explained))
+    told = [c for c in record.checks if is_shown(c, record)]
+    date = str(record.timing.get("date", ""))[:10]
+    running = f"Audit of {record.subject.model}, {date}, record {record.digest()[:16]}"
     return (
         environment()
         .get_template("report.html.j2")
         .render(
             record=record,
-            areas=areas(c for c in record.checks if is_shown(c, record)),
+            full=full,
+            running=as_css(running),
+            areas=areas_of(record),
+            causes=causes(record),
+            open=open_questions(record),
+            since=since(record),
+            sections=by_area(c for c in told if c.state != "untested" or c.metrics),
             findings=by_severity,
             severities=list(reversed(SEVERITIES)),
             counts=counts_text(record),
-            expectations=sum(record.verdict.counts.values()),
-            asked=sum(bool(c.expectations) for c in record.checks if is_shown(c, record)),
             digest=record.digest(),
-            untested=[c for c in record.checks if c.state == "untested" and not c.metrics],
+            untested=by_area(c for c in record.checks if c.state == "untested" and not c.metrics),
             silent=[c for c in record.checks if not is_shown(c, record)],
             never_tested=NEVER_TESTED,
         )

@@ -28,6 +28,8 @@ def test_round_trip_and_validation(digits_record, tmp_path):
         "left_out",
         "policy",
         "plan",
+        "report",
+        "compared",
         "findings",
         "checks",
         "timing",

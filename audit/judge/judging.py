@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 from pathlib import Path
 
@@ -13,7 +14,9 @@ from audit.judge.states import judge_expectation, state_of
 from audit.judge.verdict import is_shown, verdict
 from audit.record import (
     AuditRecord,
+    ChangeRecord,
     CheckRecord,
+    ComparedRecord,
     ExpectationResult,
     Metric,
     PolicyRecord,
@@ -90,8 +93,28 @@ def judge(
         waivers=[w.model_dump(mode="json") for w in policy.waive],
         baseline=baseline.digest() if baseline is not None else record.policy.baseline,
     )
+    if baseline is not None:
+        record.compared = compared(record, baseline, changes)
     record.verdict = verdict(record, policy, notes)
     return record
+
+
+def compared(record: AuditRecord, baseline: AuditRecord, changes: list[Change]) -> ComparedRecord:
+    """What has changed since the baseline: numbers, beyond chance or not, and findings."""
+    threshold = ALPHA / max(len(changes), 1)
+    then = {f.fingerprint: f.title for f in baseline.findings}
+    now = [f.fingerprint for f in record.findings]
+    return ComparedRecord(
+        digest=baseline.digest(),
+        model=baseline.subject.model,
+        date=str(baseline.timing.get("date", "")),
+        changes=[
+            ChangeRecord(**dataclasses.asdict(c), beyond_chance=c.p < threshold) for c in changes
+        ],
+        new=[f for f in now if f not in then],
+        unchanged=[f for f in now if f in then],
+        gone=[title for fingerprint, title in then.items() if fingerprint not in now],
+    )
 
 
 # A check that was not measured says so itself; of any other the expectations decide.

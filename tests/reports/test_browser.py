@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from audit.entrypoints import reporter
+from audit.errors import AuditError
 from audit.selftesting import selftest
 
 from ..conftest import IN_CI
@@ -121,8 +122,62 @@ def test_readable_without_javascript_and_styles(browser, pages):
     page.close()
 
 
-def test_printing_opens_the_folds(browser, pages, tmp_path):
+@pytest.mark.parametrize("name", ["digits", "adult"])
+def test_page_one_fits_one_screen(browser, pages, name):
+    page = opened(browser, pages / f"{name}.html", viewport={"width": 1280, "height": 900})
+    box = page.locator(".signed").bounding_box()
+    assert box["y"] + box["height"] <= 900
+    page.close()
+
+
+@pytest.mark.parametrize("name", ["digits", "adult"])
+def test_a_few_pages_are_printed(browser, pages, tmp_path, name):
+    page = opened(browser, pages / f"{name}.html")
+    content = page.pdf(format="A4")
+    page.close()
+    assert 2 <= len(re.findall(rb"/Type\s*/Page\b", content)) <= 3
+
+
+@pytest.mark.parametrize("name", ["digits", "adult"])
+def test_no_word_of_a_figure_is_small_on_a_phone(browser, pages, name):
+    page = opened(browser, pages / f"{name}.html", viewport={"width": 390, "height": 844})
+    sizes = page.locator("figure svg text").evaluate_all(
+        "all => all.filter(t => t.textContent.trim()).map(t => [t.textContent,"
+        " parseFloat(getComputedStyle(t).fontSize) * Math.hypot(t.getScreenCTM().a, t.getScreenCTM().b)])"
+    )
+    assert sizes
+    assert not [(text, size) for text, size in sizes if size < 10.9]
+    page.close()
+
+
+def test_a_pdf_is_the_printed_page(adult_record, monkeypatch):
+    from audit.reports import pdf
+
+    few, all_ = pdf.render(adult_record), pdf.render(adult_record, full=True)
+    assert few.startswith(b"%PDF")
+    few_pages, all_pages = (len(re.findall(rb"/Type\s*/Page\b", made)) for made in (few, all_))
+    assert few_pages <= 3 < all_pages
+    monkeypatch.setattr(pdf.shutil, "which", lambda _: None)
+    with pytest.raises(AuditError, match="none is installed"):
+        pdf.render(adult_record)
+
+
+def test_what_is_met_can_be_hidden(browser, pages):
     page = opened(browser, pages / "adult.html")
+    shown = "document.querySelectorAll('article')"
+    count = f"[...{shown}].filter(a => a.offsetHeight > 0).map(a => a.className)"
+    assert "met" in page.evaluate(count)
+    page.check("#only-open")
+    left = page.evaluate(count)
+    assert left
+    assert "met" not in left
+    page.close()
+
+
+def test_printing_all_of_it_opens_the_folds(browser, pages, adult_record, tmp_path):
+    full = pages / "full.html"
+    full.write_text(reporter("html").render(adult_record, full=True), encoding="utf-8")
+    page = opened(browser, full)
     page.pdf(path=tmp_path / "r.pdf", format="A4")
     page.close()
     if shutil.which("pdftotext") is None:
@@ -134,7 +189,7 @@ def test_printing_opens_the_folds(browser, pages, tmp_path):
     for words in (
         "All numbers, with 95 % intervals",
         "Bounds, and how they were judged",
-        "Signature",
+        "Decision",
     ):
         assert words in text
 

@@ -1,12 +1,22 @@
 """The report: one file, nothing from outside, everything escaped."""
 
+import datetime
 import re
 from html.parser import HTMLParser
+from xml.etree import ElementTree
 
+import numpy as np
 from markupsafe import escape
 
 import audit
+from audit import statistics
+from audit.config import read_config
 from audit.entrypoints import reporter
+from audit.judge import Policy, judge
+from audit.outcomes import pack, unpack
+from audit.record import ExpectationResult, ReportRecord
+from audit.reports.html import to_copy
+from audit.reports.lines import number_line
 
 
 class Parsed(HTMLParser):
@@ -56,18 +66,92 @@ def test_hostile_names_are_shown_not_run(hostile_record):
 
 
 def test_first_screen_says_what_a_signer_needs(adult_record):
-    html = reporter("html").render(adult_record)
+    about = ReportRecord(purpose="grants credit <b>", owner="Ada", version="1.2", contact="ada@x")
+    record = adult_record.model_copy(update={"report": about})
+    adult_record = record
+    html = reporter("html").render(record)
     top = html[html.index("<body>") : html.index('id="contents"')]
     assert escape(adult_record.verdict.reason) in top
     assert "n = 4,000" in top
     assert adult_record.subject.digest[:16] in top
     assert "Groups get the favourable answer at different rates" in top
+    for told in ("grants credit &lt;b&gt;", "Ada", "1.2", "ada@x", record.timing["date"][:10]):
+        assert told in top
+    assert top.count('<li><span class="area">') == len({c.id.split(".")[0] for c in record.checks})
+    assert "reject" in top
+    assert record.digest()[:16] in top
+    assert "&lt;" not in html[html.index("@page") : html.index("</style>")]
     for word in ("met", "undecided", "failed", "broken", "not tested"):
         assert word in top
-    order = ["What was not tested", "How to reproduce", "Signature"]
-    places = [html.index(f">{title}</h2>") for title in order]
+    order = [">Decision ", ">Findings</h2>", ">What was not tested</h2>", ">How to reproduce</h2>"]
+    places = [html.index(title) for title in order]
     assert places == sorted(places)
-    assert adult_record.digest() in html[places[-1] :]
+    assert record.digest() in html[places[-1] :]
+
+
+def test_page_one_names_five_causes_and_says_how_many_more_there_are(adult_record):
+    record = adult_record.model_copy(deep=True)
+    (first, *_), n = record.findings, 9
+    record.findings = [first.model_copy(update={"fingerprint": f"f{i}"}) for i in range(n)]
+    html = reporter("html").render(record)
+    top = html[: html.index('id="contents"')]
+    assert top.count('href="#finding-') == 5
+    assert f"{n - 5} more" in top
+    assert html.count('id="finding-') == n
+    record.findings = []
+    assert "Nothing is wrong or open" in reporter("html").render(record)
+
+
+def test_a_number_is_drawn_with_its_interval_bound_and_what_it_was_before():
+    metric = statistics.proportion("share", np.arange(100) < 40)
+    bound = ExpectationResult(metric="share", op="<=", bound=0.3, severity="high", state="failed")
+    drawn = number_line(metric, bound, before=0.2, width=112)
+    root = ElementTree.fromstring(drawn)
+    value = [c.get("cx") for c in root.iter("circle")]
+    assert value == ["26.0", "46.0"]  # before, and now: 6 + 100 * share
+    wrong = next(root.iter("rect"))
+    assert (wrong.get("x"), wrong.get("width")) == ("36.0", "70.0")
+    assert root.get("aria-label") == ("share: 0.4 (0.309–0.498); expected at most 0.3; before 0.2")
+    assert number_line(statistics.undefined("share", "no row")) == ""
+
+
+def test_a_name_in_the_running_head_ends_no_style_sheet(adult_record):
+    record = adult_record.model_copy(deep=True)
+    record.subject.model = 'a"; } </style><script>alert(1)</script>'
+    html = reporter("html").render(record)
+    assert_self_contained(html)
+    assert html.count("</style>") == 1
+
+
+def test_what_is_copied_from_a_card_is_a_config_that_is_read(adult_record, tmp_path):
+    check = adult_record.check("fairness.groups")
+    lines = to_copy(check, check.expectations[0])
+    tomorrow = datetime.date.today() + datetime.timedelta(1)
+    path = tmp_path / "audit.toml"
+    path.write_text(lines.replace("2000-01-01", tomorrow.isoformat()))
+    config = read_config(path)
+    assert config.expect[0].slice == check.expectations[0].slice
+    assert config.waive[0].cause == check.expectations[0].cause
+
+
+def test_what_has_changed_since_the_baseline_is_told(adult_record):
+    worse = adult_record.model_copy(deep=True)
+    check = worse.check("performance.classification")
+    bits = unpack(check.per_unit[0])
+    bits[:400] = False
+    check.per_unit[0] = pack(check.per_unit[0].metric, bits)
+    found = judge(worse, Policy(), baseline=adult_record)
+    compared = found.compared
+    assert [c.check for c in compared.changes if c.beyond_chance] == ["performance.classification"]
+    titles = [f.title for f in found.findings if f.fingerprint in compared.new]
+    assert titles == [f"Worse than the baseline: {check.title}"]
+    assert not compared.gone
+    html = reporter("html").render(found)
+    top = html[: html.index('id="contents"')]
+    assert "1 new, 0 gone" in top
+    assert html.count("▼ worse") == 1
+    back = judge(adult_record, Policy(), baseline=found)
+    assert back.compared.gone == titles
 
 
 def test_every_check_that_ran_has_answer_numbers_and_method(adult_record):
@@ -75,8 +159,7 @@ def test_every_check_that_ran_has_answer_numbers_and_method(adult_record):
     for check in adult_record.checks:
         if check.state in ("met", "failed"):
             section = html[html.index(f'id="{check.id}"') :].split("</article>")[0]
-            assert "The numbers" in section
-            assert "How it was measured" in section
+            assert "The numbers, and how they were measured" in section
 
 
 def test_figures_take_the_page_colours(digits_record):

@@ -80,7 +80,7 @@ def test_summary_is_short_and_names_the_findings(adult_record):
 
 def test_reporters_are_found_by_name():
     with pytest.raises(audit.AuditError, match="there are"):
-        reporter("pdf")
+        reporter("docx")
 
 
 @pytest.mark.parametrize(
