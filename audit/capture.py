@@ -8,6 +8,7 @@ into the folder that all share. Nothing is measured where they are collected.
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,7 +21,7 @@ from audit.errors import AuditError
 from audit.job import Job
 from audit.judge import read_record
 from audit.ledger import Ledger
-from audit.pieces import Agenda, Answer, as_text
+from audit.pieces import Agenda, Answer, as_data, as_text
 from audit.record import Part, Severity, write_atomic
 from audit.seal import Damaged, sealed_text, unsealed_text
 from audit.watching import Course
@@ -51,8 +52,14 @@ class Manifest(Part):
 
     @property
     def digest(self) -> str:
-        """What it is known by: of another one no answers are read."""
-        return hashlib.sha256(as_text(self).encode()).hexdigest()
+        """What it is known by: of another one no answers are read.
+
+        Where it was planned, and how fast that was, is not in it.
+        """
+        data = as_data(self)
+        for name in ("pace", "environment"):
+            del data["agenda"][name]
+        return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
     def asked(self) -> list[int]:
         """The numbers of the pieces that are to be asked."""

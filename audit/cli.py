@@ -16,6 +16,7 @@ from audit.process import ending_on_signals, guarded
 from audit.streams import complain, say, settle_streams
 
 if TYPE_CHECKING:
+    from audit.capture import Manifest
     from audit.conducting import Place
     from audit.config import Config
     from audit.job import Job
@@ -100,6 +101,11 @@ def add_run_flags(run: argparse.ArgumentParser) -> None:
         "--budget",
         metavar="TIME",
         help="what it may cost, as 10m or '1240 passes': checks then measure fewer samples",
+    )
+    run.add_argument(
+        "--executor",
+        choices=("local", "ray", "slurm"),
+        help="who starts the workers (default: this machine)",
     )
     run.add_argument("--device", choices=("auto", "cpu", "cuda"))
     run.add_argument("--baseline", metavar="RECORD", help="an earlier record.json to hold against")
@@ -272,6 +278,8 @@ def settled(options: argparse.Namespace, *, fresh: bool = False) -> Config:
         config.subject = config.subject.model_copy(update={"target": options.target})
     if getattr(options, "budget", None) is not None:
         config.run.budget = options.budget
+    if getattr(options, "executor", None) is not None:
+        config.run.executor = options.executor
     if config.seed < 0:
         raise AuditError(f"--seed {config.seed}: a seed is a whole number from 0 on.")
     return config
@@ -284,7 +292,9 @@ def command_run(options: argparse.Namespace) -> int:
     config, out = asked_of(options)
     with alone_in(out):
         forget(out, config.baseline)
-        return audit_into(out, config, options)
+        if config.run.executor == "local":
+            return audit_into(out, config, options)
+        return audit_elsewhere(out, config, options)
 
 
 def asked_of(options: argparse.Namespace) -> tuple[Config, Path]:
@@ -335,29 +345,50 @@ def concluded(place: Place, job: Job, out: Path, progress: Any) -> int:
     return record.verdict.exit_code
 
 
-def command_plan(options: argparse.Namespace) -> int:
-    """Plan an audit and write its manifest."""
-    from audit.capture import Manifest
+def audit_elsewhere(out: Path, config: Config, options: argparse.Namespace) -> int:
+    """Have an executor work at the pieces, and judge them; the verdict's exit code."""
+    from audit.capture import Answers
     from audit.entrypoints import reporter
-    from audit.folders import alone_in
+    from audit.executors import EXECUTORS
+
+    asked = config.run
+    with reporter("console").Progress() as progress:
+        progress.stage(f"Opening {options.model}")
+        manifest, path = planned(out, config, options)
+        progress.stage(f"{len(manifest.asked())} pieces on {asked.executor}")
+        EXECUTORS[asked.executor](path, asked.workers, asked.address)
+        return concluded(Answers(manifest, out), manifest.job(out), out, progress)
+
+
+def planned(out: Path, config: Config, options: argparse.Namespace) -> tuple[Manifest, Path]:
+    """Plan an audit; its manifest, and where that is written."""
+    from audit.capture import Manifest
     from audit.job import Job
     from audit.judge import read_record
 
-    config, out = asked_of(options)
     baseline = read_record(config.baseline) if config.baseline else None
     policy = config.judge_policy(options.fail_on)
     job = Job(options.model, config, policy, baseline, out / "evidence", shared=True)
+    with place_of(job, apart=options.apart) as place:
+        agenda = place.agenda()
+    manifest = Manifest(
+        model=options.model,
+        config=config.model_dump(mode="json"),
+        fail_on=options.fail_on,
+        agenda=agenda,
+    )
+    return manifest, manifest.write(out)
+
+
+def command_plan(options: argparse.Namespace) -> int:
+    """Plan an audit and write its manifest."""
+    from audit.entrypoints import reporter
+    from audit.folders import alone_in
+
+    config, out = asked_of(options)
     with alone_in(out), reporter("console").Progress() as progress:
         progress.stage(f"Opening {options.model}")
-        with place_of(job, apart=options.apart) as place:
-            agenda = place.agenda()
-        manifest = Manifest(
-            model=options.model,
-            config=config.model_dump(mode="json"),
-            fail_on=options.fail_on,
-            agenda=agenda,
-        )
-        path = manifest.write(out)
+        manifest, path = planned(out, config, options)
     say(f"{path}: {len(manifest.asked())} pieces")
     return 0
 
@@ -415,7 +446,7 @@ def place_of(job: Job, *, apart: bool) -> Iterator[Place]:
     asked = job.config.run
     with Workers(
         job,
-        number=asked.workers,
+        number=asked.workers if asked.executor == "local" else 1,
         deadline=seconds_of(asked.deadline) if asked.deadline else None,
         memory=bytes_of(asked.memory) if asked.memory else None,
     ) as workers:

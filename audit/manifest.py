@@ -7,7 +7,6 @@ the checks of one that does not are imported to be told of.
 from __future__ import annotations
 
 import difflib
-import importlib.util
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
+from audit.entrypoints import spec_of
 from audit.errors import AuditError
 
 FILE = "manifest.json"
@@ -117,10 +117,7 @@ def installed() -> list[EntryPoint]:
 
 def shipped(plug_in: EntryPoint) -> list[Entry] | None:
     """The manifest beside a package; None without one that can be read."""
-    try:
-        spec = importlib.util.find_spec(plug_in.module)
-    except ImportError:
-        return None
+    spec = spec_of(plug_in.module)
     for folder in (spec and spec.submodule_search_locations) or ():
         try:
             return read((Path(folder) / FILE).read_text(encoding="utf-8"))

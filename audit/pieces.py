@@ -19,7 +19,8 @@ class Piece(Part):
         given: of its parameters, those that somebody has given; a check may look at which they are.
         asked: is it to be asked?
         most: samples that it is given at most; None: as many as it asks for.
-        rows: of the network, that it declares.
+        rows: of the network, that it declares, without those that an earlier one pays.
+        alone: with them: what it may come to where it has to pay for them itself.
     """
 
     record: CheckRecord
@@ -27,6 +28,7 @@ class Piece(Part):
     asked: bool = True
     most: int | None = None
     rows: int = Field(default=0, ge=0)
+    alone: int = Field(default=0, ge=0)
 
 
 class Agenda(Part):

@@ -21,6 +21,7 @@ from pydantic_core import to_jsonable_python
 
 from audit.entrypoints import reporter
 from audit.errors import AuditError, NotThere
+from audit.files import read_text, strict_json
 from audit.text import LONGEST_TEXT, clean_all
 
 if TYPE_CHECKING:
@@ -594,12 +595,7 @@ class AuditRecord(Part):
         """
         path = Path(path)
         try:
-            document = json.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise AuditError(
-                f"The record {path} cannot be read ({error.strerror}); "
-                "name the record.json that an audit wrote."
-            ) from None
+            document = strict_json(read_text(path, "The record"))
         except (ValueError, RecursionError):
             raise AuditError(
                 f"{path} is not JSON; name the record.json that an audit wrote."
@@ -612,6 +608,10 @@ class AuditRecord(Part):
             )
         try:
             return cls.model_validate(upgraded(document) if version == 1 else document)
+        except (RecursionError, KeyError, TypeError, AttributeError):
+            raise AuditError(
+                f"{path} is no record of schema version {version}; audit the model again."
+            ) from None
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import functools
 import importlib
-import importlib.util
 import inspect
 import pkgutil
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
+from audit.entrypoints import spec_of
 from audit.errors import AuditError
 from audit.foreign import told
 
@@ -44,10 +44,7 @@ def rooms(group: str) -> dict[str, str]:
 
 def modules_of(entry: EntryPoint) -> dict[str, str]:
     """Name → module of what an entry point offers; a package that cannot be found offers nothing."""
-    try:
-        spec = importlib.util.find_spec(entry.module)
-    except ImportError:
-        spec = None
+    spec = spec_of(entry.module)
     if spec is None or spec.submodule_search_locations is None:
         return {entry.name: entry.module}
     return {

@@ -31,7 +31,7 @@ from audit.judge.comparison import comparable
 from audit.ledger import Ledger
 from audit.pieces import Agenda, Answer, Piece
 from audit.plan import Planned, applicability, build_check, known_check, plan
-from audit.pricing import cost_of, passes, rows_of, seconds_of_a_pass, within
+from audit.pricing import cost_of, passes, rows_of, seconds_of_a_pass, size, within
 from audit.record import (
     AuditRecord,
     CheckRecord,
@@ -172,7 +172,8 @@ class Here:
         if most is not None:
             planned, thinned = within(planned, subject, most, self.policy, self.baseline)
         self.plan(planned)
-        rows = rows_of(planned, [cost_of(item, subject) for item in planned])
+        costs = [cost_of(item, subject) for item in planned]
+        rows = rows_of(planned, costs)
         return Agenda(
             subject=subject.summary(),
             samples=subject.sample_digests(),
@@ -187,8 +188,9 @@ class Here:
                     asked=not item.state,
                     most=item.most,
                     rows=own,
+                    alone=size(cost),
                 )
-                for item, own in zip(planned, rows, strict=True)
+                for item, own, cost in zip(planned, rows, costs, strict=True)
             ],
             beside=unimportable(),
             pace=pace,

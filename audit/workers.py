@@ -334,7 +334,7 @@ class Workers(Place):
 
     def allowed(self, piece: Piece, agenda: Agenda) -> float:
         """Seconds that a check is given."""
-        thought = (agenda.pace or 0.0) * piece.rows / ROWS
+        thought = (agenda.pace or 0.0) * piece.alone / ROWS
         return self.deadline or max(LEAST, TIMES * thought)
 
     def answers(self, agenda: Agenda, course: Course) -> Iterator[tuple[int, Answer]]:
