@@ -135,6 +135,10 @@ def settle_units(
     last = meta.class_axis == "last" and scores.ndim > task.units + 1
     extents = tuple(scores.shape[1:-1] if last else scores.shape[-task.units :])
     numbers = scores[0].numel()
+    if task.finish() is not None:  # of each unit it keeps a few numbers, whatever it has scores for
+        if meta.stride is not None:
+            raise AuditError(f"Each unit is judged where the task is {task.name}: take out stride.")
+        return extents
     if meta.stride is not None or numbers > MOST_NUMBERS:
         needed = math.ceil((numbers / MOST_NUMBERS) ** (1 / task.units))
         meta.stride = settle(

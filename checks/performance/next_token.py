@@ -3,8 +3,9 @@
 The mean negative log-probability of the tokens that do come next (cross entropy, in nats), its exponential
 (perplexity: Jelinek et al. 1977), and how often the likeliest token is the one that comes, held against
 the frequencies of single tokens: those of the training texts where they are given, else of the texts
-themselves, which only makes them harder to beat. And the same at the first and the last third of the
-texts. Tokens of one text are not independent: intervals are over texts.
+themselves, which only makes them harder to beat. And the same at the first,
+the middle and the last third of the texts: positions that were never trained are answered at random.
+Tokens of one text are not independent: intervals are over texts.
 """
 
 from __future__ import annotations
@@ -67,7 +68,11 @@ class NextToken(Check):
         accuracy = statistics.proportion("accuracy", (own > other) & ~lost, clusters=groups)
         third = np.minimum(3 * at // judged.sum(1).clip(1)[row], 2)
         parts = [
-            mean("cross_entropy", surprise, third == i, {"third": name})
+            mean(what, values, third == i, {"third": name})
+            for what, values in (
+                ("cross_entropy", surprise),
+                ("gain_over_frequencies", plain - surprise),
+            )
             for i, name in enumerate(THIRDS)
             if (third == i).any()
         ]
@@ -117,7 +122,16 @@ class NextToken(Check):
         )
 
     def expectations(self, subject: Subject) -> list[Expectation]:
-        return [Expectation(metric="gain_over_frequencies", op=">=", bound=LEAST, severity="high")]
+        return [
+            Expectation(metric="gain_over_frequencies", op=">=", bound=LEAST, severity="high"),
+            Expectation(
+                metric="gain_over_frequencies",
+                slice={"third": "*"},
+                op="not_shown_below",
+                bound=LEAST,
+                severity="high",
+            ),
+        ]
 
 
 def frequencies(context: Context) -> NDArray[np.float64]:

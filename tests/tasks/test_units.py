@@ -11,6 +11,7 @@ from audit.checking import Context
 from audit.errors import AuditError
 from audit.methods.regions import regions
 from audit.rooms import TASKS, room
+from audit.subject.inference import MOST_NUMBERS
 from audit.unitwise import HALF
 
 CLASSES, SIDE, N = 3, 8, 80
@@ -247,6 +248,31 @@ def test_the_perplexity_is_that_of_cross_entropy_over_tokens_that_are_no_padding
     assert found.metric("cross_entropy").value == pytest.approx(float(loss), rel=1e-4)
     assert found.metric("perplexity").value == pytest.approx(float(loss.exp()), rel=1e-4)
     assert found.metric("gain_over_frequencies").low > 0
+
+
+def test_every_token_is_judged_whatever_the_vocabulary():
+    words, x = 5000, texts(t=32)
+    assert words * x.shape[1] > MOST_NUMBERS
+    subject = audit.Subject(Bigram(words).eval(), x, task="next_token")
+    assert subject.labels.shape == (len(x), 31)
+    with pytest.raises(AuditError, match="take out stride"):
+        audit.Subject(Bigram(words).eval(), x, task="next_token", stride=2)
+
+
+def test_positions_that_were_never_trained_are_found_by_the_third_that_they_stand_in():
+    class Lost(Bigram):
+        def forward(self, ids):
+            there = torch.arange(ids.shape[1])[:, None] < 10
+            return torch.where(there, super().forward(ids), -super().forward(ids))
+
+    x = texts()
+    sound, lost = (
+        audit.run(audit.Subject(m.eval(), x, task="next_token"), checks=["performance.next_token"])
+        for m in (Bigram(), Lost())
+    )
+    assert sound.check("performance.next_token").state == "met"
+    failed = [e for e in lost.check("performance.next_token").expectations if e.state == "failed"]
+    assert any(e.slice.get("third") for e in failed)
 
 
 def test_labels_that_are_the_tokens_themselves_say_that_the_next_one_is_predicted():
