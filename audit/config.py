@@ -120,7 +120,7 @@ class Config(Part):
         Returns:
             The names of the keys that were given.
         """
-        about: tuple[str, ...] = ("arch", "data", "train_data", "weights", "subject")
+        about: tuple[str, ...] = ("arch", "data", "train_data", "weights", "subject", "report")
         given = [name for name in about if name in self.model_fields_set]
         for name in given:
             setattr(
