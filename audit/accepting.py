@@ -20,6 +20,7 @@ FIELDS = (
     "validity",
     "tables",
     "figures",
+    "explained",
     "per_unit",
     "guidance",
     "left_out",

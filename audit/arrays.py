@@ -65,6 +65,8 @@ def has_channels_last(x: Tensor) -> bool:
 
 def as_tensor(array: np.ndarray) -> Tensor:
     """The array as a tensor that shares its memory, which nobody here writes to."""
+    if not array.dtype.isnative:  # the other order of bytes, which torch does not know
+        array = array.astype(array.dtype.newbyteorder("="))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a read-only array is only read
         return torch.from_numpy(np.ascontiguousarray(array))

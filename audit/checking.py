@@ -27,6 +27,7 @@ from audit.outcomes import pack, unpack
 from audit.outputs import decided
 from audit.record import (
     Core,
+    Explained,
     Figure,
     Guidance,
     LeftOut,
@@ -324,6 +325,7 @@ class Measurement:
     validity: list[Validity] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
     figures: list[Figure] = field(default_factory=list)
+    explained: list[Explained] = field(default_factory=list)
     per_unit: list[PerUnit] = field(default_factory=list)
     guidance: dict[str, Guidance] = field(default_factory=dict)
     left_out: list[LeftOut] = field(default_factory=list)

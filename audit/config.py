@@ -13,9 +13,12 @@ from pydantic import Field, PrivateAttr, ValidationError, field_validator
 
 from audit.budget import bytes_of, seconds_of
 from audit.errors import AuditError
+from audit.files import read_text
 from audit.judge.policy import CheckExpectation, Policy, Waiver
 from audit.meta import SubjectMeta
 from audit.record import Part, ReportRecord, Severity
+
+MOST_CONFIG = 4 << 20  # bytes
 
 
 class PolicyTable(Part):
@@ -98,7 +101,7 @@ class Config(Part):
         """'audit.toml, line 7': where a key stands, for a sentence about it."""
         if self._path is None:
             return "the config"
-        text = self._path.read_text(encoding="utf-8")
+        text = read_text(self._path, "The config", MOST_CONFIG)
         prefix = ["tool", "audit"] if self._path.name == "pyproject.toml" else []
         line = line_of(text, [*prefix, *location])
         return f"{self._path}, line {line}" if line else str(self._path)
@@ -117,7 +120,7 @@ class Config(Part):
         Returns:
             The names of the keys that were given.
         """
-        about: tuple[str, ...] = ("arch", "data", "train_data", "weights", "subject")
+        about: tuple[str, ...] = ("arch", "data", "train_data", "weights", "subject", "report")
         given = [name for name in about if name in self.model_fields_set]
         for name in given:
             setattr(
@@ -144,15 +147,10 @@ def read_config(path: Path | None) -> Config:
     """
     if path is None:
         return Config()
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise AuditError(f"The config {path} cannot be read ({error.strerror}).") from None
-    except UnicodeDecodeError:
-        raise AuditError(f"The config {path} is not UTF-8 text.") from None
+    text = read_text(path, "The config", MOST_CONFIG)
     try:
         document = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise AuditError(f"{path} is not TOML: {error}.") from None
     prefix: tuple[str, ...] = ()
     endless = not_finite(document)
@@ -163,7 +161,9 @@ def read_config(path: Path | None) -> Config:
             f"{where}: {'.'.join(endless)}: input should be a finite number, not inf or nan."
         )
     if path.name == "pyproject.toml":
-        document, prefix = document.get("tool", {}).get("audit", {}), ("tool", "audit")
+        tool = document.get("tool")
+        document = tool.get("audit", {}) if isinstance(tool, dict) else {}
+        prefix = ("tool", "audit")
     try:
         config = Config.model_validate(document)
     except ValidationError as error:

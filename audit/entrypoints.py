@@ -38,8 +38,19 @@ def zoo() -> dict[str, EntryPoint]:
 
 @functools.cache
 def reporters() -> dict[str, EntryPoint]:
-    """Names of the report formats; nothing is imported until one is asked for."""
-    return {entry.name: entry for entry in sorted(entry_points(group="audit.reporters"))}
+    """Names of the report formats; nothing is imported until one is asked for.
+
+    Raises:
+        AuditError: two have one name.
+    """
+    found: dict[str, EntryPoint] = {}
+    for entry in sorted(entry_points(group="audit.reporters")):
+        if found.setdefault(entry.name, entry).value != entry.value:
+            raise AuditError(
+                f"Two reporters are called {entry.name}: {found[entry.name].value} and {entry.value}; "
+                "uninstall or rename one."
+            )
+    return found
 
 
 def reporter(name: str) -> Any:

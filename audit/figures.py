@@ -231,6 +231,17 @@ def frame(picture: NDArray[np.uint8]) -> tuple[int, int]:
     return max(LEAST, round(width * scale)), max(LEAST, round(height * scale))
 
 
+def picture(pixels: NDArray[np.uint8]) -> str:
+    """[h, w, 3] as a PNG in base64, no larger than a tile."""
+    from PIL import Image
+
+    image = Image.fromarray(pixels)
+    image.thumbnail((TILE, TILE), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG", optimize=True)
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
 def tiles(rows: Sequence[Sequence[NDArray[np.uint8]]], *, title: str, caption: str) -> Figure:
     """Pictures side by side as one PNG with a transparent ground, the longer side of each 112 pixels.
 

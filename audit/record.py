@@ -21,6 +21,7 @@ from pydantic_core import to_jsonable_python
 
 from audit.entrypoints import reporter
 from audit.errors import AuditError, NotThere
+from audit.files import read_text, strict_json
 from audit.text import LONGEST_TEXT, clean_all
 
 if TYPE_CHECKING:
@@ -321,6 +322,16 @@ def check_spec(node: Any) -> None:
             check_spec(value)
 
 
+class Explained(Part):
+    """One sample and what a method says speaks for its answer, as PNG: the same samples for all methods."""
+
+    uncut = ("input", "map")
+    sample: int = Field(ge=0, description="index among the samples")
+    said: str = Field(description="the answer, how sure it is, and whether it is right")
+    input: str = Field(pattern=r"^[A-Za-z0-9+/=]*$")
+    map: str = Field(pattern=r"^[A-Za-z0-9+/=]*$")
+
+
 class PerUnit(Part):
     """One bit per sample of the subject: was the outcome good? So that records can be paired."""
 
@@ -382,6 +393,7 @@ class CheckRecord(Part):
     validity: list[Validity] = Field(default_factory=list)
     tables: list[Table] = Field(default_factory=list)
     figures: list[Figure] = Field(default_factory=list)
+    explained: list[Explained] = Field(default_factory=list)
     guidance: dict[str, Guidance] = Field(default_factory=dict)
     defaults: list[dict[str, Any]] = Field(
         default_factory=list, description="the check's own expectations, to judge it again by"
@@ -583,12 +595,7 @@ class AuditRecord(Part):
         """
         path = Path(path)
         try:
-            document = json.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise AuditError(
-                f"The record {path} cannot be read ({error.strerror}); "
-                "name the record.json that an audit wrote."
-            ) from None
+            document = strict_json(read_text(path, "The record"))
         except (ValueError, RecursionError):
             raise AuditError(
                 f"{path} is not JSON; name the record.json that an audit wrote."
@@ -601,6 +608,10 @@ class AuditRecord(Part):
             )
         try:
             return cls.model_validate(upgraded(document) if version == 1 else document)
+        except (RecursionError, KeyError, TypeError, AttributeError):
+            raise AuditError(
+                f"{path} is no record of schema version {version}; audit the model again."
+            ) from None
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])

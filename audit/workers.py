@@ -98,7 +98,7 @@ class Worker:
                 self.status = os.waitstatus_to_exitcode(status)
         return self.status is None
 
-    def end(self) -> None:
+    def kill(self) -> None:
         """End it, and all that it has started."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
@@ -107,8 +107,6 @@ class Worker:
                 os.kill(self.pid, signal.SIGKILL)
             os.waitpid(self.pid, 0)
             self.status = -signal.SIGKILL
-        for pipe in (self.requests, self.answers, self.output):
-            os.close(pipe)
 
 
 class Workers(Place):
@@ -201,11 +199,16 @@ class Workers(Place):
 
     def end(self, worker: Worker) -> None:
         """End a worker; what it has printed is shown."""
-        self.hear_print(worker)
+        worker.kill()
+        while self.hear_print(worker) and worker.printed <= MOST_PRINTED:
+            pass
+        if worker.line:
+            self.relay(worker.line.decode(errors="replace"))
         self.selector.unregister(worker.answers)
         if not worker.mute:
             self.selector.unregister(worker.output)
-        worker.end()
+        for pipe in (worker.requests, worker.answers, worker.output):
+            os.close(pipe)
         self.workers.remove(worker)
 
     # What they say
@@ -243,24 +246,26 @@ class Workers(Place):
                     return
                 worker.messages.add(content)
 
-    def hear_print(self, worker: Worker) -> None:
-        """Show what a worker prints, line by line; of a flood, its beginning."""
+    def hear_print(self, worker: Worker) -> bool:
+        """Show what a worker prints, line by line; of a flood, its beginning. Was there anything?"""
         try:
             content = os.read(worker.output, 1 << 16)
         except BlockingIOError:
-            return
-        shown = worker.printed < MOST_SHOWN
-        worker.printed += len(content)
-        if not content and not worker.mute:
-            worker.mute = True
-            self.selector.unregister(worker.output)
-        if shown:
-            *lines, rest = (worker.line + content).split(b"\n")
-            worker.line = rest if content else b""
-            for line in [*lines, *([rest] if rest and not content else [])]:
+            return False
+        if not content:
+            if not worker.mute:
+                worker.mute = True
+                self.selector.unregister(worker.output)
+            return False
+        if worker.printed < MOST_SHOWN:
+            *lines, worker.line = (worker.line + content).split(b"\n")
+            for line in lines:
                 self.relay(line.decode(errors="replace"))
-            if worker.printed >= MOST_SHOWN:
+            if worker.printed + len(content) >= MOST_SHOWN:
                 self.relay("audit: more was printed, and is not shown.")
+                worker.line = b""
+        worker.printed += len(content)
+        return True
 
     def state_of(self, worker: Worker) -> Lost | None:
         """How a worker was lost; None where it is not."""

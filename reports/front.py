@@ -138,6 +138,34 @@ def open_questions(record: AuditRecord) -> list[tuple[str, str]]:
     ]
 
 
+@dataclass(frozen=True)
+class Gallery:
+    """Explanations side by side: a row a sample, a column a method.
+
+    Attributes:
+        methods: the checks, in the record's order. rows: (what was answered, the input, a map or '' for each
+            method), pictures as PNG in base64.
+    """
+
+    methods: list[CheckRecord]
+    rows: list[tuple[str, str, list[str]]]
+
+
+def gallery_of(checks: list[CheckRecord]) -> Gallery | None:
+    """What several methods say of the same samples; None where fewer than two do."""
+    methods = [c for c in checks if c.explained]
+    if len(methods) < 2:
+        return None
+    maps = [{e.sample: e.map for e in c.explained} for c in methods]
+    every = {e.sample: e for c in reversed(methods) for e in reversed(c.explained)}
+    rows = [
+        (e.said, e.input, [known.get(sample, "") for known in maps])
+        for sample, e in reversed(every.items())
+        if sum(sample in known for known in maps) > 1
+    ]
+    return Gallery(methods, rows) if rows else None
+
+
 def since(record: AuditRecord) -> str:
     """What changed since the last audit, in a sentence."""
     compared = record.compared

@@ -27,7 +27,7 @@ from audit.record import (
     Validity,
 )
 from audit.reports.console import WORDS, by_cause, counts_text
-from audit.reports.drawing import draw, keep_in
+from audit.reports.drawing import draw, keep_in, png_size
 from audit.reports.escaping import reveal, visible
 from audit.reports.front import (
     MOST_CAUSES,
@@ -36,6 +36,7 @@ from audit.reports.front import (
     before,
     causes,
     first_sentence,
+    gallery_of,
     open_questions,
     since,
     spoken,
@@ -165,6 +166,9 @@ def environment() -> Environment:
         spoken=spoken,
         before=before,
         first_sentence=first_sentence,
+        gallery=gallery_of,
+        reason=not_trusted,
+        frame=frame,
         name_text=name_text,
         number_short=number_short,
         number_text=number_text,
@@ -198,6 +202,19 @@ def by_area(checks: Iterable[CheckRecord]) -> dict[str, list[CheckRecord]]:
     for check in checks:
         found.setdefault(area_name(check), []).append(check)
     return found
+
+
+def frame(picture: str) -> tuple[int, int]:
+    """Width and height at which a small picture is shown: the maps beside it lie in the same frame."""
+    width, height = png_size(picture)
+    scale = 96 / max(width, height)
+    return max(24, round(width * scale)), max(24, round(height * scale))
+
+
+def not_trusted(check: CheckRecord) -> str:
+    """Which of its trust tests a method has not passed; '' where it has passed all."""
+    failed = [v.name for v in check.validity if v.passed is False]
+    return f"failed: {', '.join(failed)}" if failed else ""
 
 
 def trust(validity: list[Validity]) -> str:

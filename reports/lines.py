@@ -6,19 +6,25 @@ import math
 
 from markupsafe import Markup
 
-from audit.judge.findings import OPERATOR_WORDS
 from audit.judge.policy import above
 from audit.record import ExpectationResult, Metric
 from audit.reports.escaping import reveal
 from audit.words import number, slice_text, span
 
 HEIGHT = 22
+MUST = {
+    ">=": "must be at least",
+    "<=": "must be at most",
+    "not_shown_below": "must not fall below",
+    "not_shown_above": "must not exceed",
+    "not_worse_than_baseline": "must be no worse than",
+}
 
 
 def number_text(
     metric: Metric, expected: ExpectationResult | None = None, before: float | None = None
 ) -> str:
-    """'0.111 (0.0518–0.248); the bound is at most 0.1; before 0.09'."""
+    """'0.111 (0.0518–0.248); must be at most 0.1; before 0.09'."""
     if metric.value is None:
         return f"undefined: {metric.reason}"
     unit = f" {metric.unit}" if metric.unit else ""
@@ -26,7 +32,7 @@ def number_text(
     if metric.low is not None and metric.high is not None:
         text += f" ({span(metric.low, metric.high)})"
     if expected is not None:
-        text += f"; expected {OPERATOR_WORDS[expected.op]} {number(expected.bound)}"
+        text += f"; {MUST[expected.op]} {number(expected.bound)}"
     return text + (f"; before {number(before)}" if before is not None else "")
 
 

@@ -89,7 +89,7 @@ Q = odd("q_is_killed_once", lambda self, c: kill_once())
 R = odd("r_aborts", lambda self, c: os.abort())
 S = odd("s_hoards", lambda self, c: HOARD.append(np.zeros(1_500_000_000, np.uint8)))
 T = odd("t_needs_memory", lambda self, c: np.zeros(1_500_000_000, np.uint8))
-U = odd("u_steers", lambda self, c: print("\\x1b[2J::error::it is all over"))
+U = odd("u_steers", lambda self, c: print("\\x1b[2J::error::it is all over", end="", flush=True))
 V = odd("v_ends_by_a_thread", lambda self, c: (
     threading.Thread(target=lambda: os._exit(7)).start(), time.sleep(1000)))
 """
@@ -154,10 +154,10 @@ def faults(tmp_path_factory):
     for folder in folders.values():
         folder.mkdir()
     hanging = "import time; time.sleep(1000)"
-    lay_out(folders["odd"], plug_in=PLUGIN, run="deadline = '8s'\nmemory = '4GB'")
+    lay_out(folders["odd"], plug_in=PLUGIN, run="deadline = '12s'\nmemory = '4GB'")
     lay_out(folders["clean"])
     lay_out(folders["import"], net=f"{hanging}\n{NET}", run="deadline = '2s'")
-    lay_out(folders["plug-in"], plug_in=hanging, run="deadline = '6s'")
+    lay_out(folders["plug-in"], plug_in=hanging, run="deadline = '12s'")
     forward = f"{NET}    def forward(self, x):\n        {hanging}\n"
     lay_out(folders["forward"], net=forward, run="deadline = '2s'")
     held = "import numpy as np\nheld = [np.zeros(1 << 30, np.uint8) for _ in range(9)]\n"

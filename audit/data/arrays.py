@@ -16,6 +16,9 @@ from audit.data.roles import role
 from audit.errors import AuditError
 from audit.meta import SubjectMeta
 
+MOST_UNPACKED = 512 << 20  # bytes that any file may unpack to
+MOST_TIMES = 50  # as many as it holds itself: real arrays shrink less
+
 
 def read_arrays(
     path: Path, meta: SubjectMeta, *, training: bool = False, takes: Container[str] = ()
@@ -163,6 +166,13 @@ def check_members(path: Path) -> None:
     """
     with zipfile.ZipFile(path) as file:
         members = file.namelist()
+        unpacked = sum(member.file_size for member in file.infolist())
+    size = path.stat().st_size
+    if unpacked > max(MOST_UNPACKED, MOST_TIMES * size):
+        raise AuditError(
+            f"{path} holds {size >> 20:,} MiB and unpacks to {unpacked >> 20:,}; save what is meant "
+            "with np.savez, uncompressed."
+        )
     names = [member.removesuffix(".npy") for member in members]
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:

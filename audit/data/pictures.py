@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.errors import AuditError
+from audit.files import require_file
 
 SUFFIXES = (
     ".png",
@@ -64,6 +65,7 @@ def opened(file: Path) -> Iterator[Any]:
     """
     from PIL import Image, UnidentifiedImageError
 
+    require_file(file, "The picture")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # large, and below the limit

@@ -14,6 +14,11 @@ from audit.meta import Feature, SubjectMeta
 from audit.people import MISSING, as_numbers, as_text, missing
 
 TARGETS = ("target", "label", "y")
+LONGEST = 80  # characters of a cell that are shown
+MOST_COLUMNS = 50_000
+MOST_LINE = 16 << 20  # bytes of a CSV
+MOST_UNPACKED = 512 << 20  # bytes that any parquet file may unpack to
+MOST_TIMES = 50  # as many as it holds itself
 EMPTY = (MISSING, "", "nan", "None")  # a category of one of these names stands for empty cells
 
 
@@ -25,17 +30,66 @@ def read_table(path: Path, meta: SubjectMeta) -> Dataset:
     Raises:
         AuditError: the file is damaged, a column is missing or not what its description says.
     """
+    parquet = path.suffix.lower() == ".parquet"
     try:
-        if path.suffix.lower() == ".parquet":
+        (require_small_parquet if parquet else require_narrow)(path)
+        if parquet:
             frame = pd.read_parquet(path)
         else:
             frame = pd.read_csv(
                 path, keep_default_na=False, na_values=[""], dtype=dict.fromkeys(texts(meta), str)
             )
+    except AuditError:
+        raise
     except Exception as error:  # noqa: BLE001 - readers raise what they like
         said = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise AuditError(f"{path} cannot be read as a table: {said[:200]}.") from None
     return from_frame(frame, meta, path.name)
+
+
+def require_narrow(path: Path) -> None:
+    """Raise AuditError where a CSV has more columns, or a longer line, than is read."""
+    longest = columns = 0
+    with path.open("rb") as file:
+        columns = file.readline(MOST_LINE + 1).count(b",") + 1
+        file.seek(0)
+        held = 0  # bytes of the line so far
+        while block := file.read(1 << 20):
+            first, last = block.find(b"\n"), block.rfind(b"\n")
+            longest = max(longest, held + (first if first >= 0 else len(block)))
+            held = held + len(block) if last < 0 else len(block) - last - 1
+            if longest > MOST_LINE:
+                break
+    if columns > MOST_COLUMNS:
+        raise AuditError(
+            f"{path} has {columns:,} columns, and at most {MOST_COLUMNS:,} are read; save so many "
+            "numbers as arrays (.npz)."
+        )
+    if longest > MOST_LINE:
+        raise AuditError(
+            f"{path} holds a line of more than {MOST_LINE >> 20} MiB; is a quotation mark or a line "
+            "end missing?"
+        )
+
+
+def require_small_parquet(path: Path) -> None:
+    """Raise AuditError where a parquet file has more columns, or unpacks to far more, than is read."""
+    from pyarrow.parquet import read_metadata  # type: ignore[import-untyped]
+
+    told = read_metadata(path)
+    if told.num_columns > MOST_COLUMNS:
+        raise AuditError(
+            f"{path} has {told.num_columns:,} columns, and at most {MOST_COLUMNS:,} are read; save so "
+            "many numbers as arrays (.npz)."
+        )
+    size = path.stat().st_size
+    unpacked = sum(told.row_group(i).total_byte_size for i in range(told.num_row_groups))
+    unpacked = max(unpacked, 8 * told.num_rows * told.num_columns)
+    if unpacked > max(MOST_UNPACKED, MOST_TIMES * size):
+        raise AuditError(
+            f"{path} holds {size >> 20:,} MiB and unpacks to {unpacked >> 20:,}; save what is meant "
+            "as arrays (.npz)."
+        )
 
 
 def texts(meta: SubjectMeta) -> set[str]:
@@ -53,6 +107,8 @@ def from_frame(frame: pd.DataFrame, meta: SubjectMeta, name: str) -> Dataset:
             raise AuditError(f"{name} has no column {key!r} ({what}); {columns_of(frame)}.")
         return frame[key]
 
+    if not len(frame):
+        raise AuditError(f"{name} has no rows; give a table with samples.")
     targets = targets_of(frame, meta, name)
     each = [labels(column(target, "[subject] target"), target, name) for target in targets]
     y = several(each, targets, name) if len(each) > 1 else each[0] if each else None
@@ -201,9 +257,9 @@ def encode(frame: pd.DataFrame, features: list[Feature], name: str) -> NDArray[n
             # An empty cell is missing, which the model may take.
             bad = numbers.isna() & ~missing(values.to_numpy(dtype=object))
             if bad.any():
-                shown = values[bad].iloc[0]
+                shown = repr(values[bad].iloc[0])[:LONGEST]
                 raise AuditError(
-                    f"The column {feature.name!r} of {name} holds {shown!r} where a number is due "
+                    f"The column {feature.name!r} of {name} holds {shown} where a number is due "
                     f"({int(bad.sum())} rows); clean it, or describe it as categorical."
                 )
             x[:, feature.columns[0]] = numbers.to_numpy(dtype=np.float32)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import json
 from pathlib import Path
 
+from audit.files import read_text, strict_json
 from audit.judge.comparison import Change, compare, metric_of, unmatched
 from audit.judge.findings import cause_of, conclusion, findings_of, place_under
 from audit.judge.policy import Policy, expectations_for
@@ -38,7 +38,7 @@ def read_record(path: str | Path) -> AuditRecord:
         AuditError: it is missing, damaged, or no record.
     """
     record = AuditRecord.load(path)
-    if json.loads(Path(path).read_text(encoding="utf-8"))["schema_version"] == 1:
+    if strict_json(read_text(Path(path), "The record"))["schema_version"] == 1:
         record = judge(record, Policy.of(record.policy))
         record.verdict.notes.append(
             "The record is of schema version 1: it was judged anew by its numbers."

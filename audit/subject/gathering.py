@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from audit.arrays import as_tensor
 from audit.data.table import TARGETS, encode, from_frame
 from audit.errors import AuditError
 from audit.meta import Feature, SubjectMeta
@@ -126,7 +127,7 @@ def array_of(values: Any, name: str) -> Tensor:
             f"The loader yields {type(values).__name__} as {name!r}, where a tensor of numbers is due; let "
             "its collate_fn return tensors: inputs, then labels."
         )
-    return torch.from_numpy(array)
+    return as_tensor(array)
 
 
 def joined(name: str, parts: list[Tensor], notes: list[str]) -> Tensor:

@@ -18,7 +18,7 @@ from pydantic import Field
 from audit import figures, statistics
 from audit.checking import Check, Context, Expectation, Measurement
 from audit.methods.screening import players
-from audit.record import Figure, Guidance, Metric, State, Table, Validity
+from audit.record import Explained, Figure, Guidance, Metric, State, Table, Validity
 from audit.subject import Subject
 from audit.words import number, share, span
 
@@ -30,6 +30,7 @@ COMPLETE_WITHIN = 0.05
 TRUST_TESTS = 2 * 2 * 7 + 2 + 2
 COMPLETE_SHARE = 0.9
 MOST_FEATURES = 30
+FEWEST, SHOWN = 8, 4  # samples that every method is asked of at least, and that the report shows
 TAGS = ["NIST AI RMF MEASURE 2.9", "EU AI Act Article 13"]
 
 
@@ -122,6 +123,7 @@ class Attribution(Check):
             validity=validity,
             tables=tables,
             figures=pictures,
+            explained=self.gallery(context, chosen, found),
             guidance={name: self.advice(name) for name in ADVICE},
             conclusions=CONCLUSIONS,
         )
@@ -249,6 +251,33 @@ class Attribution(Check):
             f"must differ.{axes}",
         )
 
+    def gallery(
+        self, context: Context, chosen: NDArray[np.intp], found: dict[str, Any]
+    ) -> list[Explained]:
+        """A few samples and their maps: the same samples whatever the method."""
+        subject = context.subject
+        if not context.examples or players(subject).grid is None:
+            return []
+        low, high = subject.range or (0.0, 1.0)
+        place = {int(sample): i for i, sample in enumerate(chosen)}
+        shown = []
+        for sample, said in telling(context):
+            if (i := place.get(sample)) is None:
+                continue
+            x = subject.inputs[sample].float().numpy()
+            told = subject.task.told_target(subject, int(found["target"][i]))
+            shown.append(
+                Explained(
+                    sample=sample,
+                    said=", ".join(filter(None, (told, said))),
+                    input=figures.picture(
+                        figures.grey_or_rgb(subject.kind.tile(subject, x), low, high)
+                    ),
+                    map=figures.picture(figures.signed_colours(self.drawn(subject, found, i))),
+                )
+            )
+        return shown
+
     def drawn(self, subject: Subject, found: dict[str, Any], i: int) -> NDArray[np.float64]:
         """[h, w] of one sample's map."""
         if "map" not in found:
@@ -291,6 +320,25 @@ class Attribution(Check):
                 )
             )
         return wanted
+
+
+def telling(context: Context) -> list[tuple[int, str]]:
+    """(sample, how sure and right its answer is) of few: the surest, the least sure, and one that is wrong.
+
+    They are drawn from the samples that every method is asked of, however few it is asked.
+    """
+    subject, few = context.subject, context.samples(FEWEST)
+    answers = context.answers(few)
+    if not subject.task.decides or subject.labels is None or answers.ndim != 2:
+        return [(int(sample), "") for sample in few[:SHOWN]]
+    sure = answers.double().softmax(1).amax(1).numpy()
+    right = subject.task.good_before(subject, answers, subject.labels[few])
+    order = sorted(range(len(few)), key=lambda i: (bool(right[i]), -float(sure[i])))
+    picked = dict.fromkeys([order[-1], *reversed(order[:2]), *order[::-1]])
+    return [
+        (int(few[i]), f"{share(float(sure[i]))} sure, {'right' if right[i] else 'wrong'}")
+        for i in list(picked)[:SHOWN]
+    ]
 
 
 ADVICE = {

@@ -15,6 +15,7 @@ from audit.entrypoints import reporter
 from audit.judge import Policy, judge
 from audit.outcomes import pack, unpack
 from audit.record import ExpectationResult, ReportRecord
+from audit.reports.front import gallery_of
 from audit.reports.html import to_copy
 from audit.reports.lines import number_line
 
@@ -111,8 +112,30 @@ def test_a_number_is_drawn_with_its_interval_bound_and_what_it_was_before():
     assert value == ["26.0", "46.0"]  # before, and now: 6 + 100 * share
     wrong = next(root.iter("rect"))
     assert (wrong.get("x"), wrong.get("width")) == ("36.0", "70.0")
-    assert root.get("aria-label") == ("share: 0.4 (0.309–0.498); expected at most 0.3; before 0.2")
+    assert root.get("aria-label") == ("share: 0.4 (0.309–0.498); must be at most 0.3; before 0.2")
     assert number_line(statistics.undefined("share", "no row")) == ""
+
+
+def test_explanations_stand_side_by_side_on_the_same_samples(digits_record):
+    methods = [c for c in digits_record.checks if c.explained]
+    assert len(methods) >= 3
+    assert len({tuple(e.sample for e in c.explained) for c in methods}) == 1
+    assert all(" sure, " in e.said for c in methods for e in c.explained)
+    record = digits_record.model_copy(deep=True)
+    first = record.check(methods[0].id)
+    first.validity[0].passed = False
+    html = reporter("html").render(record)
+    table = html[html.index('class="scroll gallery"') :].split("</table>")[0]
+    assert table.count("<img") == len(first.explained) * (len(methods) + 1)
+    sizes = set(re.findall(r'width="(\d+)" height="(\d+)"', table))
+    assert sizes == {("96", "96")}  # square digits, however coarse the map
+    assert f"<s>{first.id.split('.')[1].replace('_', ' ')}</s>" in table
+    assert f"failed: {first.validity[0].name}" in table
+    first.explained = first.explained[:1]
+    rows = gallery_of(record.checks).rows
+    assert sorted(maps[0] == "" for _, _, maps in rows) == [False, *[True] * (len(rows) - 1)]
+    assert len(rows) == len(methods[1].explained)
+    assert gallery_of([first]) is None
 
 
 def test_a_name_in_the_running_head_ends_no_style_sheet(adult_record):
