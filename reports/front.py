@@ -80,7 +80,10 @@ def weight(check: CheckRecord) -> int:
 
 
 def spoken(check: CheckRecord) -> tuple[Metric, ExpectationResult | None] | None:
-    """The number that a check's state rests on, with its bound; its headline where all is met."""
+    """The number that a check's state rests on, with its bound; its headline where all is met.
+
+    How good the model is, is told by its headline, bound or none: a reader looks for accuracy first.
+    """
     ordered = sorted(
         check.expectations,
         key=lambda e: (WORST_FIRST.index(e.state), -SEVERITIES.index(e.severity)),
@@ -88,7 +91,7 @@ def spoken(check: CheckRecord) -> tuple[Metric, ExpectationResult | None] | None
     if check.metrics and (not ordered or ordered[0].state == "met"):
         first = check.metrics[0]
         bounds = [e for e in ordered if e.metric == first.name and same_slice(first.slice, e.slice)]
-        if first.value is not None and (bounds or not ordered):
+        if first.value is not None and (bounds or not ordered or check.core == "quality"):
             return first, bounds[0] if bounds else None
     for e in ordered:
         metric = metric_of(check, e.metric, e.slice)
