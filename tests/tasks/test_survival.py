@@ -8,6 +8,8 @@ from torch import nn
 import audit
 from audit.errors import AuditError
 from audit.statistics.concordance import pairs, pseudo_values
+from audit.tasks.survival import Ranks
+from audit.testing import tiny_subject
 
 
 def people(n=400, seed=0):
@@ -92,3 +94,44 @@ def test_no_event_at_all_is_told():
     y = torch.stack([x[:, 0].exp(), torch.zeros(40)], 1)
     with pytest.raises(AuditError, match="no event is seen"):
         audit.Subject(nn.Linear(3, 1), x, y, task="survival")
+
+
+def ordered(n=60):
+    generator = torch.Generator().manual_seed(0)
+    risk = torch.randn(n, generator=generator).double()
+    time = (10 * torch.rand(n, generator=generator)).round().double()  # many are equal
+    event = (torch.rand(n, generator=generator) < 0.6).double()
+    return risk, torch.stack([time, event], 1)
+
+
+def test_a_risk_is_ranked_right_where_it_is_against_most_whose_order_is_known():
+    risk, y = ordered()
+    ranks, (time, event) = Ranks.among(risk, y, y), y.T
+    for i in range(len(risk)):
+        later = (event[i] == 1) & ((time[i] < time) | ((time == time[i]) & (event != 1)))
+        sooner = (event == 1) & ((time < time[i]) | ((time == time[i]) & (event[i] != 1)))
+        for other in torch.linspace(-3, 3, 41).double():
+            right = (later & (other > risk)).sum() + (sooner & (other < risk)).sum()
+            margin = ranks.margins(other[None], torch.tensor([i]))
+            assert bool(margin > 0) == bool(2 * right > later.sum() + sooner.sum())
+
+
+def test_the_margin_is_how_far_a_risk_may_move():
+    risk, y = ordered()
+    ranks = Ranks.among(risk, y, y)
+    margin = ranks.margins(risk)
+    for way in (-1, 1):
+        assert (ranks.margins(risk + way * 0.999 * margin.clamp_min(0))[margin > 0] > 0).all()
+    far = torch.minimum(
+        *(ranks.margins(risk + way * 1.001 * margin.clamp_min(0)) for way in (-1, 1))
+    )
+    held = margin < margin.max()  # as far as all others lie apart: it cannot be ranked otherwise
+    assert (far[(margin > 0) & held] <= 0).all()
+
+
+def test_an_attack_turns_the_ranks_that_a_model_gave_and_a_constant_model_gives_none():
+    subject = tiny_subject("tabular", "survival", n=200)
+    small, large = (audit.check("robustness.pgd", eps=eps).measure(subject) for eps in (0.001, 3.0))
+    assert small.metric("robust_share", eps=0.001).value > 0.7
+    assert large.metric("robust_share", eps=3.0).value < 0.1
+    assert all(v.passed for v in large.validity if v.name in ("gradients", "loss rose"))
