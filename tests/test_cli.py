@@ -319,7 +319,7 @@ def test_a_config_that_is_found_describes_no_reference_model(here, capsys, name)
     assert main(["init", f"zoo:{name}"]) == 0
     assert main(run) == 0
     said = capsys.readouterr().err
-    assert "so subject of audit.toml are left aside; pass --config audit.toml" in said
+    assert "so subject, report of audit.toml are left aside; pass --config audit.toml" in said
     assert said.count("\n") == 1
     (here / "audit.toml").write_text(
         "arch = 'gone:Net'\ndata = 'gone.npz'\nseed = 3\n[subject]\nclasses = ['one']\n"

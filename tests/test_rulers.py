@@ -37,6 +37,7 @@ def test_every_interval_is_in_the_benchmark():
         "calibration_bins",
         "census",
         "corrected_level",
+        "decidable",
         "effective_n",
         "interval",
         "mcnemar",

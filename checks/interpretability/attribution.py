@@ -94,7 +94,7 @@ class Attribution(Check):
         metrics = [similarity, gain, advantage, *self.own_metrics(found, context)]
         validity = [self.changes(similarity, undefined, len(chosen)), self.beats(advantage, found)]
         if self.promises_completeness:
-            errors, must = found["error"].numpy(), self.complete(context.subject)
+            errors, must = found["error"].numpy(), self.complete()
             complete = statistics.proportion(
                 "complete_share", errors <= COMPLETE_WITHIN, clusters=clusters
             )
@@ -128,9 +128,12 @@ class Attribution(Check):
             conclusions=CONCLUSIONS,
         )
 
-    def complete(self, subject: Subject) -> float:
-        """The share of samples on which the parts must add up to the answer."""
-        return statistics.decidable(COMPLETE_SHARE, min(self.samples, subject.n))
+    def complete(self) -> float:
+        """The share of samples on which the parts must add up to the answer, as so many can show it.
+
+        Of what the check asks for: data that hold fewer samples leave it undecided.
+        """
+        return statistics.decidable(COMPLETE_SHARE, self.samples)
 
     def changes(self, similarity: Metric, undefined: int, n: int) -> Validity:
         constant = f"; {undefined} constant maps count as 0" if undefined else ""
@@ -315,7 +318,7 @@ class Attribution(Check):
                 Expectation(
                     metric="complete_share",
                     op="not_shown_below",
-                    bound=self.complete(subject),
+                    bound=self.complete(),
                     severity="info",
                 )
             )

@@ -367,7 +367,7 @@ def test_what_is_said_of_units_calls_them_so_and_asks_for_more_samples():
         ["performance.*", "calibration.reliability"],
     )
     told = [f for f in record.findings if f.check != "behaviour.determinism"]
-    words = " ".join(f"{f.title} {f.what_happened}" for f in told)
+    words = " ".join(f"{f.title} {m.what_happened}" for f in told for m in f.members)
     assert "of the pixels; the model gains" in words
     assert "Of the true regions of the smallest third" in words
     metrics = [*record.check("performance.classification").metrics]

@@ -35,10 +35,11 @@ def states(check, metric):
 def test_a_starved_class_is_found_and_named():
     check, record = judged(subject([0.95, 0.95, 0.1], [400, 400, 60]))
     assert check.state == "failed"
-    told = {f.members[0].metric: f for f in record.findings if f.members[0].check == check.id}
-    assert told["recall"].title == "The model misses most of class 2"
-    assert "2 is found in" in told["recall_gap"].what_happened
-    assert "of 60 samples" in told["recall_gap"].what_happened
+    (finding,) = (f for f in record.findings if f.members[0].check == check.id)
+    told = {m.metric: m.what_happened for m in finding.members}
+    assert finding.title == "The model misses most of class 2"
+    assert "2 is found in" in told["recall_gap"]
+    assert "of 60 samples" in told["recall_gap"]
     assert judged(subject([0.95, 0.95, 0.93], [400, 400, 60]))[0].state == "met"
 
 

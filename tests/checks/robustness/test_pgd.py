@@ -165,10 +165,12 @@ def test_the_bound_is_what_one_answer_would_get_or_half_of_what_is_right():
     assert bound.bound == pytest.approx(0.75)  # one answer to all
     assert outcome(subject, eps=0.3, steps=3).state == "failed"
     x, y = rows(0.2)
+    labels = np.where(np.arange(300) < 20, y[:300], 1 - y[:300])  # nearly always wrong
     found = audit.check("robustness.pgd", eps=0.1, steps=3).measure(
-        audit.Subject(Steep(0.0), np.repeat(x, 2, 0)[:300], np.repeat(1 - y, 2)[:300])
+        audit.Subject(Steep(0.0), x[:300], labels)
     )
-    assert found.expectations[0].bound == pytest.approx(0.5)
+    most = np.bincount(labels).max() / 300
+    assert found.expectations[0].bound == pytest.approx(most)
 
 
 ATTACKS = [
