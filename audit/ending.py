@@ -17,7 +17,8 @@ class Ended(Exception):
 
     def __init__(self, code: int, text: str) -> None:
         super().__init__(text)
-        self.code, self.text = code, text
+        # No process but the one that wrote a record says that all is well.
+        self.code, self.text = code or 4, text
 
 
 class Signalled(KeyboardInterrupt):

@@ -68,7 +68,10 @@ class Messages:
         del self.held[: HEAD.size + length]
         if digest(body) != told:
             raise Garbled
-        message = json.loads(body)
+        try:
+            message = json.loads(body)
+        except (ValueError, RecursionError):
+            raise Garbled from None
         if not isinstance(message, dict):
             raise Garbled
         return message

@@ -42,6 +42,7 @@ PATIENCE = 50
 LOOK = 0.25  # seconds between two looks at whether all workers live
 MOST_PRINTED = 10_000_000  # bytes, for one check
 MOST_SHOWN = 100_000  # of them
+FORGED = "something in it wrote into the pipe over which its process answers"
 SENT = {signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 
 
@@ -230,7 +231,7 @@ class Workers(Place):
                     worker.ends_itself |= "ends_itself" in message
                     yield worker, message
             except Garbled:
-                lost = Lost("something in it wrote into the pipe over which its process answers")
+                lost = Lost(FORGED)
             if lost and worker in self.workers:
                 if worker.ends_itself or (lost.outside and oom_kills() > worker.oom_kills):
                     lost = replace(lost, outside=False)
@@ -311,10 +312,13 @@ class Workers(Place):
         while agenda is None or not worker.opened:
             for worker, said in self.heard():
                 if not isinstance(said, Lost):
-                    self.opening(worker, said)
-                    if "agenda" in said:
-                        agenda = Agenda.model_validate(said["agenda"])
-                    continue
+                    try:
+                        self.opening(worker, said)
+                        if "agenda" in said:
+                            agenda = Agenda.model_validate(said["agenda"])
+                        continue
+                    except (TypeError, ValueError):
+                        said = Lost(FORGED)
                 self.end(worker)
                 tries += 1
                 if worker.running and len(self.unfit) < MOST_UNFIT:
@@ -332,6 +336,8 @@ class Workers(Place):
         """
         if "refused" in said:
             code, text = said["refused"]
+            if not 0 < int(code) < 256:
+                raise ValueError(code)
             raise Ended(int(code), str(text))
         worker.running = str(said.get("running", worker.running))
         if "ready" in said:
@@ -383,7 +389,8 @@ class Round:
                     place.end(worker)
                     return
                 if "confirmed" in said:
-                    place.ledger.add(said["ledger"])
+                    with contextlib.suppress(AttributeError, KeyError, TypeError, ValueError):
+                        place.ledger.add(said["ledger"])
                     worker.due = float("inf")
                     return
 
@@ -410,18 +417,21 @@ class Round:
                 self.place.opening(worker, said)
             except Ended as error:
                 self.lost(worker, Lost(error.text.splitlines()[-1].removeprefix("audit: ")))
+            except (TypeError, ValueError):
+                self.lost(worker, Lost(FORGED))
             return
         self.failed = 0
         if worker.at is None:
             return
         if "ends_itself" in said:
             return
-        if "tick" in said:
-            what, done, of = said["tick"]
-            self.course.report(what, done, of, worker.at)
+        try:
+            answer = self.understood(worker.at, said)
+        except (AttributeError, KeyError, TypeError, ValueError):
+            self.lost(worker, Lost(FORGED))
             return
-        answer = Answer.model_validate(said["answer"])
-        answer.ledger = said["ledger"]
+        if answer is None:
+            return
         number, worker.at, worker.due = worker.at, None, float("inf")
         self.place.ledger.add(answer.ledger)
         # What earlier checks have left behind may be what took the memory.
@@ -433,6 +443,23 @@ class Round:
             self.answered(number, answer)
         if answer.harmed or answer.starved:
             self.place.end(worker)
+
+    def understood(self, number: int, said: dict[str, Any]) -> Answer | None:
+        """The answer to a piece; None where something is said on the way to it.
+
+        Raises:
+            AttributeError, KeyError, TypeError, ValueError: no worker of ours would have said that.
+        """
+        if "tick" in said:
+            what, done, of = said["tick"]
+            self.course.report(str(what), int(done), int(of), number)
+            return None
+        answer = Answer.model_validate(said["answer"])
+        answer.ledger = said["ledger"]
+        Ledger().add(answer.ledger)
+        if answer.record.id != self.agenda.pieces[number].record.id:
+            raise ValueError(answer.record.id)
+        return answer
 
     def answered(self, number: int, answer: Answer) -> None:
         self.course.end(number)

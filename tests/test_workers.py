@@ -25,6 +25,7 @@ import ctypes, gc, os, signal, sys, threading, time
 import numpy as np
 import torch
 from audit import Check, Measurement, Metric
+from audit.framing import framed, write_all
 
 HOARD = []
 
@@ -57,6 +58,14 @@ def write_everywhere():
             os.write(pipe, b"garbage")
         except OSError:
             pass
+
+def forge(message):
+    for pipe in range(3, 64):
+        try:
+            write_all(pipe, framed(message))
+        except OSError:
+            pass
+    time.sleep(1000)
 
 def raise_(error):
     raise error
@@ -92,6 +101,12 @@ T = odd("t_needs_memory", lambda self, c: np.zeros(1_500_000_000, np.uint8))
 U = odd("u_steers", lambda self, c: print("\\x1b[2J::error::it is all over", end="", flush=True))
 V = odd("v_ends_by_a_thread", lambda self, c: (
     threading.Thread(target=lambda: os._exit(7)).start(), time.sleep(1000)))
+W = odd("w_answers_for_another", lambda self, c: forge(
+    {"answer": {"record": {"id": "odd.a_harmless", "state": "met", "title": "", "kind": "question"},
+                "seconds": 0, "ledger": {}}, "ledger": {}}))
+X = odd("x_answers_nonsense", lambda self, c: forge({"answer": 5, "ledger": {}}))
+Y = odd("y_ticks_nonsense", lambda self, c: forge({"tick": ["a"]}))
+Z = odd("z_counts_nonsense", lambda self, c: forge({"answer": 5, "ledger": {"made": 3}}))
 """
 HARMLESS = {
     "a_harmless": "",
@@ -118,6 +133,10 @@ BREAKS = {
     "p_raises_KeyboardInterrupt": "it raised KeyboardInterrupt",
     "r_aborts": "was ended by SIGABRT",
     "v_ends_by_a_thread": "ended the process with exit code 7",
+    "w_answers_for_another": "wrote into the pipe",
+    "x_answers_nonsense": "wrote into the pipe",
+    "y_ticks_nonsense": "wrote into the pipe",
+    "z_counts_nonsense": "wrote into the pipe",
 }
 COMMAND = ["run", "m.pt", "--arch", "net:Net", "--data", "d.npz", "--profile", "quick"]
 NET = "import torch\nclass Net(torch.nn.Linear):\n    def __init__(self):\n        super().__init__(4, 2)\n"
@@ -149,7 +168,7 @@ def lay_out(folder, *, plug_in=None, run="", net=NET, bias=0.0):
 def faults(tmp_path_factory):
     """Every fault in one audit, the same audit without any, and others that are cut short."""
     root = tmp_path_factory.mktemp("faults")
-    names = ("odd", "clean", "import", "plug-in", "forward", "memory")
+    names = ("odd", "clean", "import", "plug-in", "forward", "memory", "forged")
     folders = {name: root / name for name in names}
     for folder in folders.values():
         folder.mkdir()
@@ -162,6 +181,11 @@ def faults(tmp_path_factory):
     lay_out(folders["forward"], net=forward, run="deadline = '2s'")
     held = "import numpy as np\nheld = [np.zeros(1 << 30, np.uint8) for _ in range(9)]\n"
     lay_out(folders["memory"], net=NET + held, run="memory = '4GB'")
+    forging = (
+        "import os\nfrom audit.framing import framed\nfor pipe in range(3, 64):\n    try:\n"
+        "        os.write(pipe, framed({'refused': [0, 'all is well']}))\n    except OSError:\n        pass\n"
+    )
+    lay_out(folders["forged"], net=forging + NET)
     command = [*COMMAND, "--check", "performance.*"]
     commands = {name: command for name in names} | {"odd": [*command, "--check", "odd.*"]}
     return dict(
@@ -211,6 +235,7 @@ def test_what_a_check_prints_is_shown_and_steers_nothing(faults):
         ("import", "audit: the model was not opened: the process had not answered in time"),
         ("forward", "audit: the model was not opened: the process had not answered in time"),
         ("memory", "importing net raised"),
+        ("forged", "the model was not opened: something that the process runs wrote into the pipe"),
     ],
 )
 def test_a_model_that_ruins_its_process_is_one_sentence(faults, name, words):
