@@ -27,8 +27,14 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 SEVERITIES = ("info", "low", "medium", "high", "critical")
 PRINTABLE = ("html", "pdf")  # on pages
-FORMATS = ("html", "pdf", "markdown", "junit", "console", "json")
-REPORTS = {"html": "report.html", "markdown": "summary.md", "junit": "junit.xml"}
+REPORTS = {"html": "report.html", "markdown": "summary.md", "junit": "junit.xml"}  # always written
+ASKED = {  # where they are asked for
+    "csv": "metrics.csv",
+    "gitlab": "gl-code-quality-report.json",
+    "pdf": "report.pdf",
+    "sarif": "audit.sarif",
+}
+FORMATS = (*REPORTS, *ASKED, "console", "json")
 STEP_SUMMARY_LIMIT = 1 << 20
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -111,6 +117,12 @@ def add_run_flags(run: argparse.ArgumentParser) -> None:
     run.add_argument("--baseline", metavar="RECORD", help="an earlier record.json to hold against")
     run.add_argument(
         "--fail-on", choices=SEVERITIES, help="gate from this severity (default: high)"
+    )
+    run.add_argument(
+        "--format",
+        action="append",
+        choices=tuple(ASKED),
+        help="also write this: metrics.csv, gl-code-quality-report.json, report.pdf, audit.sarif",
     )
     run.add_argument(
         "--no-examples",
@@ -280,6 +292,8 @@ def settled(options: argparse.Namespace, *, fresh: bool = False) -> Config:
         config.run.budget = options.budget
     if getattr(options, "executor", None) is not None:
         config.run.executor = options.executor
+    if getattr(options, "format", None):
+        config.run.format = options.format
     if config.seed < 0:
         raise AuditError(f"--seed {config.seed}: a seed is a whole number from 0 on.")
     return config
@@ -340,7 +354,7 @@ def concluded(place: Place, job: Job, out: Path, progress: Any) -> int:
     )
     progress.stage("Writing the report")
     record.report = job.config.report
-    paths = write_reports(record, out)
+    paths = write_reports(record, out, job.config.run.format)
     say(reporter("console").summary(record, paths["html"]))
     return record.verdict.exit_code
 
@@ -455,14 +469,18 @@ def place_of(job: Job, *, apart: bool) -> Iterator[Place]:
 
 def forget(out: Path, baseline: str | None) -> None:
     """Remove the reports of an earlier run, so that nobody takes them for those of this one."""
-    for name in ("record.json", *REPORTS.values()):
+    for name in ("record.json", *REPORTS.values(), *ASKED.values()):
         path = out / name
         if baseline is None or path.resolve() != Path(baseline).resolve():
             path.unlink(missing_ok=True)
 
 
-def write_reports(record: AuditRecord, out: Path) -> dict[str, Path]:
-    """record.json, report.html, summary.md, junit.xml, and the step summary where one is set."""
+def write_reports(record: AuditRecord, out: Path, asked: Sequence[str] = ()) -> dict[str, Path]:
+    """record.json, report.html, summary.md, junit.xml, and the step summary where one is set.
+
+    Args:
+        asked: formats beside them; one that cannot be written costs itself and nothing else.
+    """
     from audit.entrypoints import reporter
     from audit.record import write_atomic
 
@@ -470,6 +488,11 @@ def write_reports(record: AuditRecord, out: Path) -> dict[str, Path]:
     reporter("html").keep_drawings(out / "evidence" / "drawings")
     for name, file in REPORTS.items():
         paths[name] = write_atomic(out / file, reporter(name).render(record))
+    for name in dict.fromkeys(asked):
+        try:
+            paths[name] = write_atomic(out / ASKED[name], reporter(name).render(record))
+        except Exception as error:  # noqa: BLE001 - the record and the verdict stand without it
+            complain(f"audit: {ASKED[name]} could not be written ({error}).")
     step = os.environ.get("GITHUB_STEP_SUMMARY")
     if step:
         summary = paths["markdown"].read_text(encoding="utf-8")

@@ -33,6 +33,9 @@ class RunTable(Part):
 
     budget: str | None = Field(default=None, description="as 10m or '1240 passes'")
     batch: int | None = Field(default=None, ge=1, description="samples that are answered together")
+    format: list[Literal["csv", "gitlab", "pdf", "sarif"]] = Field(
+        default_factory=list, description="what is written beside the report"
+    )
     workers: int = Field(default=1, ge=1, le=1024, description="processes that ask checks at once")
     executor: Literal["local", "ray", "slurm"] = Field(
         default="local",
