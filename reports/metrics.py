@@ -12,7 +12,7 @@ def render(record: AuditRecord) -> str:
     """The rows of `AuditRecord.frame`: check, metric, slice, value, low, high, n, bound, state."""
     frame = record.frame()
     for name in frame.select_dtypes(exclude="number"):
-        frame[name] = [inert(value) for value in frame[name]]
+        frame[name] = frame[name].map(inert)
     return str(frame.to_csv(index=False))
 
 
